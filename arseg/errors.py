@@ -1,0 +1,33 @@
+"""The errors that a user can mend.
+
+Each is raised with one message that names the file or config key, what was found, what was expected and how to
+mend it. The command line prints that message and exits with 2; everything else is a bug and keeps its traceback.
+"""
+
+
+class ArsegError(Exception):
+    """Base of all errors that a user can mend."""
+
+
+class ConfigError(ArsegError, ValueError):
+    """A configuration key, or a command-line option, has a value that cannot work."""
+
+
+class DataError(ArsegError, ValueError):
+    """A data set, manifest, frame or label map is missing or does not fit."""
+
+
+class CodecError(ArsegError, RuntimeError):
+    """Encoding or decoding failed; carries the codec's own words."""
+
+
+class MotionError(ArsegError, ValueError):
+    """Motion vectors are missing or do not fit the pictures."""
+
+
+class StoreError(ArsegError, ValueError):
+    """A clip store is truncated, of another format version, or does not hold what was asked for."""
+
+
+class CheckpointError(ArsegError, ValueError):
+    """A checkpoint is unreadable or belongs to another network."""
