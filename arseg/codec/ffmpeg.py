@@ -1,0 +1,77 @@
+"""Find the FFmpeg program that encodes clips. Decoding does not need it: PyAV brings its own libraries."""
+
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from arseg.errors import CodecError
+
+FFMPEG_VARIABLE = "ARSEG_FFMPEG"
+"""Environment variable that names the FFmpeg program to use."""
+
+
+def find_ffmpeg(explicit: str | None = None) -> str:
+    """Path of the FFmpeg program.
+
+    Parameters
+    ----------
+    explicit : str, optional
+        A path, or a name on the search path. Without it the environment variable ``ARSEG_FFMPEG`` counts, and
+        without that the program that the package imageio-ffmpeg brings along.
+
+    Returns
+    -------
+    path : str
+        An executable file.
+
+    Raises
+    ------
+    CodecError
+        If the program is not there or cannot be executed.
+    """
+    if explicit:
+        wanted, chosen_by = explicit, "--ffmpeg"
+    elif variable := os.environ.get(FFMPEG_VARIABLE):
+        wanted, chosen_by = variable, f"the environment variable {FFMPEG_VARIABLE}"
+    else:
+        try:
+            return imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError as error:
+            raise CodecError(
+                "no FFmpeg program: the package imageio-ffmpeg has none for this platform. Install FFmpeg "
+                f"with libx264 and libx265, and name it with --ffmpeg or {FFMPEG_VARIABLE}"
+            ) from error
+    if found := shutil.which(wanted):
+        return found
+    problem = "is not executable" if Path(wanted).is_file() else "does not exist"
+    raise CodecError(
+        f"{wanted}: the FFmpeg program named by {chosen_by} {problem}. Name another one, or none to use the "
+        "one that the package imageio-ffmpeg brings along"
+    )
+
+
+@cache
+def ffmpeg_version(path: str) -> str:
+    """Version that an FFmpeg program reports, for example ``7.0.2-static``.
+
+    Raises
+    ------
+    CodecError
+        If the program does not run or is no FFmpeg.
+    """
+    try:
+        run = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be run as FFmpeg: {error}") from error
+    match = re.match(r"ffmpeg version (\S+)", run.stdout)
+    if not match:
+        raise CodecError(
+            f"{path}: does not answer -version as FFmpeg does, but with {run.stdout[:80]!r}. Name an FFmpeg "
+            f"program with --ffmpeg or {FFMPEG_VARIABLE}"
+        )
+    return match[1]

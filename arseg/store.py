@@ -1,0 +1,346 @@
+"""The clip store: an HDF5 file with one sample per annotated frame of one split, codec setting and distance.
+
+Only this module knows the layout; ``docs/clip-store.md`` describes it for readers in other languages. A store
+is written once, under a temporary name, and never changed afterwards, so any number of processes may read it.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg import __version__
+from arseg.errors import StoreError
+from arseg.files import atomic_path
+from arseg.stages import STAGES
+
+FORMAT_VERSION = 1
+"""Raised when the layout changes so that older programs cannot read it."""
+
+MEND = "Delete the file and run again"
+
+AXES = {
+    "keyframe": "sample, row, column, channel (R, G, B)",
+    "frame": "sample, row, column, channel (R, G, B)",
+    "motion_qpel": "sample, row, column, component (x right, y down); unit: quarter pixel; "
+    "pixel (row, column) of frame comes from (row + y/4, column + x/4) of keyframe",
+    "intra": "sample, row of 4x4 blocks, column of 4x4 blocks; true where frame is intra-coded",
+}
+"""Axis order and unit of each dataset, stored as its attribute ``axes``."""
+
+GZIP_LEVEL = 4
+"""Level 9 saves 2 % of the pictures and 13 % of the motion, but takes twice as long (docs/clip-store.md)."""
+
+
+@dataclass(frozen=True)
+class StoreAttributes:
+    """What a store holds and how it was made; the root attributes of the file."""
+
+    dataset: str
+    """Name of the data set."""
+    split: str
+    """Split of the manifest."""
+    manifest_digest: str
+    """SHA-256 of the manifest that lists the frames."""
+    codec: str
+    """``h264`` or ``hevc``."""
+    rate: str
+    """Rate control as in the configuration: ``3000k``, ``qp27`` or ``crf23``."""
+    gop: int
+    """Frames in a group of pictures."""
+    fps: int
+    """Frames per second that the rate control assumed."""
+    preset: str
+    """The encoder's speed preset."""
+    tail: str
+    """Where clips end: a whole ``gop`` after their start, or at the ``annotated`` frame."""
+    distance: int
+    """Frames from the keyframe to the annotated frame."""
+    shard: int
+    """Index of this part of the split, from 0."""
+    num_shards: int
+    """Number of parts of the split."""
+    encoder: str = ""
+    """Name and version of encoder and FFmpeg; empty in a store without samples."""
+    encoder_parameters: str = ""
+    """The encoder's complete effective settings for the first clip; empty in a store without samples."""
+    format_version: int = FORMAT_VERSION
+    """Version of this layout."""
+    stage: int = STAGES["clips"]
+    """Version of the stage that made the store."""
+    arseg_version: str = __version__
+    """Version of the package that made the store."""
+
+
+@dataclass(frozen=True)
+class ClipIdentity:
+    """Which frame a sample is, and where its uncompressed files lie."""
+
+    sequence: str
+    """Name of the video."""
+    frame_index: int
+    """Number of the annotated frame."""
+    keyframe_index: int
+    """Number of its keyframe."""
+    image: str
+    """Path of the annotated frame before compression."""
+    keyframe_image: str
+    """Path of the keyframe before compression."""
+    label: str
+    """Path of the label map; empty if there is none."""
+
+
+@dataclass(frozen=True)
+class ClipSample:
+    """One sample: an annotated frame, its keyframe and the motion between them."""
+
+    keyframe: NDArray[np.uint8]
+    """Decoded keyframe, RGB, shape (H, W, 3)."""
+    frame: NDArray[np.uint8]
+    """Decoded annotated frame, RGB, shape (H, W, 3)."""
+    motion_qpel: NDArray[np.int16]
+    """Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe, shape
+    (H, W, 2)."""
+    intra: NDArray[np.bool_]
+    """Which 4x4 blocks of the frame are intra-coded, shape (ceil(H / 4), ceil(W / 4))."""
+    identity: ClipIdentity
+    """Which frame it is."""
+
+
+class ClipStore:
+    """A finished clip store, open for reading.
+
+    The file is opened when something is first read, and once more in each process that a store travels to,
+    whether by pickling or by a fork: HDF5 handles must not be shared by DataLoader workers.
+
+    Parameters
+    ----------
+    path : path
+        The HDF5 file.
+
+    Raises
+    ------
+    StoreError
+        By all methods, if the file is missing, truncated, unfinished, of another format version, or no clip
+        store.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._process = -1
+        self._identities: tuple[ClipIdentity, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None, "_process": -1}
+
+    def __enter__(self) -> "ClipStore":
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._open()["identity/frame_index"])
+
+    def close(self) -> None:
+        """Close the file; a later read opens it again."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    @property
+    def attributes(self) -> StoreAttributes:
+        """What the store holds and how it was made."""
+        stored = self._open().attrs
+        return StoreAttributes(**{field.name: _plain(stored[field.name]) for field in fields(StoreAttributes)})
+
+    def identities(self) -> list[ClipIdentity]:
+        """Identities of all samples, in order, without reading a pixel."""
+        return list(self._read_identities())
+
+    def read(self, index: int) -> ClipSample:
+        """Read one sample."""
+        return ClipSample(
+            keyframe=self._read_array("keyframe", index),
+            frame=self._read_array("frame", index),
+            motion_qpel=self.read_motion(index),
+            intra=self._read_array("intra", index),
+            identity=self._read_identities()[index],
+        )
+
+    def read_motion(self, index: int) -> NDArray[np.int16]:
+        """Read the motion of one sample, int16 quarter pixels (x, y), shape (H, W, 2)."""
+        return self._read_array("motion_qpel", index)
+
+    def _read_identities(self) -> tuple[ClipIdentity, ...]:
+        if self._identities is None:
+            group = self._open()["identity"]
+            columns = [
+                group[field.name].asstr()[:] if field.type is str else group[field.name][:].tolist()
+                for field in fields(ClipIdentity)
+            ]
+            self._identities = tuple(ClipIdentity(*values) for values in zip(*columns, strict=True))
+        return self._identities
+
+    def _read_array(self, name: str, index: int) -> NDArray[Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: sample {index} of {len(self)}")
+        try:
+            return self._open()[name][index]
+        except OSError as error:
+            raise StoreError(f"{self.path}: {name} of sample {index} is damaged ({error}). {MEND}") from error
+
+    def _open(self) -> h5py.File:
+        if self._file is None or self._process != os.getpid():
+            self._file = _open_finished(self.path)
+            self._process = os.getpid()
+        return self._file
+
+
+class ClipStoreWriter:
+    """Fills one store; `create_stores` makes it.
+
+    Samples may be written in any order, each once.
+    """
+
+    def __init__(self, file: h5py.File, attributes: StoreAttributes, identities: Sequence[ClipIdentity]) -> None:
+        self._file = file
+        self._identities = identities
+        self._keyframe_is_frame = attributes.distance == 0
+        self._pending = set(range(len(identities)))
+        file.attrs.update(asdict(attributes))
+        group = file.create_group("identity")
+        columns = zip(*map(astuple, identities), strict=True) if identities else [()] * len(fields(ClipIdentity))
+        for field, column in zip(fields(ClipIdentity), columns, strict=True):
+            dtype = h5py.string_dtype() if field.type is str else np.int64
+            group.create_dataset(field.name, data=np.array(column, dtype=dtype))
+
+    def write(
+        self,
+        index: int,
+        *,
+        keyframe: NDArray[np.uint8],
+        frame: NDArray[np.uint8],
+        motion_qpel: NDArray[np.int16],
+        intra: NDArray[np.bool_],
+    ) -> None:
+        """Write one sample; arrays as in `ClipSample`.
+
+        Raises
+        ------
+        StoreError
+            If the frame has another size than those before.
+        """
+        if "frame" not in self._file:
+            self._create_arrays(frame.shape[0], frame.shape[1], intra.shape)
+        expected = self._file["frame"].shape[1:]
+        if frame.shape != expected:
+            raise StoreError(
+                f"{self._identities[index].image}: the frame has {frame.shape[1]}x{frame.shape[0]} pixels, "
+                f"those before it {expected[1]}x{expected[0]}. The frames of a split must have one size: "
+                "resize them, or make a data set of each size"
+            )
+        if not self._keyframe_is_frame:
+            self._file["keyframe"][index] = keyframe
+        self._file["frame"][index] = frame
+        self._file["motion_qpel"][index] = motion_qpel
+        self._file["intra"][index] = intra
+        self._pending.remove(index)
+
+    def record_encoder(self, encoder: str, parameters: str) -> None:
+        """Record what made the clips, which is known only after the first of them."""
+        self._file.attrs.update(encoder=encoder, encoder_parameters=parameters)
+
+    def finish(self) -> None:
+        """Mark the store as complete."""
+        assert not self._pending, f"samples {sorted(self._pending)} were never written"
+        self._file.attrs["complete"] = True
+
+    def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...]) -> None:
+        layout: dict[str, tuple[tuple[int, ...], type]] = {
+            "frame": ((height, width, 3), np.uint8),
+            "keyframe": ((height, width, 3), np.uint8),
+            "motion_qpel": ((height, width, 2), np.int16),
+            "intra": (blocks, np.bool_),
+        }
+        for name, (shape, dtype) in layout.items():
+            if name == "keyframe" and self._keyframe_is_frame:
+                self._file[name] = self._file["frame"]  # a hard link: two names, one set of pixels
+                continue
+            # One chunk is one sample, because samples are read one by one in random order. Shuffle sorts the
+            # bytes of int16 by significance; on the interleaved bytes of a picture it would do nothing.
+            dataset = self._file.create_dataset(
+                name,
+                shape=(len(self._identities), *shape),
+                dtype=dtype,
+                chunks=(1, *shape),
+                compression="gzip",
+                compression_opts=GZIP_LEVEL,
+                shuffle=dtype is np.int16,
+                fletcher32=True,
+            )
+            dataset.attrs["axes"] = AXES[name]
+
+
+@contextmanager
+def create_stores(
+    contents: Mapping[Path, tuple[StoreAttributes, Sequence[ClipIdentity]]],
+) -> Iterator[dict[Path, ClipStoreWriter]]:
+    """Write several stores side by side; all appear when all are complete, none after a failure.
+
+    Parameters
+    ----------
+    contents : mapping of Path to (StoreAttributes, sequence of ClipIdentity)
+        For each output file what it holds, and its samples in order (there may be none).
+
+    Yields
+    ------
+    writers : dict of Path to ClipStoreWriter
+        A writer for each output file. Every sample must have been written when the block ends.
+    """
+    with ExitStack() as renames:
+        temporaries = {path: renames.enter_context(atomic_path(path)) for path in contents}
+        with ExitStack() as files:
+            writers = {
+                path: ClipStoreWriter(files.enter_context(h5py.File(temporary, "w")), *contents[path])
+                for path, temporary in temporaries.items()
+            }
+            yield writers
+            for writer in writers.values():
+                writer.finish()
+
+
+def _open_finished(path: Path) -> h5py.File:
+    try:
+        # Finished stores never change, so there is nothing to lock; some network file systems cannot.
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such clip store. Make it: arseg clips ...") from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: expected a clip store (HDF5), found a file that is truncated or something else ({error}). {MEND}"
+        ) from error
+    problem = None
+    if "format_version" not in file.attrs or "manifest_digest" not in file.attrs:
+        problem = "expected a clip store, found an HDF5 file without its attributes"
+    elif file.attrs["format_version"] != FORMAT_VERSION:
+        problem = f"expected clip store format {FORMAT_VERSION}, found {file.attrs['format_version']}"
+    elif not file.attrs.get("complete", False):
+        problem = "expected a complete clip store, found one whose writer was interrupted"
+    if problem:
+        file.close()
+        raise StoreError(f"{path}: {problem}. {MEND}")
+    return file
+
+
+def _plain(value: Any) -> Any:
+    """Python's own int or str of an attribute that h5py reads as a NumPy scalar."""
+    return value.item() if isinstance(value, np.generic) else value

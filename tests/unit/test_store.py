@@ -1,0 +1,246 @@
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+
+import arseg
+from arseg.errors import StoreError
+from arseg.stages import STAGES
+from arseg.store import FORMAT_VERSION, ClipIdentity, ClipStore, StoreAttributes, create_stores
+
+ATTRIBUTES = StoreAttributes(
+    dataset="camvid",
+    split="test",
+    manifest_digest="0123abcd",
+    codec="h264",
+    rate="3000k",
+    gop=12,
+    fps=30,
+    preset="medium",
+    tail="gop",
+    distance=3,
+    shard=1,
+    num_shards=4,
+)
+IDENTITIES = [
+    ClipIdentity("0001TP", 31 + 30 * i, 28 + 30 * i, f"frames/ä{i}.png", f"frames/key{i}.png", f"labels/{i}.png")
+    for i in range(3)
+]
+
+
+def arrays(index, height=24, width=36):
+    generator = np.random.default_rng(index)
+    return {
+        "keyframe": generator.integers(0, 256, (height, width, 3), np.uint8),
+        "frame": generator.integers(0, 256, (height, width, 3), np.uint8),
+        "motion_qpel": generator.integers(-32768, 32768, (height, width, 2), np.int16),
+        "intra": generator.random((-(-height // 4), -(-width // 4))) < 0.5,
+    }
+
+
+def write_store(path, attributes=ATTRIBUTES, identities=IDENTITIES, order=(2, 0, 1)):
+    with create_stores({path: (attributes, identities)}) as writers:
+        writers[path].record_encoder("x264 - core 0", "ref=1")
+        for index in order:
+            writers[path].write(index, **arrays(index))
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_store(tmp_path / "store.h5")
+    return tmp_path / "store.h5"
+
+
+def assert_is_sample(sample, index):
+    for name, value in arrays(index).items():
+        stored = getattr(sample, name)
+        np.testing.assert_array_equal(stored, value)
+        assert stored.dtype == value.dtype
+    assert sample.identity == IDENTITIES[index]
+
+
+def test_samples_come_back_whatever_the_order_of_writing(path):
+    with ClipStore(path) as store:
+        assert len(store) == 3
+        for index in (1, 0, 2):
+            assert_is_sample(store.read(index), index)
+        np.testing.assert_array_equal(store.read_motion(2), arrays(2)["motion_qpel"])
+        assert store.identities() == IDENTITIES
+        with pytest.raises(IndexError, match=r"store.h5: sample 3 of 3"):
+            store.read(3)
+
+
+def test_attributes_come_back_as_plain_values(path):
+    with ClipStore(path) as store:
+        attributes = store.attributes
+    assert attributes == replace(ATTRIBUTES, encoder="x264 - core 0", encoder_parameters="ref=1")
+    assert type(attributes.gop) is int
+    assert attributes.format_version == FORMAT_VERSION
+    assert (attributes.stage, attributes.arseg_version) == (STAGES["clips"], arseg.__version__)
+
+
+def test_layout_is_the_documented_one(path):
+    with h5py.File(path) as file:
+        layout = {name: (item.shape, item.dtype, item.chunks) for name, item in file.items() if name != "identity"}
+        assert layout == {
+            "keyframe": ((3, 24, 36, 3), np.uint8, (1, 24, 36, 3)),
+            "frame": ((3, 24, 36, 3), np.uint8, (1, 24, 36, 3)),
+            "motion_qpel": ((3, 24, 36, 2), np.int16, (1, 24, 36, 2)),
+            "intra": ((3, 6, 9), np.bool_, (1, 6, 9)),
+        }
+        assert all("axes" in file[name].attrs for name in layout)
+        assert "quarter pixel" in file["motion_qpel"].attrs["axes"]
+        assert file["identity/image"].asstr()[1] == "frames/ä1.png"
+        assert file.attrs["complete"]
+
+
+def test_same_samples_give_the_same_bytes(tmp_path):
+    for name in ("first.h5", "second.h5"):
+        write_store(tmp_path / name)
+    assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
+
+
+def test_keyframe_at_distance_0_is_stored_once(tmp_path, path):
+    write_store(tmp_path / "d00.h5", replace(ATTRIBUTES, distance=0))
+    with h5py.File(tmp_path / "d00.h5") as file:
+        assert file["keyframe"] == file["frame"]
+    with ClipStore(tmp_path / "d00.h5") as store:
+        np.testing.assert_array_equal(store.read(1).keyframe, arrays(1)["frame"])
+    one_picture = 3 * 24 * 36 * 3
+    assert (tmp_path / "d00.h5").stat().st_size < path.stat().st_size - 0.9 * one_picture
+
+
+def test_store_without_samples_is_valid(tmp_path):
+    write_store(tmp_path / "empty.h5", identities=[], order=())
+    with ClipStore(tmp_path / "empty.h5") as store:
+        assert len(store) == 0
+        assert store.identities() == []
+        assert store.attributes.distance == 3
+
+
+def test_store_travels_to_other_processes(path):
+    store = ClipStore(path)
+    assert_is_sample(pickle.loads(pickle.dumps(store)).read(0), 0)  # before it is opened
+    assert_is_sample(store.read(1), 1)
+    assert_is_sample(pickle.loads(pickle.dumps(store)).read(2), 2)  # and after
+    store.close()
+    assert_is_sample(store.read(0), 0)  # opens again
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_process_opens_the_file_again(path):
+    with ClipStore(path) as store:
+        handle = store._open().id.id
+        queue = multiprocessing.get_context("fork").SimpleQueue()
+        child = multiprocessing.get_context("fork").Process(
+            target=lambda: queue.put((store._process, store.read(2), store._process))
+        )
+        child.start()
+        before, sample, after = queue.get()
+        child.join()
+        assert (before, after) == (os.getpid(), child.pid)
+        assert_is_sample(sample, 2)
+        assert store._open().id.id == handle
+        assert_is_sample(store.read(0), 0)
+
+
+def test_truncated_store_is_refused(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(StoreError, match=r"store.h5: .*truncated.*Delete the file and run again"):
+        len(ClipStore(path))
+
+
+def test_damaged_pixels_are_refused(path):
+    with h5py.File(path) as file:
+        chunk = file["frame"].id.get_chunk_info(1)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + 200] ^= 0xFF
+    path.write_bytes(content)
+    with ClipStore(path) as store:
+        assert_is_sample(store.read(0), 0)
+        with pytest.raises(StoreError, match=r"store.h5: frame of sample 1 is damaged.*Delete the file"):
+            store.read(1)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    text = tmp_path / "text.h5"
+    text.write_text("no HDF5")
+    with pytest.raises(StoreError, match=r"text.h5: expected a clip store \(HDF5\)"):
+        len(ClipStore(text))
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["frame"] = np.zeros(3)
+    with pytest.raises(StoreError, match=r"foreign.h5: .*an HDF5 file without its attributes"):
+        len(ClipStore(tmp_path / "foreign.h5"))
+    with pytest.raises(StoreError, match=r"missing.h5: no such clip store. Make it: arseg clips"):
+        len(ClipStore(tmp_path / "missing.h5"))
+
+
+def test_other_format_version_is_refused(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = FORMAT_VERSION + 1
+    expected = rf"expected clip store format {FORMAT_VERSION}, found {FORMAT_VERSION + 1}. Delete"
+    with pytest.raises(StoreError, match=expected):
+        ClipStore(path).__enter__()
+
+
+def test_incomplete_store_is_refused(path):
+    with h5py.File(path, "a") as file:
+        del file.attrs["complete"]
+    with pytest.raises(StoreError, match=r"expected a complete clip store"):
+        len(ClipStore(path))
+
+
+def write_first_samples(counts, failure=None):
+    """Write the first `counts[path]` samples of each store, and perhaps fail then."""
+    with create_stores(dict.fromkeys(counts, (ATTRIBUTES, IDENTITIES))) as writers:
+        for path, count in counts.items():
+            for index in range(count):
+                writers[path].write(index, **arrays(index))
+        if failure:
+            raise failure
+
+
+def test_failed_writer_leaves_no_file(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_first_samples({tmp_path / "d00.h5": 1, tmp_path / "d01.h5": 0}, failure=KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_unfinished_store_keeps_all_from_appearing(tmp_path):
+    with pytest.raises(AssertionError, match=r"samples \[2\] were never written"):
+        write_first_samples({tmp_path / "d00.h5": 3, tmp_path / "d01.h5": 2})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_killed_writer_leaves_no_store(tmp_path):
+    program = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from arseg.store import StoreAttributes, create_stores\n"
+        f"attributes = {ATTRIBUTES!r}\n"
+        f"with create_stores({{Path({str(tmp_path / 'd03.h5')!r}): (attributes, [])}}):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=False, env=os.environ)
+    assert run.returncode == -signal.SIGKILL
+    assert not (tmp_path / "d03.h5").exists()
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    path = tmp_path / "store.h5"
+    with create_stores({path: (ATTRIBUTES, IDENTITIES[:2])}) as writers:
+        writers[path].write(0, **arrays(0))
+        message = r"frames/ä1.png: the frame has 40x24 pixels, those before it 36x24"
+        with pytest.raises(StoreError, match=message):
+            writers[path].write(1, **arrays(1, width=40))
+        writers[path].write(1, **arrays(1))
