@@ -1,0 +1,129 @@
+"""Reading frames and label maps, with errors that say which file is wrong and how to mend it.
+
+Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
+which belong together, is the manifest's business.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from arseg.config import IGNORE_INDEX
+from arseg.errors import DataError
+
+IMAGE_MODES = ("RGB", "RGBA", "L", "P")
+"""Pillow modes of 8 bits a channel that convert to RGB without loss of meaning."""
+
+LABEL_MODES = ("L", "P")
+"""One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read one frame.
+
+    Parameters
+    ----------
+    path : path
+        A PNG, JPEG or other file that Pillow reads, 8 bits a channel.
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable or truncated, or has more than 8 bits a channel.
+    """
+    image = _load(Path(path), "frame")
+    if image.mode not in IMAGE_MODES:
+        raise DataError(
+            f"{path}: the frame has the pixel format {image.mode}, expected 8-bit RGB or grey. "
+            "Convert it to an 8-bit RGB PNG."
+        )
+    return np.array(image.convert("RGB"))
+
+
+def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
+    """Read one map of class indices.
+
+    Parameters
+    ----------
+    path : path
+        A PNG of one 8-bit channel.
+    num_classes : int
+        Number of classes K.
+
+    Returns
+    -------
+    label : ndarray of uint8, shape (H, W)
+        Class indices 0 ... K - 1, or 255 where the pixel is ignored.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable or truncated, has several channels, or holds a value that is no
+        class.
+    """
+    image = _load(Path(path), "label map")
+    if image.mode not in LABEL_MODES:
+        raise DataError(
+            f"{path}: the label map has the pixel format {image.mode}, expected one 8-bit channel of class "
+            "indices. Convert colour labels to indices first, one index per class."
+        )
+    label = np.array(image)
+    # A lookup table instead of two comparisons: labels are read in every training step.
+    allowed = np.zeros(256, dtype=bool)
+    allowed[:num_classes] = True
+    allowed[IGNORE_INDEX] = True
+    valid = allowed[label]
+    if not valid.all():
+        row, column = np.argwhere(~valid)[0]
+        raise DataError(
+            f"{path}: label value {label[row, column]} at row {row}, column {column}; allowed are 0 to "
+            f"{num_classes - 1} (the {num_classes} classes) and {IGNORE_INDEX} (ignored). "
+            f"Set such pixels to {IGNORE_INDEX}, or add the class to the classes sheet."
+        )
+    return label
+
+
+def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
+    """Check that a frame and its label map have the same size; reads the files' headers only.
+
+    Raises
+    ------
+    DataError
+        If the sizes differ or a header cannot be read.
+    """
+    image_size, label_size = _header_size(Path(image_path)), _header_size(Path(label_path))
+    if image_size != label_size:
+        raise DataError(
+            f"{label_path}: the label map has {label_size[0]}x{label_size[1]} pixels, its frame {image_path} "
+            f"has {image_size[0]}x{image_size[1]}. Resize one of them (labels by nearest neighbour only)."
+        )
+
+
+def _header_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, UnidentifiedImageError) as error:
+        raise _unreadable(path, "image", error) from error
+
+
+def _load(path: Path, what: str) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:  # Pillow's PNG reader raises SyntaxError
+        raise _unreadable(path, what, error) from error
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> DataError:
+    if not path.exists():
+        return DataError(f"{path}: no such {what}. Put the file there, or make the manifest again if the data moved.")
+    return DataError(f"{path}: the {what} cannot be read ({error}). Replace it by an intact copy.")

@@ -1,0 +1,112 @@
+"""Augmentations against the published programs' outputs, pixel by pixel."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arseg.config import NORMALIZATIONS
+from arseg.data.transforms import PairSample, color_jitter, flip, normalize, random_crop, random_scale
+
+DATA = Path(__file__).parent / "data" / "models"
+CASES = json.loads((DATA / "G_transforms.json").read_text())
+PUBLISHED_SCALES = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    with np.load(DATA / "G_transforms.npz") as archive:
+        return dict(archive)
+
+
+class ForcedRandom:
+    """Gives the recorded draws, and checks that they are asked for in the recorded order and range."""
+
+    def __init__(self, draws):
+        self.draws = [tuple(draw) for draw in draws]
+
+    def uniform(self, low, high):
+        name, *bounds, value = self.draws.pop(0)
+        assert (name, bounds) == ("uniform", [low, high])
+        return value
+
+    def random(self):
+        name, value = self.draws.pop(0)
+        assert name == "random"
+        return value
+
+    def choice(self, options):
+        name, value = self.draws.pop(0)
+        assert name == "choice"
+        assert len(options) > 0
+        return value
+
+
+def load(arrays, case, side):
+    def get(name):
+        return arrays.get(f"{case}__{side}_{name}")
+
+    return PairSample(get("img"), get("ref"), get("label"), get("flow"))
+
+
+def assert_same(sample, expected):
+    np.testing.assert_array_equal(sample.image, expected.image)
+    np.testing.assert_array_equal(sample.labels, expected.labels)
+    if expected.keyframe is None:
+        assert sample.keyframe is None
+        assert sample.motion_qpel is None
+    else:
+        np.testing.assert_array_equal(sample.keyframe, expected.keyframe)
+        np.testing.assert_allclose(sample.motion_qpel, expected.motion_qpel, rtol=0, atol=1e-5)
+        assert sample.motion_qpel.dtype == np.float32
+
+
+def crop_size(expected):
+    return expected.labels.shape[1], expected.labels.shape[0]
+
+
+def run(case, sample, expected, rng):
+    size = crop_size(expected)
+    kind = case.removeprefix("single_")
+    if kind.startswith("jitter"):
+        return color_jitter(sample, rng, 0.5)
+    if kind.startswith("flip"):
+        return flip(sample, rng)
+    if kind.startswith("scale"):
+        return random_scale(sample, rng, PUBLISHED_SCALES)
+    if kind.startswith("crop"):
+        return random_crop(sample, rng, size, original=True)
+    if kind.startswith("seeded"):
+        sample = color_jitter(sample, rng, 0.5)
+    sample = random_scale(flip(sample, rng), rng, PUBLISHED_SCALES)
+    return random_crop(sample, rng, size, original=True)
+
+
+# scaleV1 is an older variant that no published training used.
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("scaleV1")])
+def test_augmentation_equals_the_published_one(arrays, case):
+    sample, expected = load(arrays, case, "in"), load(arrays, case, "out")
+    seeded = case.startswith("seeded")
+    rng = random.Random(int(case.removeprefix("seeded"))) if seeded else ForcedRandom(CASES[case]["forced_draws"])
+    assert_same(run(case, sample, expected, rng), expected)
+    assert seeded or not rng.draws, "not all recorded draws were consumed"
+
+
+@pytest.mark.parametrize("case", ["crop_small_half", "crop_small_0675", "crop_portrait"])
+def test_mended_crop_differs_from_the_original_by_the_factor_alone(arrays, case):
+    sample, expected = load(arrays, case, "in"), load(arrays, case, "out")
+    width, height = crop_size(expected)
+    factor = max(width / sample.labels.shape[1], height / sample.labels.shape[0])
+    mended = random_crop(sample, ForcedRandom(CASES[case]["forced_draws"]), (width, height))
+    np.testing.assert_array_equal(mended.image, expected.image)
+    np.testing.assert_allclose(mended.motion_qpel, expected.motion_qpel * factor, rtol=1e-6)
+    assert factor > 1.1
+    assert np.abs(expected.motion_qpel).max() > 1
+
+
+def test_normalization_equals_the_published_one(arrays):
+    normalized = normalize(arrays["normalize_camvid__in"], NORMALIZATIONS["camvid"])
+    assert normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized, arrays["normalize_camvid__out"], rtol=0, atol=1e-6)

@@ -1,0 +1,268 @@
+import io
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arseg.codec.decode import read_clip
+from arseg.codec.encode import encode_clip
+from arseg.config import EncodeConfig
+from arseg.data import clips
+from arseg.data.clips import make_clip_stores, plan_clips, store_path
+from arseg.data.manifest import Manifest, ManifestRow
+from arseg.errors import CodecError, ConfigError, DataError
+from arseg.motion.compose import compose_motion
+from arseg.progress import track
+from arseg.store import ClipStore
+
+CONFIG = EncodeConfig("h264", "300k", gop=4, preset="ultrafast")
+
+
+def write_video(folder, name, indices, size=(48, 32)):
+    """PNG frames of a moving texture."""
+    folder.mkdir(exist_ok=True)
+    generator = np.random.default_rng(len(name))
+    coarse = Image.fromarray(generator.integers(0, 256, (24, 48, 3), dtype=np.uint8))
+    canvas = coarse.resize((size[0] + 128, size[1] + 64), Image.Resampling.BICUBIC)
+    for count, index in enumerate(indices):
+        left = 2 * count % 128
+        canvas.crop((left, 0, left + size[0], size[1])).save(folder / f"{name}_{index:04d}.png")
+
+
+def make_row(folder, name, index, step=1, split="test"):
+    pattern = f"{folder}/{name}_{{index:04d}}.png"
+    image = pattern.format(index=index)
+    return ManifestRow("toy", split, name, index, image, image.replace("frames", "labels"), pattern, step)
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Two videos: frames 0 ... 19 of "a", and every second frame 100 ... 130 of "b"."""
+    folder = tmp_path / "frames"
+    write_video(folder, "a", range(20))
+    write_video(folder, "bb", range(100, 131, 2))
+    return folder
+
+
+@pytest.fixture
+def rows(frames):
+    return [make_row(frames, "a", index) for index in (5, 6, 11)] + [
+        make_row(frames, "bb", index, step=2) for index in (106, 110)
+    ]
+
+
+def manifest_of(rows):
+    return Manifest(tuple(sorted(rows)), (), "digest")
+
+
+def summary(plans):
+    return [
+        (
+            plan.sequence,
+            plan.start_index,
+            len(plan.frame_paths),
+            [(d, row.frame_index) for d, row in plan.targets],
+        )
+        for plan in plans
+    ]
+
+
+def samples_of(paths):
+    samples = []
+    for path in paths:
+        with ClipStore(path) as store:
+            samples += [store.read(index) for index in range(len(store))]
+    return samples
+
+
+def assert_same_samples(samples, expected):
+    assert [sample.identity for sample in samples] == [sample.identity for sample in expected]
+    for sample, other in zip(samples, expected, strict=True):
+        for name in ("keyframe", "frame", "motion_qpel", "intra"):
+            np.testing.assert_array_equal(getattr(sample, name), getattr(other, name))
+
+
+def test_a_start_is_one_clip_for_all_distances(rows):
+    assert summary(plan_clips(rows, 4, [3, 1, 2])) == [
+        ("a", 2, 4, [(3, 5)]),
+        ("a", 3, 4, [(2, 5), (3, 6)]),
+        ("a", 4, 4, [(1, 5), (2, 6)]),
+        ("a", 5, 4, [(1, 6)]),
+        ("a", 8, 4, [(3, 11)]),
+        ("a", 9, 4, [(2, 11)]),
+        ("a", 10, 4, [(1, 11)]),
+        ("bb", 100, 4, [(3, 106)]),
+        ("bb", 102, 4, [(2, 106)]),
+        ("bb", 104, 4, [(1, 106), (3, 110)]),
+        ("bb", 106, 4, [(2, 110)]),
+        ("bb", 108, 4, [(1, 110)]),
+    ]
+
+
+def test_frames_follow_the_step_of_the_video(rows, frames):
+    plan = plan_clips(rows, 4, [3])[-1]
+    assert plan.frame_paths == tuple(frames / f"bb_{index:04d}.png" for index in (104, 106, 108, 110))
+
+
+def test_clips_that_end_elsewhere_are_other_clips(rows):
+    # With the tail "annotated" an encoder must not see what lies behind the annotated frame.
+    assert summary(plan_clips(rows[:2], 4, [2, 3], tail="annotated")) == [
+        ("a", 2, 4, [(3, 5)]),
+        ("a", 3, 3, [(2, 5)]),
+        ("a", 3, 4, [(3, 6)]),
+        ("a", 4, 3, [(2, 6)]),
+    ]
+
+
+@pytest.mark.parametrize("tail", ["gop", "annotated"])
+@pytest.mark.parametrize("num_shards", [1, 2, 5, 40])
+def test_shards_divide_the_starts_evenly(rows, tail, num_shards):
+    whole = plan_clips(rows, 4, range(4), tail=tail)
+    shards = [
+        plan_clips(rows, 4, range(4), shard=shard, num_shards=num_shards, tail=tail) for shard in range(num_shards)
+    ]
+    assert [plan for shard in shards for plan in shard] == whole
+    starts = [{(plan.sequence, plan.start_index) for plan in shard} for shard in shards]
+    assert len(set.union(*starts)) == sum(map(len, starts))
+    assert max(map(len, starts)) - min(map(len, starts)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"distances": [2, 4]}, r"distances \[4\]: with gop 4 a frame is 0 to 3 frames after"),
+        ({"distances": [-1]}, r"distances \[-1\]"),
+        ({"distances": [1], "shard": 2, "num_shards": 2}, r"shard 2 of 2: shards count from 0 to 1"),
+    ],
+)
+def test_impossible_requests_are_refused(rows, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_clips(rows, 4, **arguments)
+
+
+def test_still_is_refused(rows):
+    still = replace(rows[0], frame_pattern="", frame_step=0)
+    with pytest.raises(
+        DataError, match=r"a_0005.png: stills cannot be made into clips.*no frame_pattern.*split 'test'"
+    ):
+        plan_clips([still], 4, [1])
+
+
+def test_clip_that_starts_before_the_video_is_refused(frames):
+    with pytest.raises(DataError, match=r"bb_0096.png: no such frame. The clip of .*bb_0102.png at distance 3 starts"):
+        plan_clips([make_row(frames, "bb", 102, step=2)], 4, [3])
+    with pytest.raises(DataError, match=r"a_0002.png: 3 frames before it"):
+        plan_clips([make_row(frames, "a", 2)], 4, [3])
+
+
+def test_missing_frame_behind_is_refused_only_where_it_is_needed(frames):
+    row = make_row(frames, "a", 18)
+    message = r"a_0020.png: no such frame. The clip of .*a_0018.png at distance 1 ends 2 frames after it.*clip_tail"
+    with pytest.raises(DataError, match=message):
+        plan_clips([row], 4, [1])
+    assert summary(plan_clips([row], 4, [1], tail="annotated")) == [("a", 17, 2, [(1, 18)])]
+
+
+def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
+    paths = make_clip_stores(manifest_of(rows), "test", CONFIG, range(4), tmp_path / "out")
+    assert paths == [store_path(tmp_path / "out", distance) for distance in range(4)]
+    assert paths[3].name == "d03.h5"
+    for distance, path in enumerate(paths):
+        samples = samples_of([path])
+        assert [sample.identity.frame_index for sample in samples] == [5, 6, 11, 106, 110]
+        for row, sample in zip(rows, samples, strict=True):
+            sources = [str(row.frame_path(offset)) for offset in range(-distance, 4 - distance)]
+            pictures = np.stack([np.asarray(Image.open(source)) for source in sources])
+            clip = read_clip(encode_clip(pictures, CONFIG).bitstream, "h264")
+            motion_qpel = compose_motion(clip.block_motion_qpel, clip.block_ref_back, 32, 48)
+            np.testing.assert_array_equal(sample.keyframe, clip.frames[0])
+            np.testing.assert_array_equal(sample.frame, clip.frames[distance])
+            np.testing.assert_array_equal(sample.motion_qpel, motion_qpel[distance])
+            np.testing.assert_array_equal(sample.intra, clip.block_ref_back[distance] == 0)
+            identity = sample.identity
+            assert identity.keyframe_index == row.frame_index - distance * row.frame_step
+            assert (identity.image, identity.keyframe_image) == (row.image, sources[0])
+            assert (identity.sequence, identity.label) == (row.sequence, row.label)
+
+
+def test_attributes_record_how_a_store_was_made(rows, tmp_path):
+    (path,) = make_clip_stores(
+        manifest_of(rows), "test", CONFIG, [2], tmp_path, shard=1, num_shards=2, tail="annotated"
+    )
+    with ClipStore(path) as store:
+        attributes = store.attributes
+    assert (attributes.dataset, attributes.split, attributes.manifest_digest) == ("toy", "test", "digest")
+    assert (attributes.codec, attributes.rate, attributes.gop) == ("h264", "300k", 4)
+    assert (attributes.fps, attributes.preset, attributes.tail) == (30, "ultrafast", "annotated")
+    assert (attributes.distance, attributes.shard, attributes.num_shards) == (2, 1, 2)
+    assert attributes.encoder.startswith("x264")
+    assert "keyint=4" in attributes.encoder_parameters
+
+
+@pytest.mark.parametrize("tail", ["gop", "annotated"])
+def test_union_of_shards_is_the_unsharded_store(rows, tmp_path, tail):
+    manifest, distances = manifest_of(rows), [1, 3]
+    whole = make_clip_stores(manifest, "test", CONFIG, distances, tmp_path / "whole", tail=tail)
+    shards = [
+        make_clip_stores(
+            manifest, "test", CONFIG, distances, tmp_path / str(shard), shard=shard, num_shards=3, tail=tail
+        )
+        for shard in range(3)
+    ]
+    for place, path in enumerate(whole):
+        assert_same_samples(samples_of([paths[place] for paths in shards]), samples_of([path]))
+
+
+def test_shard_without_clips_is_an_empty_store(rows, tmp_path):
+    paths = make_clip_stores(manifest_of(rows), "test", CONFIG, [0, 3], tmp_path, shard=0, num_shards=99)
+    assert samples_of(paths) == []
+    with ClipStore(paths[1]) as store:
+        assert (store.attributes.distance, store.attributes.encoder) == (3, "")
+
+
+def test_each_clip_is_encoded_once_and_each_frame_read_once(rows, tmp_path, monkeypatch):
+    encoded, read = [], []
+    plain_encode, plain_read = clips.encode_clip, clips.read_image
+    monkeypatch.setattr(clips, "encode_clip", lambda *args: encoded.append(args) or plain_encode(*args))
+    monkeypatch.setattr(clips, "read_image", lambda path: read.append(path) or plain_read(path))
+    make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, range(4), tmp_path)
+    assert len(encoded) == 5  # starts 2 ... 6, for eight samples
+    assert sorted(path.name for path in read) == [f"a_{index:04d}.png" for index in range(2, 10)]
+
+
+def test_frame_of_another_size_is_refused(rows, frames, tmp_path):
+    write_video(frames, "a", [4], size=(40, 32))
+    with pytest.raises(DataError, match=r"a_0004.png: the frame has 40x32 pixels, the first .*a_0002.png has 48x32"):
+        make_clip_stores(manifest_of(rows), "test", CONFIG, [3], tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_codec_errors_name_the_clip(frames, tmp_path):
+    write_video(frames, "odd", range(8), size=(47, 32))
+    manifest = manifest_of([make_row(frames, "odd", 3)])
+    with pytest.raises(CodecError, match=r"odd_0000.png, first frame of a clip: frames of 47x32 pixels.*even"):
+        make_clip_stores(manifest, "test", CONFIG, [3], tmp_path / "out")
+
+
+def test_codec_without_reader_is_refused_at_once(tmp_path):
+    with pytest.raises(CodecError, match=r"set codecs: \[h264\]"):
+        make_clip_stores(manifest_of([]), "test", EncodeConfig("hevc"), [3], tmp_path)
+
+
+def test_progress_is_logged_where_there_is_no_terminal(caplog, monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with caplog.at_level(logging.INFO, "arseg.progress"):
+        assert list(track(range(3), "clips")) == [0, 1, 2]
+    assert [record.getMessage() for record in caplog.records] == ["clips: 3 done in 0.0 s"]
+    caplog.clear()
+    monkeypatch.setattr("arseg.progress.LOG_INTERVAL_SECONDS", 0)
+    with caplog.at_level(logging.INFO, "arseg.progress"):
+        assert list(track(iter("ab"), "letters", total=5)) == ["a", "b"]
+    assert caplog.records[0].getMessage() == "letters: 1/5 in 0 s"
+
+
+def test_store_path_sorts_by_distance():
+    assert store_path("folder", 7) == Path("folder/d07.h5")

@@ -1,0 +1,211 @@
+"""Folders of frames and labels become manifest rows by the rules of a sheet."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arseg.data.adapters import write_dataset_manifest
+from arseg.data.frames import frames_manifest, list_frames
+from arseg.data.manifest import read_manifest
+from arseg.errors import DataError
+
+HEADER = "split,images,labels,list,sequence,first,last,frame_step"
+
+
+def picture(path, shape=(4, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros(shape, dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Folders with two sequences of five frames each, and a function that applies rules to them."""
+    for name in ("0016E5_0795", "0006R0_f0108"):
+        for digit in range(5):
+            picture(tmp_path / "data" / "val" / f"{name}{digit}.png")
+            picture(tmp_path / "data" / "valannot" / f"{name}{digit}.png")
+    (tmp_path / "classes.csv").write_text("index,name,red,green,blue,void\n0,road,1,2,3,false\n")
+
+    def apply(*rules):
+        splits = tmp_path / "splits.csv"
+        splits.write_text("\n".join([HEADER, *rules]) + "\n")
+        rows, _ = frames_manifest("mine", tmp_path / "data", tmp_path / "classes.csv", splits)
+        return rows
+
+    apply.folder = tmp_path
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence", "number", "pattern"),
+    [
+        ("0016E5_07959.png", "0016E5", 7959, "0016E5_{index:05d}.png"),
+        ("0006R0_f01080.png", "0006R0", 1080, "0006R0_f{index:05d}.png"),
+        ("0001TP_006690.png", "0001TP", 6690, "0001TP_{index:06d}.png"),
+        ("Seq05VD_f00030.png", "Seq05VD", 30, "Seq05VD_f{index:05d}.png"),
+        ("drive-7.jpg", "drive", 7, "drive-{index:01d}.jpg"),
+        ("cam_12_000019_left.JPEG", "cam_12", 19, "cam_12_{index:06d}_left.JPEG"),
+        ("00042.png", "folder", 42, "{index:05d}.png"),
+        ("a{b}_03.png", "a{b}", 3, "a{{b}}_{index:02d}.png"),
+    ],
+)
+def test_names_are_read_as_sequence_and_number(tmp_path, name, sequence, number, pattern):
+    picture(tmp_path / "folder" / name)
+    (frame,) = list_frames(tmp_path / "folder")
+    assert (frame.sequence, frame.frame_index) == (sequence, number)
+    assert frame.pattern == f"{tmp_path}/folder/{pattern}"
+    assert frame.pattern.format(index=number) == str(frame.path)
+
+
+def test_name_without_a_number_is_its_own_sequence(tmp_path):
+    picture(tmp_path / "crossing.png")
+    (frame,) = list_frames(tmp_path)
+    assert (frame.sequence, frame.frame_index, frame.pattern) == ("crossing", 0, "")
+
+
+def test_unpadded_numbers_stay_unpadded(tmp_path):
+    for number in (8, 9, 10, 11):
+        picture(tmp_path / f"clip_{number}.png")
+    frames = list_frames(tmp_path)
+    assert {frame.pattern for frame in frames} == {f"{tmp_path}/clip_{{index:01d}}.png"}
+    assert all(frame.pattern.format(index=frame.frame_index) == str(frame.path) for frame in frames)
+
+
+def test_relative_root_gives_relative_paths(tmp_path, monkeypatch):
+    picture(tmp_path / "a_01.png")
+    monkeypatch.chdir(tmp_path)
+    (frame,) = list_frames(Path())
+    assert frame.pattern.format(index=1) == str(frame.path) == "a_01.png"
+
+
+def test_rule_with_all_columns(dataset):
+    row, following = dataset("test,val,valannot,,0016E5,7951,7952,2")
+    assert (row.dataset, row.split, row.sequence, row.frame_index) == ("mine", "test", "0016E5", 7951)
+    assert row.image == str(dataset.folder / "data/val/0016E5_07951.png")
+    assert row.label == str(dataset.folder / "data/valannot/0016E5_07951.png")
+    assert row.frame_step == 2
+    assert row.frame_path(1).name == "0016E5_07953.png"
+    assert following.frame_index == 7952
+
+
+def test_rule_with_empty_columns_takes_every_frame_as_an_unlabelled_still(dataset):
+    rows = dataset("all,val,,,,,,")
+    assert len(rows) == 10
+    assert {(row.label, row.frame_pattern, row.frame_step) for row in rows} == {("", "", 0)}
+
+
+def test_rules_add_up_and_splits_may_overlap(dataset):
+    rows = dataset("a,val,,,0016E5,,7951,", "a,val,,,0006R0,1083,,", "b,val,,,0016E5,7951,7951,1")
+    assert Counter(row.split for row in rows) == {"a": 4, "b": 1}
+
+
+def test_list_of_stems_lies_beside_the_sheet(dataset):
+    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n\n 0006R0_f01080 \n")
+    rows = dataset("a,val,valannot,chosen.txt,,,,")
+    assert [row.frame_index for row in rows] == [1080, 7954]
+
+
+def test_jpeg_frames_have_png_labels(dataset):
+    picture(dataset.folder / "data/photos/x_1.jpg")
+    picture(dataset.folder / "data/masks/x_1.png")
+    (row,) = dataset("a,photos,masks,,,,,")
+    assert row.label.endswith("masks/x_1.png")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (["a,vall,,,,,,"], r"splits\.csv:2: images names the folder .*vall, which does not exist"),
+        (
+            ["a,val,,,,,,", "a,val,labels,,,,,"],
+            r"splits\.csv:3: labels names the folder .*labels, which does not",
+        ),
+        ([",val,,,,,,"], r"splits\.csv:2: split is empty"),
+        (
+            ["a,val,,,0016E5,8000,,1"],
+            r"\(sequence 0016E5, first 8000\) chooses none of the 10 frames.*1080 to 7954",
+        ),
+        (["a,val,,,16E5,,,1"], r"chooses none .* sequences: 0006R0, 0016E5"),
+        (["a,val,,,,,,0"], r"splits\.csv:2: frame_step is '0', expected a whole number of 1 or more"),
+        (["a,val,,,,x,,1"], r"splits\.csv:2: first is 'x'"),
+        (["a,val,,none.txt,,,,"], r"splits\.csv:2: list names .*none\.txt, which cannot be read"),
+        (
+            ["a,val,,,0016E5,,,", "a,val,,,,7954,,"],
+            r"splits\.csv:3: frame 7954 of sequence '0016E5' occurs twice",
+        ),
+        ([], r"splits\.csv: no rule below the header"),
+    ],
+)
+def test_bad_rule_is_named(dataset, rules, message):
+    with pytest.raises(DataError, match=message):
+        dataset(*rules)
+
+
+def test_frame_without_label_is_named(dataset):
+    (dataset.folder / "data/valannot/0016E5_07952.png").unlink()
+    with pytest.raises(DataError, match=r"splits\.csv:2: .*val/0016E5_07952\.png has no label map .*narrow"):
+        dataset("a,val,valannot,,,,,")
+
+
+def test_label_of_another_size_is_named(dataset):
+    picture(dataset.folder / "data/valannot/0016E5_07952.png", shape=(4, 7))
+    with pytest.raises(DataError, match=r"valannot/0016E5_07952\.png: the label map has 7x4"):
+        dataset("a,val,valannot,,,,,")
+
+
+def test_listed_name_without_a_frame_is_named(dataset):
+    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n0016E5_07955.png\n")
+    with pytest.raises(DataError, match=r"chosen\.txt:2: '0016E5_07955\.png' is no frame in .*without .*suffix"):
+        dataset("a,val,,chosen.txt,,,,")
+
+
+def test_empty_folder_and_missing_root_are_named(dataset):
+    (dataset.folder / "data/empty").mkdir()
+    with pytest.raises(DataError, match=r"empty holds no frames"):
+        dataset("a,empty,,,,,,")
+    with pytest.raises(DataError, match=r"nowhere: no such folder"):
+        frames_manifest("mine", "nowhere", "classes.csv", "splits.csv")
+
+
+def test_video_needs_numbers(dataset):
+    picture(dataset.folder / "data/photos/crossing.png")
+    with pytest.raises(DataError, match=r"crossing\.png has no number in its name, but frame_step is 1"):
+        dataset("a,photos,,,,,,1")
+
+
+def test_unknown_kind_names_key_and_mend(dataset):
+    sheets = {"root": dataset.folder, "classes": "c.csv", "splits": "s.csv"}
+    with pytest.raises(DataError, match=r"datasets\.city\.kind is 'cityscapes'.*Set it to frames"):
+        write_dataset_manifest(dataset.folder / "m.csv", kind="cityscapes", dataset="city", **sheets)
+    assert not (dataset.folder / "m.csv").exists()
+
+
+@pytest.mark.needs_camvid
+def test_camvid_sheets_choose_the_documented_frames(tmp_path, camvid_root, repository):
+    write_dataset_manifest(
+        tmp_path / "camvid.csv",
+        kind="frames",
+        dataset="camvid",
+        root=camvid_root,
+        classes=repository / "config/camvid-classes.csv",
+        splits=repository / "config/camvid-sequence-splits.csv",
+    )
+    manifest = read_manifest(tmp_path / "camvid.csv")
+    assert Counter(row.split for row in manifest.rows) == {
+        "stills": 367,
+        "sequence-train": 28,
+        "sequence-val": 7,
+        "sequence-early": 35,
+        "sequence-test": 32,
+    }
+    assert manifest.num_classes == 12
+    assert [cls.name for cls in manifest.classes if cls.void] == ["void"]
+    test = manifest.split("sequence-test")
+    assert test[0].frame_path(-11).name == "0016E5_08053.png"
+    assert all(row.frame_path(offset).is_file() for row in test for offset in (-11, 11))
+    # The clips of training and of test share no frame.
+    last_seen = max(row.frame_index for row in manifest.split("sequence-early"))
+    assert min(row.frame_index - 11 * row.frame_step for row in test) > last_seen

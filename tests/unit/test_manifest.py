@@ -1,0 +1,177 @@
+"""The manifest's files: layout, checks, and the paths of neighbouring frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arseg.data.manifest import ManifestRow, SegmentationClass, read_classes, read_manifest, write_manifest
+from arseg.errors import DataError
+
+CLASSES = (
+    SegmentationClass(0, "road", (128, 64, 128), void=False),
+    SegmentationClass(1, "void", (0, 0, 0), void=True),
+)
+PATTERN = "root/val/0016E5_{index:05d}.png"
+
+
+def video_row(index, split="val"):
+    image = PATTERN.format(index=index)
+    return ManifestRow("camvid", split, "0016E5", index, image, image.replace("val", "valannot"), PATTERN, 2)
+
+
+STILL = ManifestRow("camvid", "stills", "0001TP", 6690, "root/0001TP_006690.png", "", "", 0)
+
+
+@pytest.fixture
+def manifest_path(tmp_path):
+    path = tmp_path / "camvid.csv"
+    write_manifest(path, [video_row(7961), STILL, video_row(7959)], CLASSES)
+    return path
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_read_gives_what_was_written_sorted(manifest_path):
+    manifest = read_manifest(manifest_path)
+    assert manifest.rows == (STILL, video_row(7959), video_row(7961))
+    assert manifest.classes == CLASSES
+    assert manifest.num_classes == 2
+    assert manifest.class_names == ("road", "void")
+    np.testing.assert_array_equal(manifest.palette, [[128, 64, 128], [0, 0, 0]])
+    assert manifest.palette.dtype == np.uint8
+
+
+def test_files_are_plain_csv(manifest_path):
+    assert manifest_path.read_text().splitlines()[:2] == [
+        "dataset,split,sequence,frame_index,image,label,frame_pattern,frame_step",
+        "camvid,stills,0001TP,6690,root/0001TP_006690.png,,,0",
+    ]
+    classes_path = manifest_path.with_name("camvid.classes.csv")
+    assert classes_path.read_bytes() == (
+        b"index,name,red,green,blue,void\n0,road,128,64,128,false\n1,void,0,0,0,true\n"
+    )
+
+
+def test_order_of_rows_changes_neither_bytes_nor_digest(tmp_path, manifest_path):
+    other = tmp_path / "other" / "camvid.csv"
+    write_manifest(other, [STILL, video_row(7959), video_row(7961)], CLASSES)
+    assert other.read_bytes() == manifest_path.read_bytes()
+    assert read_manifest(other).digest == read_manifest(manifest_path).digest
+
+
+def test_digest_follows_rows_and_classes(tmp_path, manifest_path):
+    digests = {read_manifest(manifest_path).digest}
+    write_manifest(tmp_path / "rows.csv", [STILL, video_row(7959)], CLASSES)
+    renamed = (replace(CLASSES[0], name="street"), CLASSES[1])
+    write_manifest(tmp_path / "classes.csv", [STILL, video_row(7959), video_row(7961)], renamed)
+    digests |= {read_manifest(tmp_path / name).digest for name in ("rows.csv", "classes.csv")}
+    assert len(digests) == 3
+    assert all(len(digest) == 64 for digest in digests)
+
+
+def test_split_gives_its_rows_or_names_those_there_are(manifest_path):
+    manifest = read_manifest(manifest_path)
+    assert manifest.split("val") == (video_row(7959), video_row(7961))
+    with pytest.raises(DataError, match=r"no split 'test'; its splits are: stills, val"):
+        manifest.split("test")
+
+
+@pytest.mark.parametrize(("offset", "name"), [(0, "07959"), (1, "07961"), (-11, "07937"), (21, "08001")])
+def test_frame_path_counts_in_frames(offset, name):
+    assert video_row(7959).frame_path(offset) == Path(f"root/val/0016E5_{name}.png")
+
+
+def test_still_has_no_neighbours():
+    with pytest.raises(DataError, match=r"0001TP_006690\.png: a still has no video .* frame -1.*frame_step"):
+        STILL.frame_path(-1)
+
+
+def test_frame_before_the_first_number():
+    with pytest.raises(DataError, match=r"2 frames before it the frame number would be -1"):
+        video_row(3).frame_path(-2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "frame_index",
+            "number",
+            r"camvid\.csv:1: missing column frame_index; expected dataset,.*arseg manifest",
+        ),
+        (",7961,", ",796x,", r"camvid\.csv:4: frame_index is '796x', expected a whole number of 0 or more"),
+        (",7961,", ",-1,", r"camvid\.csv:4: frame_index is '-1'"),
+        (",2\n", ",0\n", r"camvid\.csv:3: frame_pattern .* with frame_step 0"),
+        ("{index:05d}", "{number:05d}", r"camvid\.csv:3: frame_pattern .* does not give the image"),
+        ("{index:05d}", "{index:06d}", r"camvid\.csv:3: frame_pattern .* for the index 7959"),
+        ("camvid,stills", ",stills", r"camvid\.csv:2: dataset is empty"),
+        (",,,0\n", ",,,0,9\n", r"camvid\.csv:2: 9 cells, expected 8"),
+    ],
+)
+def test_bad_line_is_named(manifest_path, old, new, message):
+    edit(manifest_path, old, new)
+    with pytest.raises(DataError, match=message):
+        read_manifest(manifest_path)
+
+
+def test_duplicate_is_named_when_read_and_when_written(tmp_path, manifest_path):
+    line = manifest_path.read_text().splitlines()[-1]
+    manifest_path.write_text(f"{manifest_path.read_text()}{line}\n")
+    with pytest.raises(DataError, match=r"camvid\.csv:5: frame 7961 of sequence '0016E5' occurs twice in split 'val'"):
+        read_manifest(manifest_path)
+    with pytest.raises(DataError, match=r"occurs twice"):
+        write_manifest(tmp_path / "new.csv", [STILL, replace(STILL, image="b.png")], CLASSES)
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_one_frame_may_be_in_two_splits(tmp_path):
+    write_manifest(tmp_path / "two.csv", [video_row(7959, "early"), video_row(7959, "late")], CLASSES)
+    assert len(read_manifest(tmp_path / "two.csv").rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1,void", "2,void", r"classes\.csv: class indices are \[0, 2\], expected 0, 1, 2"),
+        ("1,void", "255,void", r"classes\.csv:3: index is '255', expected a whole number from 0 to 254"),
+        ("128,64,", "128,256,", r"classes\.csv:2: green is '256', expected a whole number from 0 to 255"),
+        ("false", "maybe", r"classes\.csv:2: void is 'maybe', expected true or false"),
+    ],
+)
+def test_bad_class_is_named(manifest_path, old, new, message):
+    edit(manifest_path.with_name("camvid.classes.csv"), old, new)
+    with pytest.raises(DataError, match=message):
+        read_manifest(manifest_path)
+
+
+def test_classes_not_numbered_from_zero_are_not_written(tmp_path):
+    with pytest.raises(DataError, match=r"class indices are \[1\]"):
+        write_manifest(tmp_path / "a.csv", [STILL], CLASSES[1:])
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_files_are_named(tmp_path, manifest_path):
+    with pytest.raises(DataError, match=r"none\.classes\.csv: no such sheet"):
+        read_manifest(tmp_path / "none.csv")
+    manifest_path.unlink()
+    with pytest.raises(DataError, match=r"camvid\.csv: no such sheet\. Make the manifest again"):
+        read_manifest(manifest_path)
+
+
+def test_spreadsheet_export_is_read(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_bytes(b"\xef\xbb\xbfindex, name,red,green,blue,void,note\r\n0, road ,1,2,3,FALSE,grey\r\n,,,,,,\r\n")
+    assert read_classes(path) == (SegmentationClass(0, "road", (1, 2, 3), void=False),)
+
+
+def test_sheet_that_is_no_text(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_bytes(b"\xff\xfe\x00index")
+    with pytest.raises(DataError, match=r"classes\.csv: cannot be read as a CSV sheet in UTF-8"):
+        read_classes(path)

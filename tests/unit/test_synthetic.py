@@ -1,0 +1,195 @@
+"""The synthetic street: exact sampling, real motion, reproducible files, and splits that clips can be made of."""
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from arseg.data.adapters import write_dataset_manifest
+from arseg.data.images import read_image, read_label
+from arseg.data.manifest import read_manifest
+from arseg.data.synthetic import synthesize
+from arseg.data.synthetic.canvas import Camera, Canvas
+from arseg.data.synthetic.layout import random_scene
+from arseg.data.synthetic.render import render
+from arseg.data.synthetic.scene import CLASSES, Label
+from arseg.data.synthetic.street import make_textures
+from arseg.errors import ConfigError
+
+CAMERA = Camera(focal=100.0, center_column=50.0, horizon_row=40.0, x=1.0, y=1.5, z=20.0)
+TINY = {
+    "num_train_sequences": 2,
+    "num_val_sequences": 1,
+    "num_test_sequences": 1,
+    "frames_per_sequence": 9,
+    "width": 64,
+    "height": 48,
+    "gop": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic") / "tree"
+    synthesize(folder, seed=3, **TINY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(tree):
+    path = tree.parent / "manifest.csv"
+    write_dataset_manifest(
+        path,
+        kind="synthetic",
+        dataset="synthetic",
+        root=tree,
+        classes=tree / "classes.csv",
+        splits=tree / "splits.csv",
+    )
+    return read_manifest(path)
+
+
+def digests(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_camera_projects_by_the_pinhole_rule():
+    # 10 m ahead, 2 m to the right, 0.5 m above the camera: 100 / 10 pixels per metre.
+    assert CAMERA.project((3.0, 2.0, 30.0)) == (70.0, 35.0)
+    # Twice as far: half the offset from the centre.
+    assert CAMERA.project((3.0, 2.0, 40.0)) == (60.0, 37.5)
+
+
+def test_label_is_sampled_in_the_centre_and_colour_averaged():
+    canvas = Canvas(CAMERA, width=4, height=3)
+    # Covers pixel 1 up to its middle, pixel 2 wholly, and 3/4 of pixel 3: centres of 1 (on the edge), 2 and 3.
+    canvas.polygon([(1.4, 0.0), (3.75, 0.0), (3.75, 2.0), (1.4, 2.0)], 7, (100.0, 0.0, 0.0))
+    np.testing.assert_array_equal(canvas.label, [[0, 7, 7, 7], [0, 7, 7, 7], [0, 0, 0, 0]])
+    np.testing.assert_allclose(canvas.pixels()[0, :, 0], [0, 50, 100, 100])
+
+
+@pytest.mark.parametrize("points", [[(1.0, 1.0), (17.0, 3.0), (6.0, 14.0)], [(6.0, 14.0), (17.0, 3.0), (1.0, 1.0)]])
+def test_polygon_is_filled_as_by_edge_tests_in_either_orientation(points):
+    canvas = Canvas(CAMERA, width=20, height=16)
+    canvas.polygon(points, 1, (1.0, 1.0, 1.0))
+    (ax, ay), (bx, by), (cx, cy) = points
+    inside = np.zeros((16, 20), dtype=bool)
+    for row in range(16):
+        for column in range(20):
+            x, y = column + 0.5, row + 0.5
+            turns = [
+                (bx - ax) * (y - ay) - (by - ay) * (x - ax),
+                (cx - bx) * (y - by) - (cy - by) * (x - bx),
+                (ax - cx) * (y - cy) - (ay - cy) * (x - cx),
+            ]
+            inside[row, column] = all(turn >= 0 for turn in turns) or all(turn <= 0 for turn in turns)
+    assert abs(inside.sum() - 99) < 10  # the area of the triangle
+    np.testing.assert_array_equal(canvas.label == 1, inside)
+
+
+def test_polygon_outside_or_edge_on_paints_nothing():
+    canvas = Canvas(CAMERA, width=8, height=8)
+    canvas.polygon([(-9.0, 0.0), (-2.0, 0.0), (-2.0, 5.0)], 1, (1.0, 1.0, 1.0))
+    canvas.polygon([(1.0, 2.5), (6.0, 2.5), (4.0, 2.5)], 1, (1.0, 1.0, 1.0))
+    assert not canvas.label.any()
+    assert not canvas.color.any()
+
+
+def test_objects_move_as_the_camera_does():
+    """A lamp's post is where the camera projects it, in every frame, and grows as it comes closer."""
+    scene = random_scene(np.random.default_rng(5), 24)
+    size = 192, 128
+    textures = make_textures(scene, *size)
+    lamp = next(lamp for lamp in scene.lamps if lamp.x > 0 and lamp.z > 16)
+    alone = replace(scene, lamps=(lamp,), trees=(), signs=(), cars=(), people=())
+    columns, heights = [], []
+    for frame in (0, 8, 16):
+        _, label = render(alone, textures, frame, size, np.random.default_rng(0))
+        camera = scene.drive.camera(frame, *size)
+        column, foot = camera.project((lamp.x, 0.0, lamp.z))
+        rows = np.flatnonzero(label[:, int(column)] == Label.POLE)
+        assert abs(rows[-1] - (foot - 0.5)) <= 1
+        columns.append(column)
+        heights.append(len(rows))
+    assert heights[0] < heights[1] < heights[2]
+    assert abs(columns[2] - columns[0]) > 3
+
+
+def test_same_seed_same_bytes_with_any_number_of_processes(tree, tmp_path):
+    synthesize(tmp_path / "again", seed=3, num_workers=2, **TINY)
+    assert digests(tmp_path / "again") == digests(tree)
+
+
+def test_another_seed_gives_other_frames(tree, tmp_path):
+    synthesize(tmp_path / "other", seed=4, **TINY)
+    other, own = digests(tmp_path / "other"), digests(tree)
+    assert other.keys() == own.keys()
+    assert not any(other[name] == own[name] for name in own if name.startswith("images"))
+
+
+def test_sequences_differ_from_each_other(tree):
+    first, second = (read_image(tree / "images" / f"train0{number}_000.png") for number in range(2))
+    assert np.abs(first.astype(int) - second).mean() > 10
+
+
+def test_more_sequences_leave_the_others_as_they_are(tree, tmp_path):
+    synthesize(tmp_path / "more", seed=3, **{**TINY, "num_train_sequences": 3})
+    more, own = digests(tmp_path / "more"), digests(tree)
+    assert all(more[name] == own[name] for name in own if name.startswith(("images", "labels")))
+
+
+def test_every_frame_is_written_and_splits_are_by_sequence(tree, manifest):
+    assert len(list((tree / "images").iterdir())) == len(list((tree / "labels").iterdir())) == 4 * 9
+    assert manifest.classes == CLASSES
+    assert {split: {row.sequence for row in manifest.split(split)} for split in ("train", "val", "test")} == {
+        "train": {"train00", "train01"},
+        "val": {"val00"},
+        "test": {"test00"},
+    }
+    # 9 frames, GOP 4: frames 3, 5, 7 have 3 frames before them, of these 3 and 5 have 3 after them, too.
+    assert Counter(row.split for row in manifest.rows) == {"train": 6, "val": 3, "test": 2}
+    assert [row.frame_index for row in manifest.split("test")] == [3, 5]
+
+
+def test_clips_of_every_needed_distance_lie_inside_the_sequences(manifest):
+    assert all(row.frame_path(-3).is_file() for row in manifest.rows)
+    assert all(row.frame_path(3).is_file() for row in manifest.split("test"))
+
+
+def test_frames_and_labels_fit(manifest):
+    for row in manifest.rows:
+        image = read_image(row.image)
+        label = read_label(row.label, manifest.num_classes)
+        assert image.shape == (48, 64, 3)
+        assert label.shape == (48, 64)
+
+
+def test_all_classes_occur_and_small_ones_are_small():
+    share = np.zeros(len(CLASSES))
+    for seed in range(6):
+        scene = random_scene(np.random.default_rng(seed), 20)
+        textures = make_textures(scene, 192, 128)
+        _, label = render(scene, textures, 10, (192, 128), np.random.default_rng(0))
+        share += np.bincount(label.ravel(), minlength=len(CLASSES)) / label.size / 6
+    assert (share > 0.002).all(), share
+    assert share[[Label.POLE, Label.SIGN, Label.PERSON]].max() < 0.05
+    assert share[[Label.ROAD, Label.BUILDING, Label.SKY]].min() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames_per_sequence": 6}, r"frames_per_sequence 6: .* Set frames_per_sequence to 7 or more"),
+        ({"num_val_sequences": 0}, r"num_val_sequences 0: must be at least 1"),
+    ],
+)
+def test_impossible_sizes_are_refused(tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message):
+        synthesize(tmp_path / "tree", **{**TINY, **change})
+    assert not (tmp_path / "tree").exists()
