@@ -1,0 +1,1 @@
+"""The networks of both branches, their fusion, their losses and their checkpoints."""

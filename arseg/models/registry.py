@@ -1,0 +1,155 @@
+"""The one table of architectures.
+
+A third backbone is one new file with a `SegmentationNetwork` (as `pspnet.py` is), its loss in `losses.py` if
+none of those there fits, and one more entry in `ARCHITECTURES` (with its name in `arseg.config.Backbone`).
+Training, evaluation, checkpoints and costs know networks by this table alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from arseg.errors import CheckpointError, ConfigError
+from arseg.models.bisenet import BiSeNet
+from arseg.models.losses import bisenet_loss, pspnet_cityscapes_loss, pspnet_loss
+from arseg.models.network import Prediction, SegmentationNetwork
+from arseg.models.pspnet import PSPNet
+from arseg.models.pspnet_cityscapes import PSPNetCityscapes
+
+
+class BuildNetwork(Protocol):
+    """Makes a network with fresh weights."""
+
+    def __call__(self, num_classes: int, fusion: bool) -> SegmentationNetwork:
+        """Build for a number of classes, with or without the fusion of an LR branch."""
+
+
+class SegmentationLoss(Protocol):
+    """Judges a prediction."""
+
+    def __call__(self, prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
+        """Give the loss as named parts whose sum it is."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is particular to one network."""
+
+    build: BuildNetwork
+    """Makes the network."""
+    loss: SegmentationLoss
+    """Segmentation loss of both phases, as named parts."""
+    published_name: str
+    """Name in the file names of the published results."""
+    backbone_modules: Mapping[str, str]
+    """Where torchvision's ResNet-18 modules lie in the network: name there to name here."""
+
+    def load_imagenet(self, network: SegmentationNetwork, state_dict: Mapping[str, Tensor]) -> None:
+        """Copy ResNet-18 weights, named as torchvision names them, into the network's backbone.
+
+        Parameters
+        ----------
+        network : SegmentationNetwork
+            Built by this architecture; changed in place.
+        state_dict : mapping of str to Tensor
+            All of ResNet-18's weights. The classification head ``fc`` may be there and is left out;
+            ``num_batches_tracked`` may be missing, as in older files.
+
+        Raises
+        ------
+        CheckpointError
+            If a weight is missing, unknown, or of another shape.
+        """
+        own = network.state_dict()
+        wanted = {
+            f"{theirs}.{key.removeprefix(ours + '.')}": key
+            for theirs, ours in self.backbone_modules.items()
+            for key in own
+            if key.startswith(f"{ours}.")
+        }
+        given = {name: tensor for name, tensor in state_dict.items() if not name.startswith("fc.")}
+        problems = [f"{name} is unknown" for name in given if name not in wanted]
+        for name, key in wanted.items():
+            if name in given:
+                if given[name].shape != own[key].shape:
+                    problems.append(f"{name} has shape {tuple(given[name].shape)}, expected {tuple(own[key].shape)}")
+            elif not name.endswith("num_batches_tracked"):
+                problems.append(f"{name} is missing")
+        if problems:
+            raise CheckpointError(
+                f"backbone weights: {problems[0]} ({len(problems)} problems in all); expected the state dict "
+                "of torchvision's resnet18"
+            )
+        for name, tensor in given.items():
+            own[wanted[name]].copy_(tensor)
+
+
+def _inside(prefix: str) -> dict[str, str]:
+    modules = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    return {module: f"{prefix}{module}" for module in modules}
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "psp18": Architecture(
+        build=PSPNet,
+        loss=pspnet_loss,
+        published_name="psp18",
+        backbone_modules=_inside("feats."),
+    ),
+    "psp18-cityscapes": Architecture(
+        build=PSPNetCityscapes,
+        loss=pspnet_cityscapes_loss,
+        published_name="psp18",
+        backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
+    ),
+    "bise18": Architecture(
+        build=BiSeNet,
+        loss=bisenet_loss,
+        published_name="bise18",
+        backbone_modules=_inside("cp.resnet."),
+    ),
+}
+"""By the name of `arseg.config.Backbone`."""
+
+
+def get_architecture(name: str) -> Architecture:
+    """Look up an architecture.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"backbone {name!r}: expected one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetwork:
+    """Build a network with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        Key of `ARCHITECTURES`.
+    num_classes : int
+        Number K of classes.
+    fusion : bool
+        Whether to build the fusion, as an LR branch of phase 2 needs it.
+
+    Returns
+    -------
+    network : SegmentationNetwork
+        In training mode, on the CPU (or the device of an enclosing ``torch.device``).
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or there is no class.
+    """
+    architecture = get_architecture(name)
+    if num_classes < 1:
+        raise ConfigError(f"num_classes {num_classes}: at least one class is needed")
+    return architecture.build(num_classes, fusion)

@@ -1,0 +1,135 @@
+"""Checkpoints: round trip, and one clear message for each way of not fitting."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from arseg import __version__
+from arseg.errors import CheckpointError
+from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.models.registry import build_network
+
+METADATA = {
+    "backbone": "bise18",
+    "num_classes": 5,
+    "fusion": True,
+    "class_names": ["a", "b", "c", "d", "e"],
+    "scale_percent": 50,
+    "score": 0.5,
+    "train_config": {"random_scales": (0.5, 1.0), "initial_weights": "none", "note": None},
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = build_network("bise18", 5, fusion=True)
+    network(torch.randn(2, 3, 32, 32))  # moves the batch-norm statistics
+    return network
+
+
+@pytest.fixture(scope="module")
+def saved(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "weights.pt"
+    save_checkpoint(path, network, METADATA)
+    return path
+
+
+def rewrite(saved, path, **changes):
+    content = torch.load(saved, weights_only=True) | changes
+    torch.save({key: value for key, value in content.items() if value is not None}, path)
+    return path
+
+
+def test_round_trip(network, saved):
+    loaded, metadata = load_checkpoint(saved, expect_backbone="bise18", expect_num_classes=5)
+    assert metadata == {"arseg_version": __version__, **METADATA}
+    assert not loaded.training
+    assert all(torch.equal(loaded.state_dict()[name], value) for name, value in network.state_dict().items())
+    assert loaded.final_conv is loaded.conv_out.conv_out
+    assert [p.name for p in saved.parent.iterdir()] == ["weights.pt"]
+
+
+def test_of_two_values_of_a_shared_tensor_the_last_listed_wins(saved, tmp_path):
+    state = torch.load(saved, weights_only=True)["state_dict"]
+    state = {name: value.clone() for name, value in state.items()}
+    state["conv_out.conv_out.weight"].fill_(1)
+    state["final_conv.weight"].fill_(2)
+    loaded, _ = load_checkpoint(rewrite(saved, tmp_path / "weights.pt", state_dict=state))
+    assert (loaded.conv_out.conv_out.weight == 2).all()
+
+
+def test_other_backbone(saved):
+    with pytest.raises(CheckpointError, match=r"weights\.pt: backbone is bise18, expected psp18; give .* change"):
+        load_checkpoint(saved, expect_backbone="psp18")
+
+
+def test_other_class_count(saved):
+    with pytest.raises(CheckpointError, match=r"weights\.pt: num_classes is 5, expected 19; give a checkpoint"):
+        load_checkpoint(saved, expect_num_classes=19)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CheckpointError, match=r"weights\.pt: no such file"):
+        load_checkpoint(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99])
+def test_truncated_file(saved, tmp_path, fraction):
+    content = saved.read_bytes()
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content[: int(len(content) * fraction)])
+    with pytest.raises(CheckpointError, match=r"weights\.pt: not a readable checkpoint, perhaps truncated"):
+        load_checkpoint(path)
+
+
+def test_foreign_files(network, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(network.state_dict(), path)
+    with pytest.raises(CheckpointError, match=r"another program; .* plain state dict must be converted first"):
+        load_checkpoint(path)
+    torch.save(nn.Linear(2, 2), path)
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_other_format_version(saved, tmp_path):
+    path = rewrite(saved, tmp_path / "weights.pt", format_version=99)
+    with pytest.raises(CheckpointError, match="format_version 99, expected 1; use the version of arseg"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metadata": None}, "metadata lacks backbone"),
+        ({"metadata": {"backbone": "bise18", "fusion": True}}, "metadata lacks num_classes"),
+        ({"state_dict": None}, "state_dict is missing"),
+        (
+            {"metadata": METADATA | {"backbone": "psp99"}},
+            "do not fit a psp99 with 5 classes .*expected one of",
+        ),
+        ({"metadata": METADATA | {"fusion": False}}, r"do not fit .*fuse_attention"),
+        ({"metadata": METADATA | {"num_classes": 6}}, r"do not fit a bise18 with 6 classes .*size mismatch"),
+    ],
+)
+def test_damaged_files(saved, tmp_path, changes, message):
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(rewrite(saved, tmp_path / "weights.pt", **changes))
+
+
+def test_only_builtins_are_saved(network, tmp_path):
+    path = tmp_path / "weights.pt"
+    with pytest.raises(TypeError, match=r"metadata\['score'\] is float64: expected a builtin"):
+        save_checkpoint(path, network, METADATA | {"score": np.float64(0.5)})
+    with pytest.raises(TypeError, match=r"metadata\['sizes'\]\[1\] is ndarray"):
+        save_checkpoint(path, network, METADATA | {"sizes": [1, np.zeros(2)]})
+    assert not path.exists()
+
+
+def test_metadata_must_tell_the_truth(network, tmp_path):
+    with pytest.raises(ValueError, match="num_classes 5 and fusion True"):
+        save_checkpoint(tmp_path / "weights.pt", network, METADATA | {"num_classes": 6})
+    with pytest.raises(ValueError, match="must name the backbone"):
+        save_checkpoint(tmp_path / "weights.pt", network, {"num_classes": 5, "fusion": True})

@@ -1,0 +1,210 @@
+"""What holds for every registered network: shapes, training, errors; and the table itself."""
+
+import copy
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from arseg.config import Backbone
+from arseg.errors import CheckpointError, ConfigError, DataError
+from arseg.models import imagenet
+from arseg.models.imagenet import initialize_backbone
+from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
+from arseg.models.registry import ARCHITECTURES, build_network, get_architecture
+
+FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise18": (256, 6, 8)}
+"""Of an image of 36 x 50 pixels."""
+
+
+@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+def backbone(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def lr(backbone):
+    torch.manual_seed(0)
+    return build_network(backbone, 7, fusion=True).eval()
+
+
+@pytest.fixture
+def image():
+    return torch.randn(2, 3, 36, 50, generator=torch.Generator().manual_seed(1))
+
+
+def test_table_and_config_name_the_same_backbones():
+    assert set(ARCHITECTURES) == set(get_args(Backbone))
+
+
+def test_plain_and_fused_shapes(lr, backbone, image):
+    with torch.no_grad():
+        prediction = lr(image)
+        assert prediction.feature.shape == (2, *FEATURE_SHAPES[backbone])
+        assert prediction.feature.shape[1] == lr.feature_channels
+        assert predict_constant(lr, image, 100, (36, 50)).shape == (2, 7, 36, 50)
+        motion_qpel = torch.zeros(2, 36, 50, 2, dtype=torch.int16)
+        scores = predict_fused(lr, prediction.feature, image, motion_qpel, 50, (30, 40))
+    assert scores.shape == (2, 7, 30, 40)
+
+
+def test_fused_scores_do_not_depend_on_the_rest_of_the_batch(lr, image):
+    motion_qpel = torch.randint(-40, 40, (2, 36, 50, 2), generator=torch.Generator().manual_seed(2)).short()
+    with torch.no_grad():
+        feature = lr.encode(image).feature
+        both = predict_fused(lr, feature, image, motion_qpel, 50, (36, 50))
+        second = predict_fused(lr, feature[1:], image[1:], motion_qpel[1:], 50, (36, 50))
+    torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient(backbone, image):
+    torch.manual_seed(0)
+    network = build_network(backbone, 7, fusion=False)
+    assert network.training
+    labels = torch.randint(0, 7, (2, 36, 50))
+    parts = ARCHITECTURES[backbone].loss(network(image), labels)
+    sum(parts.values()).backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_dropout_acts_in_training_only(backbone, image):
+    rates = sorted(m.p for m in build_network(backbone, 7, False).modules() if isinstance(m, nn.Dropout2d))
+    assert rates == {"psp18": [0.15, 0.3], "psp18-cityscapes": [0.1, 0.1], "bise18": []}[backbone]
+    network = build_network(backbone, 7, fusion=False)
+    before = network.eval()(image).scores
+    assert torch.equal(before, network(image).scores)
+
+
+def test_networks_can_be_copied_and_keep_their_shared_tensors(lr):
+    copied = copy.deepcopy(lr)
+    assert copied.last_convolution is not lr.last_convolution
+    assert copied.last_convolution.weight is dict(copied.named_parameters(remove_duplicate=False)).get(
+        "final_conv.weight"
+    )
+
+
+def test_fusing_without_fusion_is_refused(backbone):
+    network = build_network(backbone, 7, fusion=False)
+    with pytest.raises(ConfigError, match="built without fusion; an LR branch needs a checkpoint of phase 2"):
+        network.fuse(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))
+
+
+def test_foreign_keyframe_features_are_refused(lr):
+    feature = torch.zeros(1, lr.feature_channels, 4, 4)
+    with pytest.raises(DataError, match="differ in batch size or channels; both branches need one architecture"):
+        lr.fuse(feature[:, 1:], feature)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 4, 8, 8), (1, 3, 0, 8), (0, 3, 8, 8)])
+def test_other_images_are_refused(lr, shape):
+    with pytest.raises(DataError, match=r"expected \(N, 3, H, W\)"):
+        lr(torch.zeros(shape))
+
+
+def test_batches_too_small_to_train_on_are_refused(backbone, image):
+    network = build_network(backbone, 7, fusion=False)
+    if backbone == "psp18":
+        network(image[:1])
+        return
+    with pytest.raises(ConfigError, match=r"batch_size 1: .* training needs batch_size 2 or more"):
+        network(image[:1])
+
+
+def test_scales_that_leave_nothing_are_refused():
+    with pytest.raises(ConfigError, match=r"scale_percent 2: an image of 50 x 36 pixels would be 1 x 0; use 3"):
+        to_low_resolution(torch.zeros(1, 3, 36, 50), 2)
+
+
+def test_published_truncation_of_sizes():
+    assert to_low_resolution(torch.zeros(1, 3, 720, 2), 70).shape[-2] == 503
+
+
+def test_unknown_backbones_are_refused():
+    with pytest.raises(ConfigError, match="backbone 'psp50': expected one of psp18, psp18-cityscapes, bise18"):
+        build_network("psp50", 12, fusion=False)
+    with pytest.raises(ConfigError, match="num_classes 0: at least one class"):
+        build_network("psp18", 0, fusion=False)
+
+
+@pytest.fixture(scope="module")
+def resnet_weights():
+    torch.manual_seed(3)
+    return resnet18(weights=None).state_dict()
+
+
+def test_imagenet_weights_reach_the_backbone(backbone, resnet_weights, tmp_path, caplog):
+    path = tmp_path / "resnet18.pth"
+    torch.save(resnet_weights, path)
+    network = build_network(backbone, 7, fusion=False)
+    head = network.last_convolution.weight.clone()
+    with caplog.at_level("INFO"):
+        initialize_backbone(network, get_architecture(backbone), str(path))
+    assert str(path) in caplog.text
+    assert torch.equal(head, network.last_convolution.weight)
+    stem, block = {
+        "psp18": ("feats.conv1.weight", "feats.layer4.1.bn2.running_var"),
+        "psp18-cityscapes": ("layer0.0.weight", "layer4.1.bn2.running_var"),
+        "bise18": ("cp.resnet.conv1.weight", "cp.resnet.layer4.1.bn2.running_var"),
+    }[backbone]
+    assert torch.equal(network.state_dict()[stem], resnet_weights["conv1.weight"])
+    assert torch.equal(network.state_dict()[block], resnet_weights["layer4.1.bn2.running_var"])
+    changed = sum(
+        any(v.shape == w.shape and torch.equal(v, w) for w in resnet_weights.values())
+        for name, v in network.state_dict().items()
+        if name.endswith("conv1.weight") or name.endswith("conv2.weight")
+    )
+    assert changed >= 16  # both convolutions of all eight blocks
+
+
+def test_plain_resnet_computes_what_torchvision_computes(resnet_weights, image):
+    network = build_network("bise18", 7, fusion=False).eval()
+    get_architecture("bise18").load_imagenet(network, resnet_weights)
+    reference = resnet18(weights=None).eval()
+    reference.load_state_dict(resnet_weights)
+    with torch.no_grad():
+        found = network.cp.resnet(image)[2].mean(dim=(2, 3))
+        torch.testing.assert_close(reference.fc(found), reference(image))
+
+
+def test_backbone_weights_must_fit(resnet_weights, tmp_path):
+    network, architecture = build_network("psp18", 7, False), get_architecture("psp18")
+    missing = {k: v for k, v in resnet_weights.items() if k != "layer3.0.conv1.weight"}
+    with pytest.raises(CheckpointError, match=r"layer3\.0\.conv1\.weight is missing \(1 problems"):
+        architecture.load_imagenet(network, missing)
+    with pytest.raises(CheckpointError, match=r"layer5\.weight is unknown"):
+        architecture.load_imagenet(network, resnet_weights | {"layer5.weight": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"conv1\.weight has shape \(1,\), expected \(64, 3, 7, 7\)"):
+        architecture.load_imagenet(network, resnet_weights | {"conv1.weight": torch.zeros(1)})
+    counters_missing = {k: v for k, v in resnet_weights.items() if not k.endswith("num_batches_tracked")}
+    architecture.load_imagenet(network, counters_missing)
+    path = tmp_path / "weights.pth"
+    with pytest.raises(CheckpointError, match='no such file; expected "imagenet", "none" or a path'):
+        initialize_backbone(network, architecture, str(path))
+    path.write_bytes(b"not weights")
+    with pytest.raises(CheckpointError, match=r"weights\.pth: not a readable state dict"):
+        initialize_backbone(network, architecture, str(path))
+    torch.save(missing, path)
+    with pytest.raises(CheckpointError, match=r"initial_weights .*weights\.pth: backbone weights: .* missing"):
+        initialize_backbone(network, architecture, str(path))
+
+
+def test_no_initial_weights_changes_nothing(caplog):
+    network = build_network("psp18", 7, fusion=False)
+    before = copy.deepcopy(network.state_dict())
+    with caplog.at_level("INFO"):
+        initialize_backbone(network, get_architecture("psp18"), "none")
+    assert "random weights" in caplog.text
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_failed_download_says_how_to_go_on(monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    network = build_network("psp18", 7, fusion=False)
+    with pytest.raises(CheckpointError, match=r'no route to host.*set initial_weights to the path.*"none"'):
+        imagenet.initialize_backbone(network, get_architecture("psp18"), "imagenet")
