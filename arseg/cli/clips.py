@@ -1,0 +1,64 @@
+"""``arseg clips``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from arseg.config import EncodeConfig
+from arseg.data.clips import make_clip_stores
+from arseg.data.manifest import read_manifest
+from arseg.errors import ConfigError
+
+
+def clips(
+    *,
+    manifest: Path,
+    split: str,
+    output: Path,
+    distances: list[int] | None = None,
+    all_distances: bool = False,
+    shard: int = 0,
+    num_shards: int = 1,
+    tail: Literal["gop", "annotated"] = "gop",
+    ffmpeg: str | None = None,
+    encode: Annotated[EncodeConfig, Parameter(name="*", group="Compression")] = EncodeConfig(),
+) -> None:
+    """Compress a split's clips and store decoded frames with the motion that leads to their keyframe.
+
+    Parameters
+    ----------
+    manifest : Path
+        Manifest of the data set.
+    split : str
+        Split whose annotated frames are wanted.
+    output : Path
+        Folder for the clip stores, one file per reference distance: d00.h5, d01.h5, ...
+    distances : list of int
+        Reference distances; the largest (gop - 1) by default.
+    all_distances : bool
+        All distances 0 ... gop - 1.
+    shard : int
+        Which part of the split's clips to make, from 0.
+    num_shards : int
+        Into how many parts the clips are divided.
+    tail : str
+        Where clips end: after a whole GOP, or at their annotated frame.
+    ffmpeg : str
+        FFmpeg to encode with; the one of the Python environment by default.
+    """
+    if not 0 <= shard < num_shards:
+        raise ConfigError(f"shard {shard}: expected 0 ... {num_shards - 1} (num_shards {num_shards})")
+    wanted = range(encode.gop) if all_distances else distances or [encode.gop - 1]
+    for path in make_clip_stores(
+        read_manifest(manifest),
+        split,
+        encode,
+        distances=list(wanted),
+        shard=shard,
+        num_shards=num_shards,
+        tail=tail,
+        output=output,
+        ffmpeg=ffmpeg,
+    ):
+        print(f"wrote {path}")

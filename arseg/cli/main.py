@@ -1,0 +1,63 @@
+"""The ``arseg`` command: parsing, logging and exit codes; each command is one importable function elsewhere.
+
+Commands are named by import path and loaded when they run, so that ``arseg --help`` does not wait for PyTorch.
+"""
+
+import logging
+import shlex
+import sys
+
+from cyclopts import App, CycloptsError, Parameter
+
+from arseg import __version__
+from arseg.errors import ArsegError
+
+app = App(
+    name="arseg",
+    help="Semantic segmentation of compressed video: keyframes in high resolution, the rest in low, joined by motion.",
+    version=__version__,
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+)
+train = App(name="train", help="Train the networks.")
+plot = App(name="plot", help="Draw figures.")
+
+app.command("arseg.cli.doctor:doctor", help="Print versions, codecs, devices and disk space.")
+app.command("arseg.cli.data:synthesize", help="Draw the synthetic street scenes.")
+app.command("arseg.cli.data:manifest", help="Write the manifest of a data set.")
+app.command("arseg.cli.clips:clips", help="Compress clips; store decoded frames with their motion.")
+app.command(train)
+train.command("arseg.cli.train:phase1", help="Train the HR branch, or the LR baseline.")
+train.command("arseg.cli.train:phase2", help="Train the LR branch of AR-Seg.")
+app.command("arseg.cli.evaluate:evaluate", help="Score networks at every reference distance.")
+app.command("arseg.cli.evaluate:tabulate", help="Collect evaluations into tables.")
+app.command(plot)
+plot.command("arseg.cli.plot:curves", help="Draw mIoU by distance, and by cost.")
+plot.command("arseg.cli.plot:panel", help="Draw examples.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit with 2 and one message if the user can mend what is wrong.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Words of the command line; those of this process if left out. ``--debug`` among them shows the traceback of
+        an error that would otherwise be one message.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for chatty in ("lightning.pytorch", "matplotlib", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if not {"--help", "-h", "--version"} & set(words):
+        logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
+    try:
+        app(words, exit_on_error=False)
+    except CycloptsError:  # already printed, in a box
+        sys.exit(2)
+    except ArsegError as error:
+        if debug:
+            raise
+        print(f"arseg: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,130 @@
+"""``arseg train phase1`` and ``arseg train phase2``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from arseg.config import Backbone, TrainConfig
+from arseg.train.phase1 import train_phase1
+from arseg.train.phase2 import train_phase2
+
+Constants = Annotated[TrainConfig, Parameter(name="*", group="Training constants")]
+
+
+def phase1(
+    *,
+    manifest: Path,
+    train_split: str,
+    val_split: str,
+    backbone: Backbone,
+    output: Path,
+    history: Path | None = None,
+    resume: Path | None = None,
+    scale_percent: int = 100,
+    seed: int = 233,
+    device: str = "auto",
+    workers: int = 2,
+    config: Constants = TrainConfig(),
+) -> None:
+    """Train the HR branch (--scale-percent 100) or the constant-resolution LR baseline (below 100).
+
+    Parameters
+    ----------
+    manifest : Path
+        Manifest of the data set.
+    train_split : str
+        Split to learn from.
+    val_split : str
+        Split that chooses the best epoch.
+    backbone : str
+        Network to train.
+    output : Path
+        Checkpoint to write.
+    history : Path
+        CSV of losses and scores per epoch; <output's folder>/history.csv by default.
+    resume : Path
+        Folder of the resumable state; <output's folder>/resume by default.
+    scale_percent : int
+        Resolution that the network sees, in percent.
+    seed : int
+        Seed of all randomness.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    workers : int
+        Processes that load samples; changes no result.
+    """
+    miou = train_phase1(
+        manifest=manifest,
+        train_split=train_split,
+        val_split=val_split,
+        backbone=backbone,
+        scale_percent=scale_percent,
+        seed=seed,
+        config=config,
+        device=device,
+        workers=workers,
+        resume=resume or output.parent / "resume",
+        output=output,
+        history=history or output.parent / "history.csv",
+    )
+    print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
+
+
+def phase2(
+    *,
+    manifest: Path,
+    hr: Path,
+    train_stores: list[Path],
+    val_stores: list[Path],
+    scale_percent: int,
+    output: Path,
+    history: Path | None = None,
+    resume: Path | None = None,
+    seed: int = 233,
+    device: str = "auto",
+    workers: int = 2,
+    config: Constants = TrainConfig(),
+) -> None:
+    """Train the LR branch of AR-Seg beside a frozen HR branch.
+
+    Parameters
+    ----------
+    manifest : Path
+        Manifest of the data set.
+    hr : Path
+        Checkpoint of the HR branch; it names the backbone, too.
+    train_stores : list of Path
+        Clip stores to learn from, all shards, at the largest distance.
+    val_stores : list of Path
+        Clip stores that choose the best epoch.
+    scale_percent : int
+        Resolution that the LR branch sees, in percent.
+    output : Path
+        Checkpoint to write.
+    history : Path
+        CSV of losses and scores per epoch; <output's folder>/history.csv by default.
+    resume : Path
+        Folder of the resumable state; <output's folder>/resume by default.
+    seed : int
+        Seed of all randomness.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    workers : int
+        Processes that load samples; changes no result.
+    """
+    miou = train_phase2(
+        manifest=manifest,
+        hr=hr,
+        train_stores=train_stores,
+        val_stores=val_stores,
+        scale_percent=scale_percent,
+        seed=seed,
+        config=config,
+        device=device,
+        workers=workers,
+        resume=resume or output.parent / "resume",
+        output=output,
+        history=history or output.parent / "history.csv",
+    )
+    print(f"wrote {output} (validation mIoU {100 * miou:.2f})")

@@ -1,0 +1,226 @@
+"""Training samples as PyTorch data sets: stills for phase 1, pairs with motion for phase 2.
+
+Both read the *uncompressed* frames; of a compressed clip only the motion is used (spec section 6). What a sample
+looks like depends on the experiment's seed, the epoch and its place in the split alone: not on the number of
+loader processes, nor on how the clips were divided into shards.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from arseg.config import NORMALIZATIONS, TrainConfig
+from arseg.data.images import read_image, read_label
+from arseg.data.manifest import ManifestRow
+from arseg.data.transforms import PairSample, augment, normalize
+from arseg.errors import ArsegError, DataError
+from arseg.store import ClipStore
+
+Item = dict[str, Tensor] | ArsegError
+"""A sample; or an error that the user can mend, handed on because a loader would bury its message in a traceback."""
+
+
+class Draw(NamedTuple):
+    """Which sample to make, and the seed of its augmentation."""
+
+    sample: int
+    seed: str
+
+
+class SeededSampler(Sampler[Draw]):
+    """Go through a data set in an order, and with augmentations, that follow from seed and epoch.
+
+    Parameters
+    ----------
+    num_samples : int
+        Size of the data set.
+    seed : int
+        The experiment's seed.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    """
+
+    def __init__(self, num_samples: int, seed: int, *, shuffle: bool) -> None:
+        self._num_samples = num_samples
+        self._seed = seed
+        self._shuffle = shuffle
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this before each one."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._num_samples
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = list(range(self._num_samples))
+        if self._shuffle:
+            random.Random(f"{self._seed}/{self._epoch}").shuffle(order)
+        for index in order:
+            yield Draw(index, f"{self._seed}/{self._epoch}/{index}")
+
+
+class StillDataset(Dataset[Item]):
+    """Annotated frames without video around them, for phase 1.
+
+    Items are ``image``, float32 (3, H, W), normalised, and ``labels``, int64 (H, W).
+
+    Parameters
+    ----------
+    rows : sequence of ManifestRow
+        Rows of one split.
+    num_classes : int
+        Number of classes K; labels hold 0 ... K-1 or 255.
+    config : TrainConfig
+        Crop, augmentation and normalisation.
+    augmented : bool
+        Training samples if true; the whole, unchanged frames otherwise.
+
+    Raises
+    ------
+    DataError
+        If a row has no label.
+    """
+
+    def __init__(self, rows: Sequence[ManifestRow], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+        unlabelled = next((row for row in rows if not row.label), None)
+        if unlabelled:
+            raise DataError(
+                f"{unlabelled.image}: split {unlabelled.split!r} needs labels for training, and it has none"
+            )
+        self._rows = tuple(rows)
+        self._num_classes = num_classes
+        self._config = config
+        self._augmented = augmented
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, draw: Draw) -> Item:
+        row = self._rows[draw.sample]
+        try:
+            sample = PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
+        except ArsegError as error:
+            return error
+        return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
+
+
+class PairDataset(Dataset[Item]):
+    """Annotated frames with their keyframe and the motion between them, for phase 2.
+
+    Items are ``image`` and ``keyframe``, float32 (3, H, W), normalised; ``motion_qpel``, float32 (H, W, 2), (x, y) in
+    quarter pixels (a random scale leaves no whole ones); ``labels``, int64 (H, W).
+
+    Parameters
+    ----------
+    stores : sequence of Path
+        Clip stores of one split and distance, all shards.
+    num_classes, config, augmented
+        As for `StillDataset`.
+
+    Raises
+    ------
+    DataError
+        If the stores hold no sample.
+    StoreError
+        If a store is unreadable.
+    """
+
+    def __init__(self, stores: Sequence[Path], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+        self._stores = [ClipStore(path) for path in stores]
+        self._places = []
+        for store in self._stores:
+            with store:
+                self._places += [(identity, store, index) for index, identity in enumerate(store.identities())]
+        if not self._places:
+            raise DataError(f"{', '.join(map(str, stores))}: the clip stores hold no sample. Is the split empty?")
+        self._places.sort(key=lambda place: (place[0].sequence, place[0].frame_index))
+        self._num_classes = num_classes
+        self._config = config
+        self._augmented = augmented
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, draw: Draw) -> Item:
+        identity, store, index = self._places[draw.sample]
+        try:
+            sample = PairSample(
+                read_image(identity.image),
+                read_image(identity.keyframe_image),
+                read_label(identity.label, self._num_classes),
+                store.read_motion(index).astype(np.float32),
+            )
+        except ArsegError as error:
+            return error
+        return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
+
+
+def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:
+    if sample.labels.shape != sample.image.shape[:2]:
+        return DataError(
+            f"{image_path}: the frame has {sample.image.shape[1]}x{sample.image.shape[0]} pixels, its label map "
+            f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
+        )
+    if augmented:
+        sample = augment(sample, random.Random(draw.seed), config)
+    normalization = NORMALIZATIONS[config.normalization]
+    item = {
+        "image": torch.from_numpy(normalize(sample.image, normalization)),
+        "labels": torch.from_numpy(sample.labels.astype(np.int64)),
+    }
+    if sample.keyframe is not None and sample.motion_qpel is not None:
+        item["keyframe"] = torch.from_numpy(normalize(sample.keyframe, normalization))
+        item["motion_qpel"] = torch.from_numpy(np.ascontiguousarray(sample.motion_qpel))
+    return item
+
+
+def _collate(items: list[Item]) -> Item:
+    error = next((item for item in items if isinstance(item, ArsegError)), None)
+    return error or default_collate(items)
+
+
+def training_loader(
+    dataset: StillDataset | PairDataset, config: TrainConfig, seed: int, workers: int
+) -> DataLoader[Item]:
+    """Batches of augmented samples; an incomplete last batch is dropped.
+
+    Raises
+    ------
+    DataError
+        If the split does not fill a single batch.
+    """
+    if len(dataset) < config.batch_size:
+        raise DataError(
+            f"the training split has {len(dataset)} samples, fewer than one batch of {config.batch_size}: "
+            "set training.batch_size to at most that, or choose a larger split"
+        )
+    return DataLoader(
+        dataset,
+        batch_size=config.batch_size,
+        sampler=SeededSampler(len(dataset), seed, shuffle=True),
+        drop_last=True,
+        collate_fn=_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def validation_loader(dataset: StillDataset | PairDataset, workers: int) -> DataLoader[Item]:
+    """Whole frames one by one (spec section 7: batch 1), so that they may differ in size."""
+    return DataLoader(
+        dataset,
+        batch_size=1,
+        sampler=SeededSampler(len(dataset), 0, shuffle=False),
+        collate_fn=_collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )

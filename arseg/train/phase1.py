@@ -1,0 +1,116 @@
+"""Phase 1: train one branch at one resolution on stills."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning as L
+
+from arseg import __version__
+from arseg.config import Backbone, TrainConfig
+from arseg.data.manifest import read_manifest
+from arseg.models.checkpoint import save_checkpoint
+from arseg.models.device import resolve_device
+from arseg.models.imagenet import initialize_backbone
+from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.stages import STAGES
+from arseg.train.datasets import StillDataset, training_loader, validation_loader
+from arseg.train.fit import fit
+from arseg.train.module import Phase1
+
+LOG = logging.getLogger(__name__)
+
+
+def train_phase1(
+    *,
+    manifest: Path,
+    train_split: str,
+    val_split: str,
+    backbone: Backbone,
+    scale_percent: int,
+    seed: int,
+    config: TrainConfig,
+    device: str,
+    workers: int,
+    resume: Path,
+    output: Path,
+    history: Path,
+) -> float:
+    """Train the HR branch (100 %) or the LR baseline (below 100 %) and save its best epoch.
+
+    Parameters
+    ----------
+    manifest : Path
+        Manifest with both splits.
+    train_split, val_split : str
+        Splits to learn from, and to choose the best epoch by.
+    backbone : str
+        Name in `arseg.models.registry.ARCHITECTURES`.
+    scale_percent : int
+        Resolution that the network sees, in percent of the crop's and the frame's.
+    seed : int
+        Seed of initial weights, order, augmentation and dropout.
+    config : TrainConfig
+        Constants of the run.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    workers : int
+        Processes that load samples; changes no result.
+    resume : Path
+        Folder of the resumable state.
+    output, history : Path
+        Checkpoint to write, and CSV of losses and scores per epoch.
+
+    Returns
+    -------
+    miou : float
+        Validation mIoU of the saved epoch.
+
+    Raises
+    ------
+    DataError, ConfigError, CheckpointError
+        If an input is missing or does not fit.
+    """
+    data = read_manifest(manifest)
+    train = StillDataset(data.split(train_split), data.num_classes, config, augmented=True)
+    val = StillDataset(data.split(val_split), data.num_classes, config, augmented=False)
+    loader = training_loader(train, config, seed, workers)
+
+    L.seed_everything(seed, verbose=False)
+    architecture = ARCHITECTURES[backbone]
+    network = build_network(backbone, data.num_classes, fusion=False)
+    initialize_backbone(network, architecture, config.initial_weights)
+
+    metadata = {
+        "phase": 1,
+        "stage": STAGES["phase1"],
+        "backbone": backbone,
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "fusion": False,
+        "scale_percent": scale_percent,
+        "seed": seed,
+        "normalization": config.normalization,
+        "manifest_digest": data.digest,
+        "train_split": train_split,
+        "val_split": val_split,
+    }
+    LOG.info("phase 1: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
+    best = fit(
+        Phase1(network, architecture, config, scale_percent, len(train), seed),
+        loader,
+        validation_loader(val, workers),
+        config=config,
+        device=resolve_device(device),
+        resume=resume,
+        history=history,
+        identity=metadata,
+    )
+    outcome = {
+        "score": best.miou,
+        "epoch": best.epoch,
+        "train_config": asdict(config),
+        "arseg_version": __version__,
+    }
+    save_checkpoint(output, network, metadata | outcome)
+    return best.miou

@@ -1,0 +1,142 @@
+"""Phase 2: train the LR branch with fusion, beside a frozen HR branch."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning as L
+
+from arseg import __version__
+from arseg.config import TrainConfig
+from arseg.data.manifest import read_manifest
+from arseg.errors import CheckpointError, ConfigError
+from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.models.device import resolve_device
+from arseg.models.imagenet import initialize_backbone
+from arseg.models.network import SegmentationNetwork
+from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.stages import STAGES
+from arseg.train.datasets import PairDataset, training_loader, validation_loader
+from arseg.train.fit import fit
+from arseg.train.module import Phase2
+from arseg.train.step import start_phase2
+
+LOG = logging.getLogger(__name__)
+
+
+def train_phase2(
+    *,
+    manifest: Path,
+    hr: Path,
+    train_stores: Sequence[Path],
+    val_stores: Sequence[Path],
+    scale_percent: int,
+    seed: int,
+    config: TrainConfig,
+    device: str,
+    workers: int,
+    resume: Path,
+    output: Path,
+    history: Path,
+) -> float:
+    """Train the LR branch of AR-Seg and save its best epoch.
+
+    Parameters
+    ----------
+    manifest : Path
+        Manifest that the clip stores were made from.
+    hr : Path
+        Checkpoint of the HR branch, which also names the backbone.
+    train_stores, val_stores : sequence of Path
+        Clip stores (all shards) at the largest distance: to learn from, and to choose the best epoch by.
+    scale_percent : int
+        Resolution that the LR branch sees, in percent.
+    seed : int
+        Seed of initial weights, order, augmentation and dropout.
+    config : TrainConfig
+        Constants of the run.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    workers : int
+        Processes that load samples; changes no result.
+    resume : Path
+        Folder of the resumable state.
+    output, history : Path
+        Checkpoint to write, and CSV of losses and scores per epoch.
+
+    Returns
+    -------
+    miou : float
+        Validation mIoU of the saved epoch.
+
+    Raises
+    ------
+    DataError, ConfigError, StoreError, CheckpointError
+        If an input is missing or does not fit.
+    """
+    if config.unfused_epochs >= config.epochs:
+        raise ConfigError(
+            f"training.unfused_epochs is {config.unfused_epochs} of training.epochs {config.epochs}: no epoch "
+            "would train the fusion. Lower the first or raise the second."
+        )
+    data = read_manifest(manifest)
+    hr_network, hr_metadata = load_checkpoint(hr, expect_num_classes=data.num_classes)
+    if hr_metadata["scale_percent"] != 100:
+        raise CheckpointError(
+            f"{hr}: was trained at {hr_metadata['scale_percent']} %, and the HR branch needs 100 %. "
+            "Train it: arseg train phase1 --scale-percent 100 ..."
+        )
+    train = PairDataset(train_stores, data.num_classes, config, augmented=True)
+    val = PairDataset(val_stores, data.num_classes, config, augmented=False)
+    loader = training_loader(train, config, seed, workers)
+
+    L.seed_everything(seed, verbose=False)
+    backbone = hr_metadata["backbone"]
+    architecture = ARCHITECTURES[backbone]
+    network = build_network(backbone, data.num_classes, fusion=True)
+    if config.start_from == "hr":
+        _copy_branch(hr_network, network)
+    else:
+        initialize_backbone(network, architecture, config.initial_weights)
+    start_phase2(hr_network, network, config.feature_similarity)
+
+    metadata = {
+        "phase": 2,
+        "stage": STAGES["phase2"],
+        "backbone": backbone,
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "fusion": True,
+        "scale_percent": scale_percent,
+        "seed": seed,
+        "normalization": config.normalization,
+        "warp_alignment": config.warp_alignment,
+        "manifest_digest": data.digest,
+        "hr_score": hr_metadata["score"],
+    }
+    LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
+    best = fit(
+        Phase2(hr_network, network, architecture, config, scale_percent, len(train), seed),
+        loader,
+        validation_loader(val, workers),
+        config=config,
+        device=resolve_device(device),
+        resume=resume,
+        history=history,
+        identity=metadata,
+    )
+    outcome = {
+        "score": best.miou,
+        "epoch": best.epoch,
+        "train_config": asdict(config),
+        "arseg_version": __version__,
+    }
+    save_checkpoint(output, network, metadata | outcome)
+    return best.miou
+
+
+def _copy_branch(hr: SegmentationNetwork, lr: SegmentationNetwork) -> None:
+    """Give the LR branch all of the HR branch's weights; the fusion, which the HR branch lacks, keeps its own."""
+    for name, module in hr.named_children():
+        lr.get_submodule(name).load_state_dict(module.state_dict())
