@@ -1,0 +1,51 @@
+# AR-Seg from data set to tables and figures. Plain `snakemake --cores N` runs config/config.yaml, the paper;
+# `snakemake --cores N --configfile config/demo.yaml` runs the demo.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+# A configuration is one whole file. Snakemake would merge --configfile *into* a default one, and the demo would
+# inherit the paper's data sets.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# One network at a time on the GPUs of a workstation, no such limit across the nodes of a cluster.
+resource_scopes:
+    gpu="local",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/clips.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    clips,
+    networks,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tabulate.output,
+        figures(),
+
+
+rule clips:
+    input:
+        all_clips(),
+
+
+rule networks:
+    input:
+        all_networks(),

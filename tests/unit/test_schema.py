@@ -1,0 +1,113 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arseg.config import TrainConfig
+from arseg.errors import ConfigError
+from arseg.schema import check_config, read_schema
+
+CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]
+
+
+@pytest.fixture(scope="module")
+def schema(repository: Path) -> dict:
+    return read_schema(repository / "workflow/schemas/config.schema.yaml")
+
+
+@pytest.fixture
+def config(repository: Path) -> dict:
+    return yaml.safe_load((repository / "config/config.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shipped_configurations_are_valid(name, repository, schema):
+    config = yaml.safe_load((repository / "config" / name).read_text())
+    complete = check_config(config, schema, name)
+    assert complete["name"] == config["name"]
+
+
+def test_config_yaml_is_the_whole_experiment_of_the_paper(config, schema):
+    complete = check_config(config, schema)
+    assert complete["codecs"] == ["hevc"]
+    assert complete["gops"] == [12]
+    assert complete["scales"] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert complete["seeds"] == [233]
+    assert {name: (d["rates"], d["fps"]) for name, d in complete["datasets"].items()} == {
+        "camvid": (["3000k"], 30),
+        "cityscapes": (["5000k"], 17),
+    }
+    assert complete["datasets"]["camvid"]["backbones"] == ["psp18", "bise18"]
+    assert complete["datasets"]["cityscapes"]["backbones"] == ["psp18-cityscapes", "bise18"]
+
+
+def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, schema):
+    del config["scales"], config["datasets"]["camvid"]["shards"]
+    complete = check_config(config, schema)
+    assert complete["scales"][0] == 0.3
+    assert complete["datasets"]["camvid"]["shards"] == 1
+    assert "scales" not in config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(scale=[0.5]), r"x\.yaml: scale: unknown key; did you mean 'scales'\? Allowed: .*codecs"),
+        (lambda c: c.update(scales=[1.2]), r"x\.yaml: scales\[0\]: 1\.2 is greater than or equal to the maximum of 1"),
+        (lambda c: c.update(scales=[0.5, 0]), r"x\.yaml: scales\[1\]: 0 is less than or equal to the minimum of 0"),
+        (lambda c: c.update(codecs=["h265"]), r"x\.yaml: codecs\[0\]: 'h265' is not allowed.* Allowed: h264, hevc"),
+        (lambda c: c.pop("datasets"), r"x\.yaml: datasets: this key is missing"),
+        (
+            lambda c: c["datasets"]["camvid"].update(rates=["3M"]),
+            r"x\.yaml: datasets\.camvid\.rates\[0\]: '3M' does not match .*3000k",
+        ),
+        (
+            lambda c: c["datasets"]["camvid"]["source"].update(folder="x"),
+            r"x\.yaml: datasets\.camvid\.source\.folder: unknown key; Allowed: root",
+        ),
+        (
+            lambda c: c["datasets"]["cityscapes"]["training"].update(epoch=3),
+            r"x\.yaml: datasets\.cityscapes\.training\.epoch: unknown key; did you mean 'epochs'\?",
+        ),
+        (
+            lambda c: c["datasets"]["camvid"].update(backbones=["resnet50"]),
+            r"x\.yaml: datasets\.camvid\.backbones\[0\]: 'resnet50' is not allowed.*bise18",
+        ),
+    ],
+)
+def test_refusals_name_the_key_the_reason_and_what_is_allowed(config, schema, change, message):
+    change(config)
+    with pytest.raises(ConfigError, match=message):
+        check_config(config, schema, "x.yaml")
+
+
+def test_all_problems_are_reported_at_once(config, schema):
+    config.update(codecs=["av1"], gops=[1])
+    with pytest.raises(ConfigError) as caught:
+        check_config(config, schema, "x.yaml")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_training_keys_of_schema_and_command_line_agree(schema):
+    properties = schema["$defs"]["training"]["properties"]
+    options = {field.name: field.default for field in fields(TrainConfig)}
+    # original_quirks belongs to the whole experiment, not to one training.
+    options.pop("original_quirks")
+    assert set(properties) == set(options)
+    for name, default in options.items():
+        assert properties[name]["default"] == (list(default) if isinstance(default, tuple) else default), name
+
+
+def test_every_key_is_described_and_documented(schema, repository):
+    documented = (repository / "config/README.md").read_text()
+
+    def leaves(node, path=""):
+        for name, child in node.get("properties", {}).items():
+            yield f"{path}{name}", child
+            yield from leaves(child, f"{path}{name}.")
+
+    for definition in [schema, *schema["$defs"].values()]:
+        for name, leaf in leaves(definition):
+            assert "description" in leaf or "$ref" in leaf, f"{name} has no description"
+            assert f"`{name.rpartition('.')[2]}`" in documented, f"config/README.md does not explain {name}"

@@ -1,0 +1,61 @@
+# Manifest to clip stores: frames are encoded, decoded again, and the codec's motion is composed to the keyframe.
+# Outputs: results/<name>/clips/<dataset>/<encoding>/{all-distances,last-distance}/<split>/shard<k>/d<distance>.h5
+#
+# Clips that start at the same frame are one clip, whatever distance they serve. A job therefore makes all distances
+# of its shard, so the number of its outputs depends on the GOP: one rule per GOP.
+
+for gop in config["gops"]:
+
+    rule:
+        name:
+            f"make_test_clips_gop{gop}"
+        input:
+            manifest=rules.write_manifest.output.manifest,
+            classes=rules.write_manifest.output.classes,
+        output:
+            expand(
+                f"{RESULTS}/clips/{{{{dataset}}}}/{{{{encoding}}}}/all-distances/{{{{split}}}}/shard{{{{shard}}}}/d{{distance:02d}}.h5",
+                distance=range(gop),
+            ),
+        log:
+            f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
+        wildcard_constraints:
+            encoding=rf"(h264|hevc)-[a-z0-9]+-gop{gop}",
+        conda:
+            "../../envs/arseg.yaml"
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=240,
+        params:
+            stage=STAGES["clips"],
+            folder=subpath(output[0], parent=True),
+            num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
+            flags=encode_flags,
+        shell:
+            "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --all-distances {params.flags}"
+            " --shard {wildcards.shard} --num-shards {params.num_shards} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule make_training_clips:
+    input:
+        manifest=rules.write_manifest.output.manifest,
+        classes=rules.write_manifest.output.classes,
+    output:
+        f"{RESULTS}/clips/{{dataset}}/{{encoding}}/last-distance/{{split}}/shard{{shard}}/d{{distance}}.h5",
+    log:
+        f"{LOGS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        stage=STAGES["clips"],
+        folder=subpath(output[0], parent=True),
+        num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
+        flags=encode_flags,
+    shell:
+        "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --distances {wildcards.distance} {params.flags}"
+        " --shard {wildcards.shard} --num-shards {params.num_shards} --output {params.folder:q} > {log:q} 2>&1"

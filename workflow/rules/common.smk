@@ -1,0 +1,304 @@
+# The configuration, checked, and every Python function of the workflow: from config items to file names and flags.
+import os
+import shlex
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from arseg.errors import ConfigError
+from arseg.schema import check_config, read_schema
+from arseg.stages import STAGES
+
+
+def checked_config(raw):
+    """Complete the configuration, or stop with one line per problem instead of a traceback."""
+    source = ", ".join(str(path) for path in workflow.configfiles) or "config"
+    try:
+        complete = check_config(
+            raw,
+            read_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml")),
+            source,
+        )
+        for index, scale in enumerate(complete["scales"]):
+            if abs(scale * 100 - round(scale * 100)) > 1e-9:
+                raise ConfigError(
+                    f"{source}: scales[{index}]: {scale} is not a whole percentage, like 0.45"
+                )
+        if {"lr", "ar"} <= {*complete["modes"]} and complete[
+            "panel_scale"
+        ] not in complete["scales"]:
+            raise ConfigError(
+                f"{source}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
+            )
+        return complete
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+config = checked_config(config)
+
+DATASETS = config["datasets"]
+RESULTS = f"results/{config['name']}"
+LOGS = f"logs/{config['name']}"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+SCALES = [round(scale * 100) for scale in config["scales"]]
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    split="[A-Za-z0-9_-]+",
+    encoding=r"(h264|hevc)-[a-z0-9]+-gop\d+",
+    shard=r"\d+",
+    distance=r"\d{2}",
+    backbone="psp18|psp18-cityscapes|bise18",
+    mode="hr|lr|ar",
+    scale=r"\d+",
+    seed=r"\d+",
+
+
+def expanded(path, key):
+    """Expand environment variables in a configured path; an unset one is an error that names the key."""
+    result = os.path.expandvars(os.path.expanduser(path))
+    if "$" in result:
+        raise WorkflowError(
+            f"{key}: {path!r} names an environment variable that is not set. Export it, or write the path."
+        )
+    return result
+
+
+def source_path(dataset, key):
+    return expanded(
+        DATASETS[dataset]["source"][key], f"datasets.{dataset}.source.{key}"
+    )
+
+
+def synthesize_flags(wildcards):
+    return as_flags(
+        DATASETS[wildcards.dataset]["source"] | {"gop": max(config["gops"])}
+    )
+
+
+def manifest_source(wildcards):
+    """Name the files and folders that a data set's manifest is made from."""
+    kind = DATASETS[wildcards.dataset]["kind"]
+    if kind == "synthetic":
+        return {"root": f"{RESULTS}/frames/{wildcards.dataset}"}
+    if kind == "frames":
+        return {
+            key: source_path(wildcards.dataset, key) for key in ("classes", "splits")
+        }
+    return {}
+
+
+def manifest_flags(wildcards, input):
+    """Write the flags of `arseg manifest` for a data set's kind."""
+    if DATASETS[wildcards.dataset]["kind"] == "synthetic":
+        return as_flags({"root": input.root})
+    sheets = {key: input[key] for key in ("classes", "splits") if key in input.keys()}
+    return as_flags({"root": source_path(wildcards.dataset, "root")} | sheets)
+
+
+def encodings(dataset):
+    """Names of all ways in which a data set is compressed, such as h264-3000k-gop12."""
+    return [
+        f"{codec}-{rate}-gop{gop}"
+        for codec in config["codecs"]
+        for rate in DATASETS[dataset]["rates"]
+        for gop in config["gops"]
+    ]
+
+
+def gop_of(encoding):
+    return int(encoding.rpartition("-gop")[2])
+
+
+def encode_flags(wildcards):
+    codec, rate, _ = wildcards.encoding.split("-")
+    dataset = DATASETS[wildcards.dataset]
+    flags = {"codec": codec, "rate": rate, "gop": gop_of(wildcards.encoding)}
+    flags |= {
+        "fps": dataset["fps"],
+        "preset": dataset["preset"],
+        "tail": dataset["clip_tail"],
+    }
+    if config["ffmpeg"]:
+        flags["ffmpeg"] = expanded(config["ffmpeg"], "ffmpeg")
+    return as_flags(flags)
+
+
+def training_flags(phase):
+    """Make the params function of a training rule: the data set's constants and the exceptions that apply."""
+
+    def flags(wildcards):
+        dataset = DATASETS[wildcards.dataset]
+        constants = dict(dataset["training"])
+        for override in dataset["training_overrides"]:
+            if (
+                override.get("phase", phase) == phase
+                and override.get("backbone", wildcards.backbone) == wildcards.backbone
+            ):
+                constants |= override["set"]
+        return as_flags(constants | {"original_quirks": config["original_quirks"]})
+
+    return flags
+
+
+def as_flags(options):
+    """Write options as command-line flags, in a fixed order so that equal options make equal commands."""
+    words = []
+    for name, value in sorted(options.items()):
+        flag = f"--{name.replace('_', '-')}"
+        if value is False:
+            flag = f"--no-{name.replace('_', '-')}"
+        values = (
+            value
+            if isinstance(value, list)
+            else [] if isinstance(value, bool) else [value]
+        )
+        words += [flag, *(shlex.quote(str(item)) for item in values)]
+    return " ".join(words)
+
+
+def clip_stores(dataset, encoding, role, distances=None):
+    """Name the clip stores of a split, at all distances for the test split, at the largest for the others."""
+    splits = DATASETS[dataset]["splits"]
+    last = gop_of(encoding) - 1
+    kind = "all-distances" if splits[role] == splits["test"] else "last-distance"
+    return [
+        f"{RESULTS}/clips/{dataset}/{encoding}/{kind}/{splits[role]}/shard{shard}/d{distance:02d}.h5"
+        for shard in range(DATASETS[dataset]["shards"])
+        for distance in ([last] if distances is None else distances)
+    ]
+
+
+def training_stores(role):
+    """Make the input function for one of the splits of phase 2: clips at the largest distance."""
+
+    def stores(wildcards):
+        return clip_stores(wildcards.dataset, wildcards.encoding, role)
+
+    return stores
+
+
+def test_stores(wildcards):
+    return clip_stores(
+        wildcards.dataset, wildcards.encoding, "test", range(gop_of(wildcards.encoding))
+    )
+
+
+def split_of(role):
+    """Make the params function that names the split which serves a purpose."""
+
+    def split(wildcards):
+        return DATASETS[wildcards.dataset]["splits"][role]
+
+    return split
+
+
+def hr_weights(wildcards):
+    return f"{RESULTS}/phase1/{wildcards.dataset}/{wildcards.backbone}/scale100/seed{wildcards.seed}/weights.pt"
+
+
+def lr_weights(wildcards):
+    return f"{RESULTS}/phase1/{wildcards.dataset}/{wildcards.backbone}/scale{wildcards.scale}/seed{wildcards.seed}/weights.pt"
+
+
+def ar_weights(wildcards):
+    branch = f"{wildcards.dataset}/{wildcards.encoding}/{wildcards.backbone}/scale{wildcards.scale}/seed{wildcards.seed}"
+    return f"{RESULTS}/phase2/{branch}/weights.pt"
+
+
+def evaluated_weights(wildcards):
+    """Name the checkpoints that a mode needs: the HR branch, the LR baseline, or both branches of AR-Seg."""
+    return {
+        "hr": lambda: {"hr": hr_weights(wildcards)},
+        "lr": lambda: {"lr": lr_weights(wildcards)},
+        "ar": lambda: {"hr": hr_weights(wildcards), "lr": ar_weights(wildcards)},
+    }[wildcards.mode]()
+
+
+def runs():
+    """All (dataset, encoding, backbone, seed) that are evaluated."""
+    return [
+        (dataset, encoding, backbone, seed)
+        for dataset, settings in DATASETS.items()
+        for encoding in encodings(dataset)
+        for backbone in settings["backbones"]
+        for seed in config["seeds"]
+    ]
+
+
+def modes_and_scales():
+    return [
+        (mode, scale)
+        for mode in config["modes"]
+        for scale in ([100] if mode == "hr" else SCALES)
+    ]
+
+
+def evaluations():
+    return [
+        f"{RESULTS}/evaluation/{dataset}/{encoding}/{backbone}/{mode}/scale{scale}/seed{seed}.npz"
+        for dataset, encoding, backbone, seed in runs()
+        for mode, scale in modes_and_scales()
+    ]
+
+
+def figures():
+    """Curves for the whole experiment and, if all modes are there, one panel of pictures per run."""
+    paths = [
+        f"{RESULTS}/figures/miou_by_distance.png",
+        f"{RESULTS}/figures/miou_by_cost.png",
+    ]
+    if set(config["modes"]) == {"hr", "lr", "ar"}:
+        paths += [
+            f"{RESULTS}/figures/panel/{dataset}/{encoding}/{backbone}/scale{round(config['panel_scale'] * 100)}/seed{seed}.png"
+            for dataset, encoding, backbone, seed in runs()
+        ]
+    return paths
+
+
+def all_clips():
+    """Every clip store of the experiment."""
+    paths = set()
+    for dataset in DATASETS:
+        for encoding in encodings(dataset):
+            paths |= {*clip_stores(dataset, encoding, "test", range(gop_of(encoding)))}
+            if "ar" in config["modes"]:
+                paths |= {
+                    path
+                    for role in ("phase2_train", "phase2_val")
+                    for path in clip_stores(dataset, encoding, role)
+                }
+    return sorted(paths)
+
+
+def all_networks():
+    """Every network that the evaluations need."""
+    names = set()
+    for dataset, encoding, backbone, seed in runs():
+        for mode, scale in modes_and_scales():
+            phase1 = (
+                f"{RESULTS}/phase1/{dataset}/{backbone}/scale{{}}/seed{seed}/weights.pt"
+            )
+            if mode == "ar":
+                names |= {
+                    phase1.format(100),
+                    f"{RESULTS}/phase2/{dataset}/{encoding}/{backbone}/scale{scale}/seed{seed}/weights.pt",
+                }
+            else:
+                names.add(phase1.format(scale))
+    return sorted(names)
+
+
+def last_distance_stores(wildcards):
+    """Name the test clips at the largest distance, where AR-Seg has it hardest."""
+    return clip_stores(
+        wildcards.dataset, wildcards.encoding, "test", [gop_of(wildcards.encoding) - 1]
+    )
+
+
+def network_flags(wildcards, input):
+    return as_flags(
+        {name: input[name] for name in ("hr", "lr") if name in input.keys()}
+    )

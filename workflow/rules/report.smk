@@ -1,0 +1,90 @@
+# Confusion matrices to tables, result files under the authors' names, and figures.
+# Outputs: results/<name>/miou.csv, miou.md, published/, figures/
+
+
+localrules:
+    tabulate,
+    plot_curves,
+
+
+rule tabulate:
+    input:
+        evaluations(),
+    output:
+        csv=report(
+            f"{RESULTS}/miou.csv",
+            category="Tables",
+            caption="../report/miou_table.rst",
+            labels={"table": "mIoU by distance"},
+        ),
+        summary=f"{RESULTS}/miou.md",
+        published=directory(f"{RESULTS}/published"),
+    log:
+        f"{LOGS}/tabulate.log",
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["tables"],
+    shell:
+        "arseg tabulate {input:q} --csv {output.csv:q} --summary {output.summary:q}"
+        " --published {output.published:q} > {log:q} 2>&1"
+
+
+rule plot_curves:
+    input:
+        rules.tabulate.output.csv,
+    output:
+        distance=report(
+            f"{RESULTS}/figures/miou_by_distance.png",
+            category="Figures",
+            caption="../report/miou_by_distance.rst",
+            labels={"figure": "mIoU by reference distance"},
+        ),
+        cost=report(
+            f"{RESULTS}/figures/miou_by_cost.png",
+            category="Figures",
+            caption="../report/miou_by_cost.rst",
+            labels={"figure": "mIoU by cost"},
+        ),
+    log:
+        f"{LOGS}/plot_curves.log",
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["plots"],
+    shell:
+        "arseg plot curves {input:q} --by-distance {output.distance:q} --by-cost {output.cost:q} > {log:q} 2>&1"
+
+
+rule plot_panel:
+    input:
+        manifest=rules.write_manifest.output.manifest,
+        classes=rules.write_manifest.output.classes,
+        hr=hr_weights,
+        lr=lr_weights,
+        ar=ar_weights,
+        stores=last_distance_stores,
+    output:
+        report(
+            f"{RESULTS}/figures/panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.png",
+            category="Figures",
+            caption="../report/panel.rst",
+            labels={
+                "figure": "examples, {dataset}, {encoding}, {backbone}, scale {scale} %"
+            },
+        ),
+    log:
+        f"{LOGS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        stage=STAGES["plots"],
+        device=config["device"],
+    shell:
+        "arseg plot panel --manifest {input.manifest:q} --stores {input.stores:q} --hr {input.hr:q} --lr {input.lr:q}"
+        " --ar {input.ar:q} --device {params.device} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,68 @@
+# Manifest (and, in phase 2, clip stores) to networks. Outputs: results/<name>/phase1/ and results/<name>/phase2/.
+# The folder <seed>/resume beside the weights is on purpose no output: Snakemake deletes outputs before it tries again,
+# and a training that was stopped must find its state.
+
+
+rule train_phase1:
+    input:
+        manifest=rules.write_manifest.output.manifest,
+        classes=rules.write_manifest.output.classes,
+    output:
+        weights=f"{RESULTS}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
+        history=f"{RESULTS}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
+    log:
+        f"{LOGS}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_phase1/{{dataset}}-{{backbone}}-scale{{scale}}-seed{{seed}}.tsv"
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=1440,
+    params:
+        stage=STAGES["phase1"],
+        resume=subpath(output.weights, parent=True),
+        train_split=split_of("phase1_train"),
+        val_split=split_of("phase1_val"),
+        flags=training_flags(1),
+        device=config["device"],
+    shell:
+        "arseg train phase1 --manifest {input.manifest:q} --train-split {params.train_split} --val-split {params.val_split}"
+        " --backbone {wildcards.backbone} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
+        " --device {params.device} --workers {threads} --resume {params.resume:q}/resume"
+        " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
+
+
+rule train_phase2:
+    input:
+        manifest=rules.write_manifest.output.manifest,
+        classes=rules.write_manifest.output.classes,
+        hr=hr_weights,
+        train=training_stores("phase2_train"),
+        val=training_stores("phase2_val"),
+    output:
+        weights=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
+        history=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
+    log:
+        f"{LOGS}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_phase2/{{dataset}}-{{encoding}}-{{backbone}}-scale{{scale}}-seed{{seed}}.tsv"
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=1440,
+    params:
+        stage=STAGES["phase2"],
+        resume=subpath(output.weights, parent=True),
+        flags=training_flags(2),
+        device=config["device"],
+    shell:
+        "arseg train phase2 --manifest {input.manifest:q} --hr {input.hr:q} --train-stores {input.train:q}"
+        " --val-stores {input.val:q} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
+        " --device {params.device} --workers {threads} --resume {params.resume:q}/resume"
+        " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
