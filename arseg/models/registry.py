@@ -41,8 +41,6 @@ class Architecture:
     """Makes the network."""
     loss: SegmentationLoss
     """Segmentation loss of both phases, as named parts."""
-    published_name: str
-    """Name in the file names of the published results."""
     backbone_modules: Mapping[str, str]
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here."""
 
@@ -95,19 +93,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     "psp18": Architecture(
         build=PSPNet,
         loss=pspnet_loss,
-        published_name="psp18",
         backbone_modules=_inside("feats."),
     ),
     "psp18-cityscapes": Architecture(
         build=PSPNetCityscapes,
         loss=pspnet_cityscapes_loss,
-        published_name="psp18",
         backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
     ),
     "bise18": Architecture(
         build=BiSeNet,
         loss=bisenet_loss,
-        published_name="bise18",
         backbone_modules=_inside("cp.resnet."),
     ),
 }

@@ -1,0 +1,210 @@
+"""Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from arseg.config import NORMALIZATIONS, Mode, Normalization, WarpAlignment
+from arseg.data.manifest import Manifest
+from arseg.errors import CheckpointError
+from arseg.models.checkpoint import load_checkpoint
+from arseg.models.inference import predict_constant, predict_fused
+from arseg.models.network import SegmentationNetwork
+
+PHASES: dict[Mode, int] = {"hr": 1, "lr": 1, "ar": 2}
+"""Which training phase makes the network of a role: HR branch, LR baseline, LR branch of AR."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A network in evaluation mode, and what it was trained with."""
+
+    network: SegmentationNetwork
+    """On the device of the evaluation."""
+    backbone: str
+    """Architecture, as the registry names it."""
+    normalization: Normalization
+    """What its images are normalised with."""
+    scale_percent: int
+    """Resolution that it sees, in percent."""
+    warp_alignment: WarpAlignment
+    """Convention of the warp; means nothing in a network without fusion."""
+    digest: str
+    """SHA-256 of the checkpoint file."""
+
+
+def load_branch(
+    path: str | Path,
+    *,
+    role: Mode,
+    scale_percent: int | None,
+    manifest: Manifest,
+    device: torch.device,
+    beside: Branch | None = None,
+) -> Branch:
+    """Read the checkpoint of a branch.
+
+    Parameters
+    ----------
+    path : path
+        Checkpoint of arseg.
+    role : {"hr", "lr", "ar"}
+        HR branch, constant-resolution baseline, or LR branch of AR.
+    scale_percent : int or None
+        Resolution that it will see; a network that was trained at another is refused. None takes the one that
+        it was trained at.
+    manifest : Manifest
+        Data set; its classes must be the checkpoint's.
+    device : torch.device
+        Where the network shall run.
+    beside : Branch, optional
+        HR branch that the network works with; both must have one backbone and one normalisation.
+
+    Returns
+    -------
+    branch : Branch
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is unreadable, or made for another role, scale, data set or HR branch.
+    """
+    path = Path(path)
+    network, metadata = load_checkpoint(
+        path,
+        expect_backbone=None if beside is None else beside.backbone,
+        expect_num_classes=manifest.num_classes,
+    )
+    if scale_percent is None:
+        scale_percent = int(metadata.get("scale_percent", 100))
+    expected = {
+        "phase": PHASES[role],
+        "scale_percent": scale_percent,
+        "class_names": list(manifest.class_names),
+    }
+    for key, value in expected.items():
+        found = metadata.get(key, value)
+        if found != value:
+            raise CheckpointError(
+                f"{path}: {key} is {found}, expected {value} in the role {role!r} at {scale_percent} %. Give "
+                "the checkpoint that was trained for this, or evaluate it as what it was trained for."
+            )
+    normalization = metadata.get("normalization")
+    if normalization not in NORMALIZATIONS:
+        raise CheckpointError(
+            f"{path}: normalization is {normalization!r}, expected one of {', '.join(NORMALIZATIONS)}. "
+            "Train or convert it again with this version of arseg."
+        )
+    if beside is not None and NORMALIZATIONS[normalization] != beside.normalization:
+        raise CheckpointError(
+            f"{path}: was trained with {normalization} normalisation, its HR branch with another. Give the "
+            "HR branch that it was trained beside."
+        )
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Branch(
+        network=network.to(device).eval(),
+        backbone=metadata["backbone"],
+        normalization=NORMALIZATIONS[normalization],
+        scale_percent=scale_percent,
+        warp_alignment=metadata.get("warp_alignment", "published"),
+        digest=digest,
+    )
+
+
+class ConstantPredictor:
+    """Modes HR and LR: one network at one resolution on every frame (spec section 7).
+
+    Parameters
+    ----------
+    branch : Branch
+        HR branch or LR baseline.
+    """
+
+    def __init__(self, branch: Branch) -> None:
+        self.branch = branch
+        self.normalization = branch.normalization
+
+    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
+        """Segment a frame; keyframe and motion do not matter here.
+
+        Parameters
+        ----------
+        image : Tensor, shape (1, 3, H, W)
+            Normalised frame.
+        keyframe, motion_qpel
+            Ignored.
+
+        Returns
+        -------
+        scores : Tensor, shape (1, K, H, W)
+        """
+        height, width = image.shape[-2:]
+        return predict_constant(self.branch.network, image, self.branch.scale_percent, (height, width))
+
+
+class FusedPredictor:
+    """Mode AR: the HR branch on keyframes, the fused LR branch on all other frames (spec section 7).
+
+    The feature of the last keyframe is kept, so that consecutive frames of one clip pay for it once. A
+    keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are
+    encoded apart.
+
+    Parameters
+    ----------
+    hr : Branch
+        HR branch.
+    lr : Branch
+        LR branch of phase 2.
+    """
+
+    def __init__(self, hr: Branch, lr: Branch) -> None:
+        self.hr = hr
+        self.lr = lr
+        self.normalization = lr.normalization
+        self.num_keyframes_encoded = 0
+        self._keyframe: Tensor | None = None
+        self._feature: Tensor | None = None
+
+    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
+        """Segment a frame.
+
+        Parameters
+        ----------
+        image : Tensor, shape (1, 3, H, W)
+            Normalised frame.
+        keyframe : Tensor, shape (1, 3, H, W), or None
+            Normalised keyframe of its clip; None if the frame is the keyframe itself (d = 0).
+        motion_qpel : Tensor of int16, shape (1, H, W, 2), or None
+            Motion to the keyframe, (x, y) in quarter pixels; None at d = 0.
+
+        Returns
+        -------
+        scores : Tensor, shape (1, K, H, W)
+        """
+        height, width = image.shape[-2:]
+        if keyframe is None or motion_qpel is None:
+            return predict_constant(self.hr.network, image, 100, (height, width))
+        return predict_fused(
+            self.lr.network,
+            self._encode_keyframe(keyframe),
+            image,
+            motion_qpel,
+            self.lr.scale_percent,
+            (height, width),
+            self.lr.warp_alignment,
+        )
+
+    def _encode_keyframe(self, keyframe: Tensor) -> Tensor:
+        if self._feature is None or self._keyframe is None or not torch.equal(keyframe, self._keyframe):
+            self._keyframe = keyframe
+            self._feature = self.hr.network.encode(keyframe).feature
+            self.num_keyframes_encoded += 1
+        return self._feature
+
+
+Predictor = ConstantPredictor | FusedPredictor
+"""What turns a normalised frame into scores; its `normalization` says how frames are normalised."""

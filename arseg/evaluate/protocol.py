@@ -1,0 +1,227 @@
+"""The evaluation protocol (spec section 7): decoded frames in, confusion matrices by reference distance out.
+
+How a mode predicts is in `arseg.evaluate.branch`, what is read in `arseg.evaluate.samples`; this is the loop.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from arseg import __version__
+from arseg.config import Mode
+from arseg.data.manifest import Manifest, read_manifest
+from arseg.errors import ArsegError, ConfigError
+from arseg.evaluate.branch import Branch, ConstantPredictor, FusedPredictor, Predictor, load_branch
+from arseg.evaluate.complexity import gmacs_per_frame
+from arseg.evaluate.confusion import confusion_matrix
+from arseg.evaluate.iou import AbsentRule
+from arseg.evaluate.result import Evaluation, EvaluationSettings
+from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
+from arseg.models.device import resolve_device
+from arseg.progress import track
+from arseg.stages import STAGES
+from arseg.workers import loader_context
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    *,
+    stores: Sequence[str | Path],
+    manifest: str | Path,
+    mode: Mode,
+    scale_percent: int,
+    hr: str | Path | None,
+    lr: str | Path | None,
+    seed: int,
+    device: str = "auto",
+    workers: int = 2,
+    absent: AbsentRule = "skip",
+) -> Evaluation:
+    """Score networks on the decoded frames of a split, at every reference distance.
+
+    Parameters
+    ----------
+    stores : sequence of path
+        Clip stores, one per distance 0 ... L - 1, of one or more shards of a split.
+    manifest : path
+        Manifest that the stores were made from.
+    mode : {"hr", "lr", "ar"}
+        HR branch on every frame, constant low resolution on every frame, or the method itself.
+    scale_percent : int
+        Resolution of the LR branch or baseline, in percent; 100 in mode "hr".
+    hr : path or None
+        Checkpoint of the HR branch, for modes "hr" and "ar".
+    lr : path or None
+        Checkpoint of the baseline for mode "lr", of phase 2 for mode "ar".
+    seed : int
+        Seed that the networks were trained with; it names the result, nothing is drawn here.
+    device : str
+        "auto", "cpu", or "cuda:N".
+    workers : int
+        Processes that read frames; 0 reads in this one. Changes no result.
+    absent : {"skip", "nan"}
+        What absent classes do in the mean, see `arseg.evaluate.iou.mean_iou`.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        Counts, and everything that they depend on.
+
+    Raises
+    ------
+    ConfigError
+        If mode, scale, checkpoints or device do not go together.
+    CheckpointError
+        If a checkpoint was made for another role, scale or set of classes.
+    StoreError, DataError
+        If stores, manifest and label maps do not fit.
+    """
+    _check_request(mode, scale_percent, hr, lr)
+    torch_device = resolve_device(device)
+    data = read_manifest(manifest)
+    split = open_split(stores, data)
+    branches = _load_branches(mode=mode, scale_percent=scale_percent, hr=hr, lr=lr, manifest=data, device=torch_device)
+    main = branches["hr" if mode == "hr" else "lr"]
+    predictor: Predictor = FusedPredictor(branches["hr"], main) if mode == "ar" else ConstantPredictor(main)
+    frames = SplitFrames(split, data.num_classes, predictor.normalization, with_keyframes=mode == "ar")
+    confusions, num_frames, size = _count(
+        predictor,
+        frames=frames,
+        split=split,
+        num_classes=data.num_classes,
+        device=torch_device,
+        workers=workers,
+    )
+    stored = split.attributes
+    return Evaluation(
+        settings=EvaluationSettings(
+            dataset=stored.dataset,
+            split=stored.split,
+            backbone=main.backbone,
+            codec=stored.codec,
+            rate=stored.rate,
+            gop=stored.gop,
+            fps=stored.fps,
+            preset=stored.preset,
+            tail=stored.tail,
+            mode=mode,
+            scale_percent=scale_percent,
+            seed=seed,
+            absent=absent,
+            class_names=data.class_names,
+            void=tuple(cls.void for cls in data.classes),
+            manifest_digest=data.digest,
+            num_shards=stored.num_shards,
+            checkpoints={name: branch.digest for name, branch in branches.items()},
+            versions={"arseg": __version__, "evaluate": str(STAGES["evaluate"]), "torch": torch.__version__},
+        ),
+        shards=split.shards,
+        confusions=confusions,
+        num_frames=num_frames,
+        gmacs_per_frame=gmacs_per_frame(main.backbone, data.num_classes, *size, mode, scale_percent, stored.gop)
+        if size
+        else float("nan"),
+        encoders=split.encoders,
+    )
+
+
+def _check_request(mode: Mode, scale_percent: int, hr: str | Path | None, lr: str | Path | None) -> None:
+    needed = {"hr": {"hr"}, "lr": {"lr"}, "ar": {"hr", "lr"}}[mode]
+    given = {name for name, path in (("hr", hr), ("lr", lr)) if path is not None}
+    if given != needed:
+        raise ConfigError(
+            f"mode {mode}: expected the checkpoint(s) {', '.join(sorted(needed))}, found "
+            f"{', '.join(sorted(given)) or 'none'}"
+        )
+    if mode == "hr" and scale_percent != 100:
+        raise ConfigError(f"scale_percent {scale_percent}: mode hr is full resolution, 100; use mode lr below")
+    if not 1 <= scale_percent <= 100:
+        raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
+
+
+def _load_branches(
+    *,
+    mode: Mode,
+    scale_percent: int,
+    hr: str | Path | None,
+    lr: str | Path | None,
+    manifest: Manifest,
+    device: torch.device,
+) -> dict[str, Branch]:
+    branches: dict[str, Branch] = {}
+    if hr is not None:
+        branches["hr"] = load_branch(hr, role="hr", scale_percent=100, manifest=manifest, device=device)
+    if lr is not None:
+        branches["lr"] = load_branch(
+            lr,
+            role=mode,
+            scale_percent=scale_percent,
+            manifest=manifest,
+            device=device,
+            beside=branches.get("hr"),
+        )
+    return branches
+
+
+def _count(
+    predictor: Predictor,
+    *,
+    frames: SplitFrames,
+    split: SplitStores,
+    num_classes: int,
+    device: torch.device,
+    workers: int,
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int] | None]:
+    """Predict all frames; give confusions (L, K, K), frames (L,) and the frames' height and width."""
+    gop = split.attributes.gop
+    confusions = torch.zeros(gop, num_classes, num_classes, dtype=torch.int64, device=device)
+    num_frames = np.zeros(gop, dtype=np.int64)
+    size = None
+    # Batch 1, as published. A loader with no batches passes samples through and keeps their order.
+    loader = DataLoader(
+        frames,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context=loader_context(workers, SplitFrames.__module__),
+        pin_memory=device.type == "cuda",
+    )
+    description = f"{split.attributes.dataset} {split.attributes.split}"
+    started = time.monotonic()
+    try:
+        # TensorFloat-32 convolutions, the default on recent GPUs, would make scores depend on the GPU.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for frame in track(loader, description, len(frames)):
+                if isinstance(frame, ArsegError):
+                    raise frame
+                scores = predictor(
+                    _to_batch(frame.image, device),
+                    None if frame.keyframe is None else _to_batch(frame.keyframe, device),
+                    None if frame.motion_qpel is None else _to_batch(frame.motion_qpel, device),
+                )
+                label = _to_batch(frame.label, device)
+                confusions[frame.distance] += confusion_matrix(label, scores.argmax(dim=1), num_classes)
+                num_frames[frame.distance] += 1
+                size = (label.shape[1], label.shape[2])
+    finally:
+        frames.close()
+    seconds = time.monotonic() - started
+    logger.info(
+        "%s: %d frames in %.1f s, %.2f frames/s on %s",
+        description,
+        len(frames),
+        seconds,
+        len(frames) / seconds,
+        device,
+    )
+    return confusions.cpu().numpy(), num_frames, size
+
+
+def _to_batch(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor[None].to(device, non_blocking=True)

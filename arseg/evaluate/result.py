@@ -1,0 +1,237 @@
+"""What an evaluation found: confusion matrices by reference distance, and everything that they depend on.
+
+Scores are made from the integers when asked for, so that shards add up exactly and a table can be made with
+another rule without running a network again. This module owns the file layout; NumPy only.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg.config import Mode
+from arseg.errors import DataError
+from arseg.evaluate.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
+from arseg.files import atomic_path
+
+FORMAT_VERSION = 1
+"""Version of the file layout."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What was evaluated; two evaluations with equal settings may be parts of one split."""
+
+    dataset: str
+    """Name of the data set."""
+    split: str
+    """Split of the data set."""
+    backbone: str
+    """Network, as the registry names it."""
+    codec: str
+    """Video coding standard of the clips."""
+    rate: str
+    """Rate control of the clips: "3000k", "qp27" or "crf23"."""
+    gop: int
+    """Length L of a group of pictures, in frames."""
+    fps: int
+    """Frames per second that the rate control assumed."""
+    preset: str
+    """The encoder's speed preset."""
+    tail: str
+    """Where clips end, see `arseg.store.StoreAttributes`."""
+    mode: Mode
+    """Protocol: HR on every frame, constant LR, or AR."""
+    scale_percent: int
+    """Resolution of the LR branch; 100 in mode "hr"."""
+    seed: int
+    """Seed that the networks were trained with."""
+    absent: AbsentRule
+    """What a class does that occurs in neither labels nor predictions, see `mean_iou`."""
+    class_names: tuple[str, ...]
+    """Names of the K classes."""
+    void: tuple[bool, ...]
+    """Whether each class means "none of the others"."""
+    manifest_digest: str
+    """SHA-256 of the manifest that the clips were made from."""
+    num_shards: int
+    """Number of shards that the split was cut into."""
+    checkpoints: Mapping[str, str]
+    """SHA-256 of each checkpoint file used, by branch ("hr", "lr")."""
+    versions: Mapping[str, str]
+    """Versions of arseg, of its evaluation stage, and of PyTorch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Confusion matrices of one split, or of some of its shards, by reference distance.
+
+    Parameters
+    ----------
+    settings : EvaluationSettings
+        What was evaluated.
+    shards : tuple of int
+        Which shards of the split are counted in.
+    confusions : ndarray of int64, shape (L, K, K)
+        Pixel counts, [distance, target, predicted].
+    num_frames : ndarray of int64, shape (L,)
+        Frames counted at each distance.
+    gmacs_per_frame : float
+        Multiply-accumulates per frame, averaged over a GOP, in 10^9; NaN if there was no frame.
+    encoders : tuple of str
+        Names and versions of the encoders of the clips; empty if there was no frame.
+    """
+
+    settings: EvaluationSettings
+    shards: tuple[int, ...]
+    confusions: NDArray[np.int64]
+    num_frames: NDArray[np.int64]
+    gmacs_per_frame: float
+    encoders: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        length, classes = self.settings.gop, len(self.settings.class_names)
+        if (
+            self.confusions.shape != (length, classes, classes)
+            or self.confusions.dtype != np.int64
+            or self.num_frames.shape != (length,)
+            or len(self.settings.void) != classes
+        ):
+            raise DataError(
+                f"evaluation with {self.confusions.dtype} confusions of shape {self.confusions.shape} and "
+                f"{self.num_frames.shape} frame counts; expected int64 {(length, classes, classes)} and "
+                f"{(length,)} for gop {length} and {classes} classes"
+            )
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """IoU by distance and class, shape (L, K); NaN where a class is absent."""
+        return iou_per_class(self.confusions)
+
+    @property
+    def miou(self) -> NDArray[np.float64]:
+        """mIoU_d over all classes, shape (L,)."""
+        return mean_iou(self.confusions, absent=self.settings.absent)
+
+    @property
+    def miou_no_void(self) -> NDArray[np.float64]:
+        """mIoU_d over the classes that are not void, shape (L,)."""
+        counted = [index for index, void in enumerate(self.settings.void) if not void]
+        return mean_iou(self.confusions, counted, absent=self.settings.absent)
+
+    @property
+    def num_classes_present(self) -> NDArray[np.int64]:
+        """Classes that occur in labels or predictions at each distance, shape (L,)."""
+        return num_classes_present(self.confusions)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all shards of the split are counted in."""
+        return self.shards == tuple(range(self.settings.num_shards))
+
+    def save(self, path: str | Path) -> None:
+        """Write the evaluation to one ``.npz`` file, whole or not at all."""
+        description = {
+            "format_version": FORMAT_VERSION,
+            "settings": asdict(self.settings),
+            "shards": self.shards,
+            "gmacs_per_frame": self.gmacs_per_frame,
+            "encoders": self.encoders,
+        }
+        with atomic_path(Path(path)) as temporary:
+            np.savez_compressed(
+                temporary,
+                confusions=self.confusions,
+                num_frames=self.num_frames,
+                description=np.array(json.dumps(description)),
+            )
+
+
+def load_evaluation(path: str | Path) -> Evaluation:
+    """Read an evaluation that `Evaluation.save` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, no evaluation, or of another format version.
+    """
+    path = Path(path)
+    mend = "Make it again: arseg evaluate ..."
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            description = json.loads(str(arrays["description"]))
+            version = description["format_version"]
+            evaluation = _assemble(description, arrays) if version == FORMAT_VERSION else None
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such evaluation. {mend}") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not an evaluation ({type(error).__name__}: {error}). {mend}") from error
+    if evaluation is None:
+        raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {mend}")
+    return evaluation
+
+
+def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Add up evaluations of different shards of one split.
+
+    Parameters
+    ----------
+    evaluations : sequence of Evaluation
+        One or more, with equal settings and no shard in common; in any order.
+
+    Returns
+    -------
+    merged : Evaluation
+        The sum.
+
+    Raises
+    ------
+    DataError
+        If settings or cost differ, or a shard occurs twice.
+    """
+    return reduce(_add, evaluations)
+
+
+def _add(first: Evaluation, second: Evaluation) -> Evaluation:
+    place = f"evaluations of {first.settings.dataset} {first.settings.split}"
+    for field in fields(EvaluationSettings):
+        ours, theirs = getattr(first.settings, field.name), getattr(second.settings, field.name)
+        if ours != theirs:
+            raise DataError(
+                f"{place}: shards {first.shards} and {second.shards} differ in {field.name}: {ours!r} and "
+                f"{theirs!r}. Evaluate all shards with the same networks, clips and versions."
+            )
+    if twice := set(first.shards) & set(second.shards):
+        raise DataError(f"{place}: shard {min(twice)} occurs twice. Give each shard's evaluation once.")
+    costs = {cost for cost in (first.gmacs_per_frame, second.gmacs_per_frame) if not np.isnan(cost)}
+    if len(costs) > 1:
+        raise DataError(
+            f"{place}: {min(costs)} and {max(costs)} GMACs per frame. The frames of all shards must have one size."
+        )
+    return replace(
+        first,
+        shards=tuple(sorted(first.shards + second.shards)),
+        confusions=first.confusions + second.confusions,
+        num_frames=first.num_frames + second.num_frames,
+        gmacs_per_frame=costs.pop() if costs else float("nan"),
+        encoders=tuple(sorted({*first.encoders, *second.encoders})),
+    )
+
+
+def _assemble(description: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]) -> Evaluation:
+    stored = description["settings"]
+    sequences = {name: tuple(stored[name]) for name in ("class_names", "void")}  # JSON knows lists only
+    return Evaluation(
+        settings=EvaluationSettings(**{**stored, **sequences}),
+        shards=tuple(description["shards"]),
+        confusions=arrays["confusions"],
+        num_frames=arrays["num_frames"],
+        gmacs_per_frame=description["gmacs_per_frame"],
+        encoders=tuple(description["encoders"]),
+    )

@@ -1,0 +1,260 @@
+"""The frames that an evaluation reads: the stores of one split at all distances, checked and put in order."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from arseg.config import Normalization
+from arseg.data.images import read_label
+from arseg.data.manifest import Manifest
+from arseg.data.transforms import normalize
+from arseg.errors import ArsegError, DataError, StoreError
+from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
+
+VARYING_ATTRIBUTES = {"distance", "shard", "encoder", "encoder_parameters", "arseg_version"}
+"""What may differ between the stores of one split: the last three are empty or older in some shards."""
+
+
+@dataclass(frozen=True)
+class StoredSample:
+    """Where a sample lies."""
+
+    store_index: int
+    """Which of the stores."""
+    index: int
+    """Which sample of it."""
+    distance: int
+    """Frames from the keyframe to the annotated frame."""
+    identity: ClipIdentity
+    """Which frame it is."""
+
+
+@dataclass(frozen=True)
+class SplitStores:
+    """The stores of one split, or of some of its shards, at all distances."""
+
+    paths: tuple[Path, ...]
+    """The files."""
+    attributes: StoreAttributes
+    """What all of them have in common; `VARYING_ATTRIBUTES` are those of the first."""
+    places: tuple[tuple[int, int], ...]
+    """Shard and distance of each of them."""
+    encoders: tuple[str, ...]
+    """Names and versions of the encoders, sorted."""
+    samples: tuple[StoredSample, ...]
+    """All samples; those that share a keyframe follow one another."""
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        """Shards present, sorted."""
+        return tuple(sorted({shard for shard, _ in self.places}))
+
+
+def open_split(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
+    """Check that stores are the distances 0 ... L - 1 of one split, and list their samples.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Clip stores: for each shard one per distance, in any order.
+    manifest : Manifest
+        What the stores must have been made from.
+
+    Returns
+    -------
+    stores : SplitStores
+
+    Raises
+    ------
+    StoreError, DataError
+        As `open_stores`, and if a distance of a shard is missing or occurs twice.
+    """
+    split = open_stores(paths, manifest)
+    _check_complete(split)
+    return split
+
+
+def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
+    """Check that stores belong to one split and one encoding, and list their samples.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Clip stores of any shards and distances.
+    manifest : Manifest
+        What the stores must have been made from.
+
+    Returns
+    -------
+    stores : SplitStores
+
+    Raises
+    ------
+    StoreError
+        If a store was made from another manifest, or two stores do not belong together.
+    DataError
+        If a sample has no label map.
+    """
+    files = tuple(Path(path) for path in paths)
+    if not files:
+        raise StoreError("no clip store given; make some: arseg clips ...")
+    attributes, samples = [], []
+    for store_index, path in enumerate(files):
+        with ClipStore(path) as store:
+            attributes.append(store.attributes)
+            distance = attributes[-1].distance
+            samples += [
+                StoredSample(store_index, index, distance, identity)
+                for index, identity in enumerate(store.identities())
+            ]
+    for path, found in zip(files, attributes, strict=True):
+        _check_belongs(path, found, files[0], attributes[0], manifest)
+    for sample in samples:
+        if not sample.identity.label:
+            raise DataError(
+                f"{files[sample.store_index]}: {sample.identity.image} has no label map, so it cannot be "
+                "scored. Make clips of an annotated split."
+            )
+    samples.sort(key=lambda sample: (sample.identity.sequence, sample.identity.keyframe_index, sample.distance))
+    return SplitStores(
+        paths=files,
+        attributes=attributes[0],
+        places=tuple((found.shard, found.distance) for found in attributes),
+        encoders=tuple(sorted({found.encoder for found in attributes if found.encoder})),
+        samples=tuple(samples),
+    )
+
+
+class Frame(NamedTuple):
+    """One sample as networks take it, without the batch axis."""
+
+    distance: int
+    """Frames from the keyframe to this frame."""
+    image: Tensor
+    """Normalised decoded frame, float32, shape (3, H, W)."""
+    label: Tensor
+    """Class indices, uint8, shape (H, W); 255 = ignored."""
+    keyframe: Tensor | None
+    """Normalised decoded keyframe, float32, shape (3, H, W); None at d = 0 and where it is not needed."""
+    motion_qpel: Tensor | None
+    """Motion to the keyframe, int16, shape (H, W, 2), (x, y) in quarter pixels; None as above."""
+
+
+class SplitFrames(Dataset[Frame | ArsegError]):
+    """The samples of a split for a `DataLoader`, whose workers each open the stores for themselves.
+
+    An error that a user can mend is returned instead of raised: a loader would bury its message in a worker's
+    traceback.
+
+    Parameters
+    ----------
+    stores : SplitStores
+        The samples.
+    num_classes : int
+        Number of classes K.
+    normalization : Normalization
+        What frames are normalised with.
+    with_keyframes : bool
+        Whether keyframe and motion are needed (mode AR).
+    """
+
+    def __init__(
+        self, stores: SplitStores, num_classes: int, normalization: Normalization, with_keyframes: bool
+    ) -> None:
+        self._samples = stores.samples
+        self._stores = [ClipStore(path) for path in stores.paths]
+        self._num_classes = num_classes
+        self._normalization = normalization
+        self._with_keyframes = with_keyframes
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Frame | ArsegError:
+        try:
+            return self._read(self._samples[index])
+        except ArsegError as error:
+            return error
+
+    def close(self) -> None:
+        """Close the stores that this process has opened."""
+        for store in self._stores:
+            store.close()
+
+    def _read(self, sample: StoredSample) -> Frame:
+        clip = self._stores[sample.store_index].read(sample.index)
+        label = read_clip_label(clip, self._num_classes)
+        fused = self._with_keyframes and sample.distance > 0
+        return Frame(
+            distance=sample.distance,
+            image=torch.from_numpy(normalize(clip.frame, self._normalization)),
+            label=torch.from_numpy(label),
+            keyframe=torch.from_numpy(normalize(clip.keyframe, self._normalization)) if fused else None,
+            motion_qpel=torch.from_numpy(clip.motion_qpel) if fused else None,
+        )
+
+
+def read_clip_label(clip: ClipSample, num_classes: int) -> NDArray[np.uint8]:
+    """Read the label map of a stored frame.
+
+    Returns
+    -------
+    label : ndarray of uint8, shape (H, W)
+        Class indices; 255 = ignored.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or has another size than the decoded frame.
+    """
+    path = clip.identity.label
+    label = read_label(path, num_classes)
+    if label.shape != clip.frame.shape[:2]:
+        raise DataError(
+            f"{path}: the label map has {label.shape[1]}x{label.shape[0]} pixels, the decoded frame "
+            f"{clip.frame.shape[1]}x{clip.frame.shape[0]}. Resize it (nearest neighbour), or make the "
+            "clips again."
+        )
+    return label
+
+
+def _check_belongs(
+    path: Path, found: StoreAttributes, first_path: Path, first: StoreAttributes, manifest: Manifest
+) -> None:
+    if found.manifest_digest != manifest.digest:
+        raise StoreError(
+            f"{path}: made from a manifest with digest {found.manifest_digest[:12]}…, the given one has "
+            f"{manifest.digest[:12]}…. Give the manifest that the clips were made from, or make the "
+            "clips again: arseg clips ..."
+        )
+    for name in (field.name for field in fields(StoreAttributes)):
+        if name not in VARYING_ATTRIBUTES and getattr(found, name) != getattr(first, name):
+            raise StoreError(
+                f"{path}: {name} is {getattr(found, name)!r}, but {getattr(first, name)!r} in {first_path}. "
+                "Give stores of one split and one encoding only."
+            )
+
+
+def _check_complete(split: SplitStores) -> None:
+    attributes = split.attributes
+    place = f"{attributes.dataset} {attributes.split}, {attributes.codec} {attributes.rate}"
+    last = attributes.gop - 1
+    found = Counter(split.places)
+    for shard in split.shards:
+        for distance in range(attributes.gop):
+            if found[shard, distance] != 1:
+                raise StoreError(
+                    f"{place}: {found[shard, distance] or 'no'} store(s) of shard {shard} at distance "
+                    f"{distance}, expected one at each distance from 0 to {last} (gop {attributes.gop}). "
+                    "Make what is missing: arseg clips ..."
+                )
+    if strays := [distance for _, distance in split.places if not 0 <= distance <= last]:
+        raise StoreError(f"{place}: a store at distance {strays[0]}, expected 0 to {last}")

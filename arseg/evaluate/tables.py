@@ -1,0 +1,267 @@
+"""Tables: one tidy CSV of all scores, and a summary of it to read.
+
+The CSV has one row per reference distance; figures and everything else are made from it alone. Scores are
+0 ... 1 in the CSV, percent in the summary.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from arseg.errors import DataError
+from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
+from arseg.files import atomic_path
+
+GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop"]
+"""What must be equal for two rows to be comparable: one table of the summary, one panel of a figure."""
+
+KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
+"""Columns that identify a row; a table is sorted by them."""
+
+SETTING_NAMES = (*GROUP_COLUMNS, "seed", "mode", "scale_percent")
+"""Settings that tell one evaluation from another; all others must agree between shards."""
+
+SCORE_COLUMNS = ["miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"]
+
+MODES = ("HR", "LR", "AR")
+"""Mode names in tables and figures, in the order in which they are listed."""
+
+NUM_DISTANCE_COLUMNS = 12
+"""The summary shows at most so many distances; longer groups of pictures are thinned out evenly."""
+
+CONVENTIONS = """\
+mIoU in percent over one confusion matrix per distance d (frames since the keyframe), label 255 ignored; \
+"mean" is the plain mean of mIoU over d = 0 … L-1, and d = 0 is the keyframe itself. {absent} "No void" is \
+the mean over the same matrix's classes without the void ones. GMACs per frame are 10⁹ multiply-accumulates \
+of convolutions, linear layers and local attention, auxiliary heads included, averaged over a group of \
+pictures: what the paper calls GFLOPs."""
+
+ABSENT_RULES = {
+    False: "A class that occurs in neither labels nor predictions leaves the mean; at least {fewest} classes "
+    "count at every distance.",
+    True: "A class that occurs in neither labels nor predictions makes the mean NaN, as in the published programs.",
+}
+"""What the summary says about absent classes, by whether a mean is NaN."""
+
+
+def collect_evaluations(paths: Iterable[str | Path]) -> list[Evaluation]:
+    """Read evaluations and add up those that are shards of one split.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Evaluation files, in any order.
+
+    Returns
+    -------
+    evaluations : list of Evaluation
+        Each of a whole split.
+
+    Raises
+    ------
+    DataError
+        If a file is no evaluation, two contradict each other, a shard is missing, or a distance has no frame.
+    """
+    shards: dict[tuple[object, ...], list[tuple[Path, Evaluation]]] = defaultdict(list)
+    for path in map(Path, paths):
+        evaluation = load_evaluation(path)
+        shards[_setting(evaluation)].append((path, evaluation))
+    if not shards:
+        raise DataError("no evaluation to put into the table; give at least one file of arseg evaluate")
+    return [_merge(parts) for parts in shards.values()]
+
+
+def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
+    """Put evaluations of whole splits into one tidy table.
+
+    Parameters
+    ----------
+    evaluations : iterable of Evaluation
+        From `collect_evaluations`.
+
+    Returns
+    -------
+    table : DataFrame
+        One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, seed, mode
+        ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance, miou, miou_no_void, num_classes_present,
+        gmacs_per_frame, and ``iou_<class>`` for each class of any data set (NaN where a data set lacks it).
+    """
+    # In a fixed order, so that the classes' columns do not depend on the order of the files.
+    ordered = sorted(evaluations, key=lambda evaluation: repr(_setting(evaluation)))
+    return _sort(pd.concat([_rows(evaluation) for evaluation in ordered], ignore_index=True))
+
+
+def collect_table(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read evaluations into one tidy table: `collect_evaluations`, then `tabulate`."""
+    return tabulate(collect_evaluations(paths))
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a tidy table as CSV; the same scores give the same bytes."""
+    text = table.copy()
+    for name in text.columns:
+        if name.startswith(("miou", "iou_")):
+            text[name] = text[name].map(lambda score: "" if np.isnan(score) else f"{score:.8f}")
+    text["gmacs_per_frame"] = text["gmacs_per_frame"].map("{:.4f}".format)
+    with atomic_path(Path(path)) as temporary:
+        text.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a tidy table that `write_table` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate"), str))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a table ({error}). Make it again: arseg tabulate ...") from error
+    if missing := [name for name in KEY_COLUMNS + SCORE_COLUMNS if name not in table.columns]:
+        raise DataError(f"{path}: the table lacks the column {missing[0]}. Make it again: arseg tabulate ...")
+    return table
+
+
+def groups(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
+    """Cut a tidy table into its comparable parts.
+
+    Yields
+    ------
+    setting : dict
+        Value of each of `GROUP_COLUMNS`.
+    part : DataFrame
+        The rows, sorted.
+    """
+    for values, part in table.groupby(GROUP_COLUMNS, sort=False):
+        yield dict(zip(GROUP_COLUMNS, values, strict=True)), part
+
+
+def write_summary(table: pd.DataFrame, path: str | Path) -> None:
+    """Write the summary of a tidy table as Markdown."""
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(summarize(table), encoding="utf-8")
+
+
+def summarize(table: pd.DataFrame) -> str:
+    """Describe a tidy table in Markdown: one table per data set, network and encoding.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `collect_table` or `read_table`.
+
+    Returns
+    -------
+    text : str
+        Markdown.
+    """
+    parts = ["# Accuracy by reference distance"]
+    for setting, part in groups(table):
+        title = "{dataset} {split}, {backbone}, {codec} {rate}, L = {gop}".format(**setting)
+        parts += [f"## {title}", _summary_table(part), _conventions(part)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(evaluation: Evaluation) -> tuple[object, ...]:
+    return tuple(getattr(evaluation.settings, name) for name in SETTING_NAMES)
+
+
+def _merge(parts: list[tuple[Path, Evaluation]]) -> Evaluation:
+    names = ", ".join(str(path) for path, _ in parts)
+    try:
+        merged = merge_evaluations([evaluation for _, evaluation in parts])
+    except DataError as error:
+        raise DataError(f"{names}: {error}") from error
+    settings = merged.settings
+    if not merged.is_complete:
+        missing = sorted(set(range(settings.num_shards)) - set(merged.shards))
+        raise DataError(
+            f"{names}: shard {missing[0]} of {settings.num_shards} is missing. Evaluate it and give its file, too."
+        )
+    if not merged.num_frames.all():
+        raise DataError(
+            f"{names}: no frame at distance {int(np.argmin(merged.num_frames))}. Make clips at every "
+            f"distance from 0 to {settings.gop - 1}: arseg clips ..."
+        )
+    return merged
+
+
+def _rows(evaluation: Evaluation) -> pd.DataFrame:
+    settings = evaluation.settings
+    return pd.DataFrame(
+        {
+            **{name: getattr(settings, name) for name in (*GROUP_COLUMNS, "seed")},
+            "mode": settings.mode.upper(),
+            "scale": settings.scale_percent / 100,
+            "distance": np.arange(settings.gop),
+            "miou": evaluation.miou,
+            "miou_no_void": evaluation.miou_no_void,
+            "num_classes_present": evaluation.num_classes_present,
+            "gmacs_per_frame": evaluation.gmacs_per_frame,
+            **{f"iou_{name}": evaluation.iou[:, index] for index, name in enumerate(settings.class_names)},
+        }
+    )
+
+
+def _sort(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort by the key, with rates by number and modes in their own order."""
+
+    def sort_key(column: pd.Series) -> pd.Series:
+        if column.name == "rate":
+            return column.map(lambda rate: f"{rate.strip('0123456789')}{int(re.sub(r'[a-z]', '', rate)):09}")
+        return column.map(MODES.index) if column.name == "mode" else column
+
+    return table.sort_values(KEY_COLUMNS, key=sort_key, kind="stable", ignore_index=True)
+
+
+def _summary_table(part: pd.DataFrame) -> str:
+    gop = int(part["gop"].iloc[0])
+    shown = np.unique(np.linspace(0, gop - 1, min(gop, NUM_DISTANCE_COLUMNS)).round().astype(int))
+    hr_cost = part.loc[part["mode"] == "HR", "gmacs_per_frame"].mean()
+    lines: list[dict[str, Any]] = []
+    for (mode, scale), rows in part.groupby(["mode", "scale"], sort=False):
+        by_distance = 100 * _strict_mean(rows, "distance", "miou")
+        cost = rows["gmacs_per_frame"].mean()
+        lines.append(
+            {
+                "mode": mode,
+                "scale": scale,
+                "seeds": rows["seed"].nunique(),
+                "mean": _mean_over_seeds(rows, "miou"),
+                "no void": _mean_over_seeds(rows, "miou_no_void"),
+                "GMACs/frame": f"{cost:.1f}" if cost >= 10 else f"{cost:.3g}",
+                "% of HR": "" if np.isnan(hr_cost) else f"{100 * cost / hr_cost:.1f}",
+                **{f"d={distance}": f"{by_distance[distance]:.2f}" for distance in shown},
+            }
+        )
+    order = {mode: rank for rank, mode in enumerate(MODES)}
+    lines.sort(key=lambda line: (order[line["mode"]], -line["scale"]))
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True, stralign="right")
+
+
+def _mean_over_seeds(rows: pd.DataFrame, column: str) -> str:
+    """Mean over distances; with several seeds their mean and sample standard deviation."""
+    seeds = 100 * _strict_mean(rows, "seed", column)
+    if len(seeds) == 1:
+        return f"{seeds.iloc[0]:.2f}"
+    return f"{seeds.mean():.2f} ± {seeds.std():.2f}"
+
+
+def _strict_mean(rows: pd.DataFrame, by: str, column: str) -> pd.Series:
+    """Mean of each group, NaN where one member is: the NaN of an absent class must not vanish from a mean."""
+    return rows.groupby(by)[column].agg(lambda scores: scores.mean(skipna=False))
+
+
+def _conventions(part: pd.DataFrame) -> str:
+    fewest = int(part["num_classes_present"].min())
+    absent = ABSENT_RULES[bool(part["miou"].isna().any())].format(fewest=fewest)
+    return CONVENTIONS.format(absent=absent)

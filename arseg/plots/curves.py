@@ -1,0 +1,157 @@
+"""Curves of accuracy: against the distance to the keyframe, and against cost."""
+
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from arseg.evaluate.tables import groups
+from arseg.plots.style import STYLE, describe_setting, save_figure
+
+MAX_COLUMNS = 3
+PANEL_SIZE_INCHES = (4.6, 3.5)
+
+MODE_LINES: dict[Any, Any] = {
+    "HR": {"linestyle": "-", "marker": "s", "color": "black"},
+    "AR": {"linestyle": "-", "marker": "o"},
+    "LR": {"linestyle": "--", "marker": "o", "markerfacecolor": "white"},
+}
+"""Solid and filled for AR, dashed and hollow for LR: the modes differ without their colours, too."""
+
+MODE_COLORS = {"HR": "black", "AR": "#0072B2", "LR": "#D55E00"}
+"""Where colour does not tell scales apart it tells modes apart (two colours of Okabe and Ito's palette)."""
+
+
+def miou_by_distance(table: pd.DataFrame, output: str | Path) -> None:
+    """Draw mIoU_d against the reference distance d: one line per mode and scale, one panel per setting.
+
+    Lines are means over seeds; with several seeds a band spans their least and greatest value.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Tidy table of `arseg.evaluate.tables`.
+    output : path
+        Figure to write, for example a PNG.
+    """
+    colors = _scale_colors(table)
+    with mpl.rc_context(STYLE):
+        figure, panels = _panels(table)
+        for axes, part in panels:
+            for (mode, scale), rows in part.groupby(["mode", "scale"]):
+                by_distance = 100 * rows.groupby("distance")["miou"].agg(["mean", "min", "max"])
+                line = {"color": colors[scale], **MODE_LINES[mode]}
+                axes.plot(by_distance.index, by_distance["mean"], markersize=4.5, zorder=3, **line)
+                if rows["seed"].nunique() > 1:
+                    band = (by_distance.index, by_distance["min"], by_distance["max"])
+                    axes.fill_between(*band, color=line["color"], alpha=0.15, linewidth=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _label_axes(figure, "reference distance d (frames)", "mIoU at distance d (%)")
+        shown = table[["mode", "scale"]].drop_duplicates().itertuples(index=False)
+        # AR before LR of each scale, HR last: a two-row legend then has one scale per column.
+        lines = sorted(shown, key=lambda line: (line.mode == "HR", line.scale, line.mode))
+        handles = [
+            Line2D(
+                [],
+                [],
+                label=f"{mode} {scale}×",
+                markersize=4.5,
+                **{"color": colors[scale], **MODE_LINES[mode]},
+            )
+            for mode, scale in lines
+        ]
+        columns = len(handles) if len(handles) <= 4 else ceil(len(handles) / 2)
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.8)
+        save_figure(figure, output)
+
+
+def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
+    """Draw the mean mIoU against cost: one series per mode, its points labelled with the scale.
+
+    A point is the mean over distances and seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Tidy table of `arseg.evaluate.tables`.
+    output : path
+        Figure to write, for example a PNG.
+    """
+    with mpl.rc_context(STYLE):
+        figure, panels = _panels(table)
+        modes = [mode for mode in MODE_LINES if mode in set(table["mode"])]
+        for axes, part in panels:
+            for mode in modes:
+                points = part[part["mode"] == mode].groupby("scale")[["gmacs_per_frame", "miou"]].mean()
+                cost, miou = points["gmacs_per_frame"], 100 * points["miou"]
+                axes.plot(cost, miou, zorder=3, **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
+                if mode == "HR" and len(miou):
+                    axes.axhline(miou.iloc[0], color="black", linewidth=0.8, linestyle=":", zorder=1)
+                # Curves rise to the right and AR lies above LR: room for labels is up left and down right.
+                offset, align = ((6, -3), ("left", "top")) if mode == "LR" else ((2, 5), ("right", "bottom"))
+                for scale in points.index:
+                    axes.annotate(
+                        f"{scale}×",
+                        (cost[scale], miou[scale]),
+                        offset,
+                        textcoords="offset points",
+                        ha=align[0],
+                        va=align[1],
+                        fontsize=8,
+                        color=MODE_COLORS[mode],
+                    )
+            axes.margins(x=0.08, y=0.15)
+        _label_axes(figure, "cost (GMACs per frame)", "mIoU, mean over distances (%)")
+        handles = [
+            Line2D([], [], label=label, **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
+            for mode, label in (("HR", "HR, full"), ("AR", "AR, altering"), ("LR", "LR, constant low"))
+            if mode in modes
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8)
+        save_figure(figure, output)
+
+
+def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:
+    """Make a figure with one titled panel per setting; the y axis is shared within one data set."""
+    parts = list(groups(table))
+    columns = 2 if len(parts) == 4 else min(MAX_COLUMNS, len(parts))
+    rows = ceil(len(parts) / columns)
+    width, height = PANEL_SIZE_INCHES
+    figure = Figure(figsize=(max(columns * width, 5.6), rows * height + 0.4))
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=table["dataset"].nunique() == 1).ravel()
+    for axes, (setting, _) in zip(grid, parts, strict=False):
+        axes.set_title(describe_setting(setting), loc="left", color="0.2")
+        axes.tick_params(labelleft=True)  # of shared axes, all but the first column would lose their numbers
+    for unused in grid[len(parts) :]:
+        unused.remove()
+    return figure, zip(grid, (part for _, part in parts), strict=False)
+
+
+def _label_axes(figure: Figure, x: str, y: str) -> None:
+    """Label the outer panels only: the first of each row, the last of each column."""
+    places = [(axes, axes.get_subplotspec()) for axes in figure.axes]
+    last_rows = {}
+    for axes, place in places:
+        if place is not None:
+            last_rows[place.colspan.start] = axes
+            if place.is_first_col():
+                axes.set_ylabel(y)
+    for axes in last_rows.values():
+        axes.set_xlabel(x)
+
+
+def _scale_colors(table: pd.DataFrame) -> dict[Any, tuple[float, ...]]:
+    """One colour per scale, from viridis: ordered, and safe for colour-blind readers."""
+    scales = sorted(table.loc[table["mode"] != "HR", "scale"].unique())
+    viridis = mpl.colormaps["viridis"]
+    # Its yellow end is left out: too pale for a line on white.
+    places = [0.35] if len(scales) == 1 else [0.85 * rank / (len(scales) - 1) for rank in range(len(scales))]
+    colors = {scale: viridis(place) for scale, place in zip(scales, places, strict=True)}
+    return {1.0: (0.0, 0.0, 0.0, 1.0), **colors}

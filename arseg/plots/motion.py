@@ -1,0 +1,51 @@
+"""Motion fields in colour: the hue is the direction, the saturation the length."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from numpy.typing import NDArray
+
+WHEEL_PIXELS = 129
+
+
+def motion_to_rgb(motion_px: NDArray[np.floating], max_px: float) -> NDArray[np.uint8]:
+    """Colour a motion field.
+
+    Parameters
+    ----------
+    motion_px : ndarray of float, shape (..., 2)
+        Displacement (x to the right, y down) in pixels.
+    max_px : float
+        Length in pixels that is fully saturated; longer vectors look the same.
+
+    Returns
+    -------
+    rgb : ndarray of uint8, shape (..., 3)
+        White without motion; red to the right, then clockwise over yellow and green to cyan on the left, and
+        over blue and magenta back.
+    """
+    x, y = motion_px[..., 0], motion_px[..., 1]
+    hue = np.arctan2(y, x) / (2 * np.pi) % 1
+    saturation = np.minimum(np.hypot(x, y) / max_px, 1)
+    hsv = np.stack((hue, saturation, np.ones_like(hue)), axis=-1)
+    return np.round(255 * hsv_to_rgb(hsv)).astype(np.uint8)
+
+
+def draw_motion_wheel(axes: Axes, max_px: float) -> None:
+    """Put the legend of `motion_to_rgb` into the lower right corner of a picture.
+
+    Parameters
+    ----------
+    axes : Axes
+        The picture's axes.
+    max_px : float
+        Length in pixels at the wheel's rim.
+    """
+    side = np.linspace(-1, 1, WHEEL_PIXELS)
+    vectors = np.stack(np.meshgrid(side, side), axis=-1)
+    inside = np.hypot(vectors[..., 0], vectors[..., 1]) <= 1
+    rgba = np.dstack((motion_to_rgb(vectors, 1.0), np.where(inside, 255, 0).astype(np.uint8)))
+    inset = axes.inset_axes((0.74, 0.03, 0.24, 0.32), zorder=5)
+    inset.imshow(rgba)
+    inset.set_axis_off()
+    inset.text(0.5, 0.5, f"{max_px:.0f} px", transform=inset.transAxes, ha="center", va="center", fontsize=6.5)

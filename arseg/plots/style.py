@@ -1,0 +1,59 @@
+"""What all figures share: fonts, readable names, and writing the file."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from arseg.config import RATE_PATTERN
+from arseg.files import atomic_path
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.4",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.8,
+    "xtick.color": "0.3",
+    "ytick.color": "0.3",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "figure.constrained_layout.use": True,
+}
+"""Matplotlib settings; used within `matplotlib.rc_context`, so that a caller's own stay as they are."""
+
+DPI = 160
+
+BACKBONES = {"psp18": "PSPNet-18", "psp18-cityscapes": "PSPNet-18", "bise18": "BiSeNet-18"}
+CODECS = {"hevc": "HEVC", "h264": "H.264"}
+
+
+def save_figure(figure: Figure, output: str | Path) -> None:
+    """Write a figure, in the format that the suffix of `output` names; equal figures give equal bytes."""
+    with atomic_path(Path(output)) as temporary:
+        date_free = {"Date": None} if temporary.suffix == ".svg" else {"Software": None}
+        figure.savefig(temporary, dpi=DPI, metadata=date_free if temporary.suffix in (".svg", ".png") else None)
+
+
+def describe_rate(rate: str) -> str:
+    """Name a rate with its unit: "3000k" is "3 Mbit/s", "qp27" is "QP 27"."""
+    match = RATE_PATTERN.fullmatch(rate)
+    if match and match["kbps"]:
+        kbps = int(match["kbps"])
+        return f"{kbps / 1000:g} Mbit/s" if kbps >= 1000 else f"{kbps} kbit/s"
+    return f"{rate.rstrip('0123456789').upper()} {rate.lstrip('abcdefghijklmnopqrstuvwxyz')}"
+
+
+def describe_setting(setting: dict[str, Any]) -> str:
+    """Name what the rows of one figure panel have in common, in two lines."""
+    backbone = BACKBONES.get(setting["backbone"], setting["backbone"])
+    codec = CODECS.get(setting["codec"], setting["codec"])
+    return (
+        f"{setting['dataset']} {setting['split']} · {backbone}\n"
+        f"{codec} {describe_rate(setting['rate'])} · L = {setting['gop']}"
+    )

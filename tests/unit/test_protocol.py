@@ -1,0 +1,403 @@
+"""The protocol on tiny stores: two videos, three annotated frames in a row in one of them, L = 3.
+
+A network of two convolutions stands in for the real ones, whose numbers the golden tests pin.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arseg.config import NORMALIZATIONS, scaled_size
+from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
+from arseg.data.transforms import normalize
+from arseg.errors import CheckpointError, ConfigError, DataError, StoreError
+from arseg.evaluate.branch import FusedPredictor, load_branch
+from arseg.evaluate.complexity import gmacs_per_frame
+from arseg.evaluate.protocol import evaluate
+from arseg.evaluate.result import merge_evaluations
+from arseg.evaluate.samples import SplitFrames, open_split
+from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.models.creff import CReFF
+from arseg.models.inference import predict_constant, predict_fused
+from arseg.models.losses import bisenet_loss
+from arseg.models.network import Encoded, SegmentationNetwork
+from arseg.models.registry import ARCHITECTURES, Architecture, build_network
+from arseg.models.resize import resize
+from arseg.plots.panel import qualitative_panel
+from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
+
+K, L = 3, 3
+HEIGHT, WIDTH = 40, 56
+FRAMES = (("a", 10), ("a", 11), ("a", 12), ("b", 20))
+CLASSES = [
+    SegmentationClass(index, name, (60 * index, 100, 200), name == "void")
+    for index, name in enumerate(("sky", "road", "void"))
+]
+
+
+class TinyNetwork(SegmentationNetwork):
+    def __init__(self, num_classes, fusion):
+        super().__init__(num_classes, feature_channels=4, min_training_batch=1)
+        self.first = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False)
+        self.last = torch.nn.Conv2d(4, num_classes, 1, bias=False)
+        self.fuse_attention = CReFF(4) if fusion else None
+
+    @property
+    def last_convolution(self):
+        return self.last
+
+    def encode(self, image):
+        return Encoded(self.first(image), ())
+
+    def classify(self, feature, image_size=None):
+        scores = self.last(feature)
+        return scores if image_size is None else resize(scores, image_size)
+
+
+def picture(sequence, index):
+    rng = np.random.default_rng([ord(sequence), index])
+    blocks = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
+
+
+def write_stores(folder, digest, num_shards=1, gop=L, height=HEIGHT):
+    contents = {}
+    for shard in range(num_shards):
+        for distance in range(gop):
+            attributes = StoreAttributes(
+                dataset="tiny",
+                split="test",
+                manifest_digest=digest,
+                codec="hevc",
+                rate="375k",
+                gop=gop,
+                fps=30,
+                preset="medium",
+                tail="gop",
+                distance=distance,
+                shard=shard,
+                num_shards=num_shards,
+            )
+            identities = [
+                ClipIdentity(seq, t, t - distance, "", "", str(folder.parent / f"{seq}{t}.png"))
+                for seq, t in FRAMES[shard::num_shards]
+            ]
+            contents[folder / f"s{shard}d{distance}.h5"] = (attributes, identities)
+    with create_stores(contents) as writers:
+        for path, (attributes, identities) in contents.items():
+            for index, identity in enumerate(identities):
+                rng = np.random.default_rng([identity.frame_index, attributes.distance])
+                motion = rng.integers(-24, 24, (height, WIDTH, 2), dtype=np.int16)
+                writers[path].write(
+                    index,
+                    keyframe=picture(identity.sequence, identity.keyframe_index)[:height],
+                    frame=picture(identity.sequence, identity.frame_index)[:height],
+                    motion_qpel=motion if attributes.distance else 0 * motion,
+                    intra=np.zeros((-(-height // 4), WIDTH // 4), dtype=bool),
+                )
+            if identities:
+                writers[path].record_encoder("x265 4.1", "")
+    return list(contents)
+
+
+def save_network(path, *, fusion, **metadata):
+    torch.manual_seed(sum(path.stem.encode()))
+    network = build_network("tiny", K, fusion)
+    metadata = {
+        "backbone": "tiny",
+        "num_classes": K,
+        "fusion": fusion,
+        "normalization": "camvid",
+        "class_names": ["sky", "road", "void"],
+        "seed": 7,
+    } | metadata
+    save_checkpoint(path, network, metadata)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_architecture():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", Architecture(TinyNetwork, bisenet_loss, "tiny", {}))
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_architecture, tmp_path_factory):
+    """Files of a tiny experiment, by name."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rows = [
+        ManifestRow("tiny", "test", seq, t, f"{seq}{t}.jpg", str(folder / f"{seq}{t}.png"), "", 0) for seq, t in FRAMES
+    ]
+    for row in rows:
+        rng = np.random.default_rng(row.frame_index)
+        label = rng.choice([0, 1, 2, 255], (HEIGHT, WIDTH)).astype(np.uint8)
+        Image.fromarray(label).save(row.label)
+    manifest = folder / "manifest.csv"
+    write_manifest(manifest, rows, CLASSES)
+    return {
+        "folder": folder,
+        "manifest": manifest,
+        "stores": write_stores(folder / "whole", read_manifest(manifest).digest),
+        "hr": save_network(folder / "hr.pt", fusion=False, phase=1, scale_percent=100),
+        "lr": save_network(folder / "lr.pt", fusion=False, phase=1, scale_percent=50),
+        "ar": save_network(folder / "ar.pt", fusion=True, phase=2, scale_percent=50, warp_alignment="consistent"),
+    }
+
+
+def run(tiny, mode, **changes):
+    request = {
+        "stores": tiny["stores"],
+        "manifest": tiny["manifest"],
+        "mode": mode,
+        "scale_percent": 100 if mode == "hr" else 50,
+        "hr": None if mode == "lr" else tiny["hr"],
+        "lr": None if mode == "hr" else tiny[mode],
+        "seed": 7,
+        "device": "cpu",
+        "workers": 0,
+    }
+    return evaluate(**{**request, **changes})
+
+
+@pytest.fixture(scope="module")
+def evaluations(tiny):
+    return {mode: run(tiny, mode) for mode in ("hr", "lr", "ar")}
+
+
+def reference_confusions(tiny, mode):
+    """The protocol written down once more: store by store, sample by sample, nothing shared."""
+    networks = {name: load_checkpoint(tiny[name])[0] for name in ("hr", "lr", "ar")}
+    confusions = np.zeros((L, K, K), dtype=np.int64)
+    for path in tiny["stores"]:
+        with ClipStore(path) as store, torch.no_grad():
+            distance = store.attributes.distance
+            for index in range(len(store)):
+                clip = store.read(index)
+                frame, keyframe = (
+                    torch.from_numpy(normalize(pixels, NORMALIZATIONS["camvid"]))[None]
+                    for pixels in (clip.frame, clip.keyframe)
+                )
+                size = (HEIGHT, WIDTH)
+                if mode == "hr" or (mode == "ar" and distance == 0):
+                    scores = predict_constant(networks["hr"], frame, 100, size)
+                elif mode == "lr":
+                    scores = predict_constant(networks["lr"], frame, 50, size)
+                else:
+                    feature = networks["hr"].encode(keyframe).feature
+                    motion = torch.from_numpy(clip.motion_qpel)[None]
+                    scores = predict_fused(networks["ar"], feature, frame, motion, 50, size, "consistent")
+                label = np.array(Image.open(clip.identity.label))
+                counted = label != 255
+                np.add.at(confusions[distance], (label[counted], scores[0].argmax(0).numpy()[counted]), 1)
+    return confusions
+
+
+@pytest.mark.parametrize("mode", ["hr", "lr", "ar"])
+def test_counts_are_those_of_the_plain_protocol(tiny, evaluations, mode):
+    confusions = evaluations[mode].confusions
+    np.testing.assert_array_equal(confusions, reference_confusions(tiny, mode))
+    assert (confusions.sum(axis=(0, 1)) > 0).sum() >= 2, "a network that predicts one class tests nothing"
+
+
+def test_the_three_protocols_differ_but_ar_begins_with_hr(evaluations):
+    hr, lr, ar = (evaluations[mode].confusions for mode in ("hr", "lr", "ar"))
+    np.testing.assert_array_equal(ar[0], hr[0])
+    assert (ar[1:] != hr[1:]).any()
+    assert (ar[1:] != lr[1:]).any()
+    assert (hr != lr).any()
+
+
+def test_evaluation_says_what_it_depends_on(tiny, evaluations):
+    evaluation = evaluations["ar"]
+    settings = evaluation.settings
+    assert (settings.dataset, settings.split, settings.backbone) == ("tiny", "test", "tiny")
+    assert (settings.codec, settings.rate, settings.gop, settings.fps) == ("hevc", "375k", L, 30)
+    assert (settings.mode, settings.scale_percent, settings.seed) == ("ar", 50, 7)
+    assert settings.class_names == ("sky", "road", "void")
+    assert settings.void == (False, False, True)
+    assert settings.manifest_digest == read_manifest(tiny["manifest"]).digest
+    assert sorted(settings.checkpoints) == ["hr", "lr"]
+    assert settings.checkpoints["hr"] != settings.checkpoints["lr"]
+    assert (evaluation.shards, evaluation.encoders) == ((0,), ("x265 4.1",))
+    np.testing.assert_array_equal(evaluation.num_frames, [4, 4, 4])
+    assert evaluation.gmacs_per_frame == gmacs_per_frame("tiny", K, HEIGHT, WIDTH, "ar", 50, L)
+    assert evaluations["hr"].settings.checkpoints == {"hr": settings.checkpoints["hr"]}
+
+
+def test_order_and_workers_do_not_matter(tiny, evaluations):
+    again = run(tiny, "ar", stores=tiny["stores"][::-1], workers=1)
+    np.testing.assert_array_equal(again.confusions, evaluations["ar"].confusions)
+    assert again.settings == evaluations["ar"].settings
+
+
+def test_shards_add_up_to_the_split(tiny, evaluations, tmp_path):
+    digest = read_manifest(tiny["manifest"]).digest
+    stores = write_stores(tiny["folder"] / "sharded", digest, num_shards=5)  # the last shard is empty
+    parts = [run(tiny, "ar", stores=stores[L * shard : L * (shard + 1)]) for shard in range(5)]
+    assert np.isnan(parts[4].gmacs_per_frame)
+    assert parts[4].confusions.sum() == 0
+    merged = merge_evaluations(parts)
+    np.testing.assert_array_equal(merged.confusions, evaluations["ar"].confusions)
+    np.testing.assert_array_equal(run(tiny, "ar", stores=stores).confusions, merged.confusions)
+    assert merged.is_complete
+    assert merged.gmacs_per_frame == evaluations["ar"].gmacs_per_frame
+
+
+def test_a_keyframe_is_encoded_once_for_all_its_frames(tiny):
+    manifest = read_manifest(tiny["manifest"])
+    cpu = torch.device("cpu")
+    hr = load_branch(tiny["hr"], role="hr", scale_percent=100, manifest=manifest, device=cpu)
+    ar = load_branch(tiny["ar"], role="ar", scale_percent=50, manifest=manifest, device=cpu, beside=hr)
+    predictor = FusedPredictor(hr, ar)
+    frames = SplitFrames(open_split(tiny["stores"], manifest), K, hr.normalization, with_keyframes=True)
+    fused = 0
+    with torch.inference_mode():
+        for index in range(len(frames)):
+            frame = frames[index]
+            if frame.keyframe is not None:
+                predictor(frame.image[None], frame.keyframe[None], frame.motion_qpel[None])
+                fused += 1
+    # Keyframes of a: 8, 9 (twice), 10 (twice), 11; of b: 18, 19.
+    assert fused == 8
+    assert predictor.num_keyframes_encoded == 6
+
+
+def test_logs_the_speed(tiny, caplog):
+    with caplog.at_level("INFO"):
+        run(tiny, "hr")
+    assert any("tiny test: 12 frames in" in message and "frames/s on cpu" in message for message in caplog.messages)
+
+
+# What does not fit together
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "message"),
+    [
+        ("hr", {"hr": None}, r"mode hr: expected the checkpoint\(s\) hr, found none"),
+        ("ar", {"lr": None}, r"mode ar: expected the checkpoint\(s\) hr, lr, found hr"),
+        ("lr", {"hr": "hr.pt"}, r"mode lr: expected the checkpoint\(s\) lr, found hr, lr"),
+        ("hr", {"scale_percent": 50}, r"scale_percent 50: mode hr is full resolution"),
+        ("lr", {"scale_percent": 0}, r"scale_percent 0: expected 1 to 100"),
+        ("hr", {"device": "tpu"}, r"--device tpu: expected"),
+    ],
+)
+def test_requests_that_cannot_work(tiny, mode, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        run(tiny, mode, **changes)
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "message"),
+    [
+        ("lr", {"lr": "ar"}, r"ar.pt: phase is 2, expected 1 in the role 'lr'"),
+        ("ar", {"lr": "lr"}, r"lr.pt: phase is 1, expected 2 in the role 'ar'"),
+        ("hr", {"hr": "lr"}, r"lr.pt: scale_percent is 50, expected 100 in the role 'hr'"),
+        ("lr", {"scale_percent": 70}, r"lr.pt: scale_percent is 50, expected 70"),
+    ],
+)
+def test_checkpoints_in_the_wrong_role(tiny, mode, changes, message):
+    changes = {name: tiny.get(value, value) for name, value in changes.items()}
+    with pytest.raises(CheckpointError, match=message):
+        run(tiny, mode, **changes)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"class_names": ["road", "sky", "void"]}, r"class_names is \['road', 'sky', 'void'\], expected \['sky'"),
+        ({"normalization": "bisenet"}, r"was trained with bisenet normalisation, its HR branch with another"),
+        ({"normalization": None}, r"normalization is None, expected one of camvid, imagenet, bisenet"),
+    ],
+)
+def test_checkpoints_of_other_data(tiny, tmp_path, metadata, message):
+    path = save_network(tmp_path / "other.pt", fusion=True, phase=2, scale_percent=50, **metadata)
+    with pytest.raises(CheckpointError, match=message):
+        run(tiny, "ar", lr=path)
+
+
+def test_checkpoint_of_another_number_of_classes(tiny, tmp_path):
+    rows, manifest = read_manifest(tiny["manifest"]).rows, tmp_path / "manifest.csv"
+    write_manifest(manifest, rows, [*CLASSES, SegmentationClass(3, "car", (1, 2, 3), False)])
+    stores = write_stores(tmp_path / "stores", read_manifest(manifest).digest)
+    with pytest.raises(CheckpointError, match=r"num_classes is 3, expected 4"):
+        run(tiny, "hr", manifest=manifest, stores=stores)
+
+
+def test_stores_of_another_manifest(tiny, tmp_path):
+    stores = write_stores(tmp_path / "stores", "f" * 64)
+    with pytest.raises(StoreError, match=r"s0d0.h5: made from a manifest with digest ffffffffffff…"):
+        run(tiny, "hr", stores=stores)
+
+
+def test_a_missing_distance(tiny):
+    with pytest.raises(StoreError, match=r"no store\(s\) of shard 0 at distance 1, .* from 0 to 2 \(gop 3\)"):
+        run(tiny, "hr", stores=[tiny["stores"][0], tiny["stores"][2]])
+
+
+def test_a_distance_given_twice(tiny):
+    with pytest.raises(StoreError, match=r"2 store\(s\) of shard 0 at distance 2"):
+        run(tiny, "hr", stores=[*tiny["stores"], tiny["stores"][2]])
+
+
+def test_stores_of_two_encodings(tiny, tmp_path):
+    digest = read_manifest(tiny["manifest"]).digest
+    longer = write_stores(tmp_path / "longer", digest, gop=4)
+    with pytest.raises(StoreError, match=r"s0d3.h5: gop is 4, but 3 in .*s0d0.h5"):
+        run(tiny, "hr", stores=[*tiny["stores"], longer[3]])
+
+
+def test_no_store(tiny):
+    with pytest.raises(StoreError, match="no clip store given"):
+        run(tiny, "hr", stores=[])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_label_of_another_size_is_named_without_a_traceback(tiny, tmp_path, workers):
+    digest = read_manifest(tiny["manifest"]).digest
+    stores = write_stores(tiny["folder"] / f"cut{workers}", digest, height=HEIGHT - 8)
+    with pytest.raises(DataError) as caught:
+        run(tiny, "hr", stores=stores, workers=workers)
+    assert str(caught.value).startswith(f"{tiny['folder'] / 'a10.png'}: the label map has 56x40 pixels, the decoded")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_frames_without_labels_are_refused(tiny, tmp_path):
+    with ClipStore(tiny["stores"][0]) as store:
+        attributes = replace(store.attributes, gop=2)
+    unlabelled = [ClipIdentity("a", 10, 10, "a10.jpg", "", "")]
+    path = tmp_path / "store.h5"
+    with create_stores({path: (attributes, unlabelled)}) as writers:
+        pixels = picture("a", 10)
+        writers[path].write(
+            0,
+            keyframe=pixels,
+            frame=pixels,
+            motion_qpel=np.zeros((HEIGHT, WIDTH, 2), dtype=np.int16),
+            intra=np.zeros((10, 14), dtype=bool),
+        )
+    with pytest.raises(DataError, match=r"store.h5: a10.jpg has no label map"):
+        run(tiny, "hr", stores=[path])
+
+
+# The panel reads the same files
+
+
+def test_panel_from_stores_and_checkpoints(tiny, tmp_path):
+    request = {"manifest": tiny["manifest"], "hr_path": tiny["hr"], "lr_path": tiny["lr"], "ar_path": tiny["ar"]}
+    output = tmp_path / "panel.png"
+    qualitative_panel(stores=tiny["stores"][2:], output=output, device="cpu", num_rows=2, **request)
+    with Image.open(output) as image:
+        assert image.size[0] == int(4 * 2.9 * 160)
+    with pytest.raises(StoreError, match=r"stores at distances 0, 1, 2; a panel shows one distance above 0"):
+        qualitative_panel(stores=tiny["stores"], output=output, device="cpu", **request)
+    with pytest.raises(DataError, match=r"no sample 4; the stores have 0 to 3"):
+        qualitative_panel(stores=tiny["stores"][2:], output=output, device="cpu", indices=[0, 4], **request)
+
+
+def test_sizes_of_the_tiny_frames_exercise_the_scale():
+    assert scaled_size(HEIGHT, WIDTH, 50) == (20, 28)

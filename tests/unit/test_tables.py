@@ -1,0 +1,308 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
+
+from arseg.errors import ConfigError, DataError
+from arseg.evaluate.published import (
+    PublishedResult,
+    from_evaluation,
+    megabits_to_rate,
+    rate_to_megabits,
+    read_published,
+    write_published,
+)
+from arseg.evaluate.result import load_evaluation, merge_evaluations
+from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, write_table
+
+ZEROS = np.zeros_like(CONFUSIONS)
+
+
+def save_all(folder, *evaluations):
+    paths = [folder / f"{number}.npz" for number in range(len(evaluations))]
+    for path, evaluation in zip(paths, evaluations, strict=True):
+        evaluation.save(path)
+    return paths
+
+
+# Evaluations
+
+
+def test_scores_by_hand():
+    evaluation = make_evaluation()
+    np.testing.assert_allclose(evaluation.iou, [[0.75, 0.8, 1.0], [0.6, 0.6, np.nan]], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(evaluation.miou, [0.85, 0.6], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(evaluation.miou_no_void, [0.775, 0.6], rtol=0, atol=1e-15)
+    np.testing.assert_array_equal(evaluation.num_classes_present, [3, 2])
+    np.testing.assert_allclose(make_evaluation(absent="nan").miou, [0.85, np.nan])
+
+
+def test_evaluation_comes_back_from_its_file(tmp_path):
+    evaluation = make_evaluation()
+    evaluation.save(tmp_path / "deep" / "evaluation.npz")
+    loaded = load_evaluation(tmp_path / "deep" / "evaluation.npz")
+    assert loaded.settings == evaluation.settings
+    assert (loaded.shards, loaded.encoders, loaded.gmacs_per_frame) == ((0,), ("x265 4.1",), 308.64)
+    np.testing.assert_array_equal(loaded.confusions, CONFUSIONS)
+    np.testing.assert_array_equal(loaded.num_frames, [5, 5])
+    assert loaded.confusions.dtype == np.int64
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["evaluation.npz"]
+
+
+def test_contradicting_shapes_are_refused():
+    with pytest.raises(DataError, match=r"shape \(2, 4, 4\).*expected int64 \(2, 3, 3\)"):
+        replace(make_evaluation(), confusions=np.zeros((2, 4, 4), dtype=np.int64))
+
+
+def test_unreadable_evaluations_are_named(tmp_path):
+    path = tmp_path / "evaluation.npz"
+    with pytest.raises(DataError, match=r"evaluation.npz: no such evaluation. Make it again: arseg evaluate"):
+        load_evaluation(path)
+    for content in (b"", b"not an archive", b"PK\x03\x04broken"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation"):
+            load_evaluation(path)
+    np.savez(path, confusions=CONFUSIONS)
+    with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation \(KeyError"):
+        load_evaluation(path)
+    np.savez(path, description=np.array(json.dumps({"format_version": 99})))
+    with pytest.raises(DataError, match=r"evaluation.npz: format version 99, expected 1"):
+        load_evaluation(path)
+
+
+# Shards
+
+
+def test_shards_add_up_in_any_order():
+    first = make_evaluation(shards=(0,), num_shards=3)
+    second = make_evaluation(2 * CONFUSIONS, shards=(2,), num_shards=3)
+    empty = replace(
+        make_evaluation(ZEROS, shards=(1,), num_shards=3),
+        gmacs_per_frame=float("nan"),
+        num_frames=np.zeros(2, dtype=np.int64),
+        encoders=(),
+    )
+    for parts in ([first, second, empty], [empty, second, first]):
+        merged = merge_evaluations(parts)
+        assert (merged.shards, merged.is_complete) == ((0, 1, 2), True)
+        np.testing.assert_array_equal(merged.confusions, 3 * CONFUSIONS)
+        np.testing.assert_array_equal(merged.num_frames, [10, 10])
+        assert merged.gmacs_per_frame == 308.64
+        assert merged.encoders == ("x265 4.1",)
+    assert not first.is_complete
+
+
+def test_shards_that_contradict_one_another_are_refused():
+    first = make_evaluation(num_shards=2)
+    with pytest.raises(DataError, match=r"camvid test: shard 0 occurs twice"):
+        merge_evaluations([first, first])
+    other = make_evaluation(shards=(1,), num_shards=2, checkpoints={"hr": "2" * 64})
+    with pytest.raises(DataError, match=r"shards \(0,\) and \(1,\) differ in checkpoints"):
+        merge_evaluations([first, other])
+    larger = replace(make_evaluation(shards=(1,), num_shards=2), gmacs_per_frame=400.0)
+    with pytest.raises(DataError, match=r"308.64 and 400.0 GMACs per frame"):
+        merge_evaluations([first, larger])
+
+
+def test_missing_shard_and_missing_frames_are_named(tmp_path):
+    (path,) = save_all(tmp_path, make_evaluation(shards=(1,), num_shards=2))
+    with pytest.raises(DataError, match=r"0.npz: shard 0 of 2 is missing"):
+        collect_table([path])
+    (path,) = save_all(tmp_path, replace(make_evaluation(), num_frames=np.array([5, 0])))
+    with pytest.raises(DataError, match=r"0.npz: no frame at distance 1. Make clips at every distance from 0 to 1"):
+        collect_table([path])
+    with pytest.raises(DataError, match="no evaluation"):
+        collect_table([])
+
+
+def test_one_result_given_twice_names_both_files(tmp_path):
+    paths = save_all(tmp_path, make_evaluation(), make_evaluation())
+    with pytest.raises(DataError, match=r"0.npz, .*1.npz: .*shard 0 occurs twice"):
+        collect_table(paths)
+
+
+# Tidy table
+
+
+@pytest.fixture
+def table(tmp_path):
+    return collect_table(
+        save_all(
+            tmp_path,
+            make_evaluation(mode="ar", scale_percent=50),
+            make_evaluation(shards=(1,), num_shards=2, mode="lr", scale_percent=50),
+            make_evaluation(rate="375k", class_names=("sky", "car", "void")),
+            make_evaluation(),
+            make_evaluation(ZEROS, num_shards=2, mode="lr", scale_percent=50),
+        )
+    )
+
+
+def test_table_has_the_stated_columns_and_order(table):
+    assert list(table.columns) == [
+        *("dataset", "split", "backbone", "codec", "rate", "gop", "seed", "mode", "scale", "distance"),
+        *("miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"),
+        *("iou_sky", "iou_road", "iou_void", "iou_car"),
+    ]
+    keys = table[["rate", "mode", "scale", "distance"]].itertuples(index=False, name=None)
+    assert list(keys) == [
+        *(("375k", "HR", 1.0, 0), ("375k", "HR", 1.0, 1)),
+        *(("3000k", "HR", 1.0, 0), ("3000k", "HR", 1.0, 1)),
+        *(("3000k", "LR", 0.5, 0), ("3000k", "LR", 0.5, 1)),
+        *(("3000k", "AR", 0.5, 0), ("3000k", "AR", 0.5, 1)),
+    ]
+
+
+def test_table_values(table):
+    second = table.iloc[3]
+    assert (second["dataset"], second["split"], second["gop"], second["seed"]) == ("camvid", "test", 2, 233)
+    assert second["miou"] == pytest.approx(0.6, abs=1e-15)
+    assert second["num_classes_present"] == 2
+    assert np.isnan(second["iou_void"])  # absent
+    assert np.isnan(second["iou_car"])  # of the other data set
+    assert table.iloc[0]["iou_car"] == pytest.approx(0.8, abs=1e-15)
+
+
+def test_order_of_the_files_does_not_matter(tmp_path):
+    paths = save_all(
+        tmp_path, make_evaluation(), make_evaluation(dataset="streets", class_names=("sky", "car", "void"))
+    )
+    pd.testing.assert_frame_equal(collect_table(paths), collect_table(paths[::-1]))
+
+
+def test_csv_is_stable_and_comes_back(table, tmp_path):
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    write_table(table, first)
+    write_table(read_table(first), second)
+    assert first.read_bytes() == second.read_bytes()
+    lines = first.read_text().splitlines()
+    assert lines[4].startswith("camvid,test,psp18,hevc,3000k,2,233,HR,1.0,1,0.60000000,0.60000000,2,308.6400,0.6")
+    pd.testing.assert_frame_equal(read_table(first), table, atol=1e-8)
+
+
+def test_unreadable_tables_are_named(tmp_path):
+    path = tmp_path / "miou.csv"
+    with pytest.raises(DataError, match=r"miou.csv: no such table. Make it: arseg tabulate"):
+        read_table(path)
+    path.write_text("")
+    with pytest.raises(DataError, match=r"miou.csv: not a table"):
+        read_table(path)
+    path.write_text("dataset,split\ncamvid,test\n")
+    with pytest.raises(DataError, match=r"miou.csv: the table lacks the column backbone"):
+        read_table(path)
+
+
+# Summary
+
+
+def markdown_rows(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_summary_has_one_table_per_encoding(table):
+    text = summarize(table)
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+        "camvid test, psp18, hevc 375k, L = 2",
+        "camvid test, psp18, hevc 3000k, L = 2",
+    ]
+    assert "what the paper calls GFLOPs" in text
+    assert "leaves the mean; at least 2 classes count at every distance" in text
+    header, _, *rows = markdown_rows(text.partition("3000k")[2])
+    assert header == ["mode", "scale", "seeds", "mean", "no void", "GMACs/frame", "% of HR", "d=0", "d=1"]
+    assert rows[0] == ["HR", "1.0", "1", "72.50", "68.75", "308.6", "100.0", "85.00", "60.00"]
+    assert [row[:2] for row in rows] == [["HR", "1.0"], ["LR", "0.5"], ["AR", "0.5"]]
+
+
+def test_summary_gives_the_spread_over_seeds(tmp_path):
+    perfect = [np.diag([8, 8, 8])] * 2
+    paths = save_all(tmp_path, make_evaluation(seed=1), make_evaluation(perfect, seed=2))
+    (_, _, row) = markdown_rows(summarize(collect_table(paths)))
+    # Means 0.725 and 1: mean 0.8625, sample standard deviation 0.275 / sqrt(2).
+    assert row[2:4] == ["2", "86.25 ± 19.45"]
+    assert row[-1] == "80.00"
+
+
+def test_summary_of_a_nan_keeps_it(tmp_path):
+    text = summarize(collect_table(save_all(tmp_path, make_evaluation(absent="nan"))))
+    assert "makes the mean NaN, as in the published programs" in text
+    assert markdown_rows(text)[-1][3] == "nan"
+
+
+def test_summary_thins_out_long_groups_of_pictures(tmp_path):
+    text = summarize(collect_table(save_all(tmp_path, make_evaluation([CONFUSIONS[0]] * 30))))
+    shown = [int(name[2:]) for name in markdown_rows(text)[0] if name.startswith("d=")]
+    assert len(shown) == 12
+    assert (shown[0], shown[-1]) == (0, 29)
+
+
+# The authors' result files
+
+
+def test_published_file_has_the_authors_name_and_format(tmp_path):
+    result = from_evaluation(make_evaluation(mode="ar", scale_percent=50, backbone="psp18-cityscapes"))
+    path = write_published(result, tmp_path)
+    assert path.name == "camvid-psp18-AR-0.5x-resolution-exp-GOP2-3M-evaluation.txt"
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert lines[0] == f"{result.miou[0]:.18e}"
+    assert float(lines[2]) == pytest.approx(0.725, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "camvid-psp18-1.0x-resolution-exp-GOP2-3M-evaluation.txt"),
+        ({"mode": "lr", "scale_percent": 30}, "camvid-psp18-0.3x-resolution-exp-GOP2-3M-evaluation.txt"),
+        ({"backbone": "bise18", "rate": "375k"}, "camvid-bise18-1.0x-resolution-exp-GOP2-0.375M-evaluation.txt"),
+        ({"rate": "qp27"}, "camvid-psp18-1.0x-resolution-exp-GOP2-qp27-evaluation.txt"),
+        ({"dataset": "my-road", "mode": "ar", "scale_percent": 90},
+         "my-road-psp18-AR-0.9x-resolution-exp-GOP2-3M-evaluation.txt"),
+    ],
+)  # fmt: skip
+def test_published_files_come_back(tmp_path, changes, name):
+    written = from_evaluation(make_evaluation(**changes))
+    path = write_published(written, tmp_path)
+    assert path.name == name
+    read = read_published(path)
+    for field in ("dataset", "backbone", "mode", "scale_percent", "gop", "rate"):
+        assert getattr(read, field) == getattr(written, field)
+    np.testing.assert_array_equal(read.miou, written.miou)
+
+
+@pytest.mark.parametrize(("rate", "text"), [("3000k", "3M"), ("5000k", "5M"), ("375k", "0.375M"), ("crf23", "crf23")])
+def test_rates_in_the_authors_spelling(rate, text):
+    assert rate_to_megabits(rate) == text
+    assert megabits_to_rate(text) == rate
+
+
+def test_unknown_rate_is_refused():
+    with pytest.raises(ConfigError, match="rate '3M'"):
+        rate_to_megabits("3M")
+
+
+def test_damaged_published_files_are_named(tmp_path):
+    path = write_published(PublishedResult("camvid", "psp18", "hr", 100, 2, "3000k", np.array([0.4, 0.6])), tmp_path)
+    path.write_text("0.4\n0.6\n")
+    with pytest.raises(DataError, match=r"found 2 lines, expected 3"):
+        read_published(path)
+    path.write_text("0.4\n0.6\n0.6\n")
+    with pytest.raises(DataError, match=r"the last line is 0.600000, expected the mean 0.500000"):
+        read_published(path)
+    path.write_text("0.4\nx\n0.5\n")
+    with pytest.raises(DataError, match=r"expected one number per line"):
+        read_published(path)
+    with pytest.raises(DataError, match=r"scores.txt: not the name of a published result"):
+        read_published(tmp_path / "scores.txt")
+
+
+def test_merged_evaluations_are_whole(tmp_path):
+    paths = save_all(
+        tmp_path, make_evaluation(num_shards=2), make_evaluation(shards=(1,), num_shards=2), make_evaluation(seed=7)
+    )
+    evaluations = collect_evaluations(paths)
+    assert [evaluation.settings.seed for evaluation in evaluations] == [SETTINGS.seed, 7]
+    np.testing.assert_array_equal(evaluations[0].confusions, 2 * CONFUSIONS)
