@@ -1,10 +1,22 @@
 """Fixtures shared by all tests: real frames where they are, a CUDA device where there is one."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+from arseg.config import EncodeConfig
+from arseg.data.adapters import write_dataset_manifest
+from arseg.data.clips import make_clip_stores
+from arseg.data.manifest import read_manifest
+from arseg.data.synthetic.dataset import synthesize
+
+# A busy machine is no failure: examples may take as long as they take, and are the same in each run.
+settings.register_profile("arseg", deadline=None, derandomize=True)
+settings.load_profile("arseg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -32,3 +44,41 @@ def _cuda_where_promised(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("needs_cuda") and not torch.cuda.is_available():
         assert os.environ.get("ARSEG_REQUIRE_CUDA") != "1", "ARSEG_REQUIRE_CUDA=1, but PyTorch sees no CUDA device"
         pytest.skip("no CUDA device")
+
+
+@dataclass(frozen=True)
+class TinyDataset:
+    """Synthetic videos of 64x48 pixels with a GOP of 4: what training and evaluation take."""
+
+    manifest: Path
+    train_stores: list[Path]
+    val_stores: list[Path]
+    test_stores: list[Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+    """A data set that is trained on in seconds, with its clip stores."""
+    folder = tmp_path_factory.mktemp("tiny")
+    synthesize(
+        folder / "frames",
+        num_train_sequences=2,
+        num_val_sequences=1,
+        num_test_sequences=1,
+        frames_per_sequence=8,
+        annotate_every=1,
+        width=64,
+        height=48,
+        gop=4,
+    )
+    root, path = folder / "frames", folder / "tiny.csv"
+    write_dataset_manifest(
+        path, kind="synthetic", dataset="tiny", root=root, classes=root / "classes.csv", splits=root / "splits.csv"
+    )
+    manifest, encode = read_manifest(path), EncodeConfig(codec="h264", rate="200k", gop=4)
+    return TinyDataset(
+        path,
+        make_clip_stores(manifest, "train", encode, distances=[3], output=folder / "train"),
+        make_clip_stores(manifest, "val", encode, distances=[3], output=folder / "val"),
+        make_clip_stores(manifest, "test", encode, distances=range(4), output=folder / "test"),
+    )

@@ -1,14 +1,10 @@
-"""``arseg evaluate`` and ``arseg tabulate``."""
+"""``arseg evaluate``."""
 
 from pathlib import Path
 
 from arseg.config import Mode
 from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.protocol import evaluate as evaluate_networks
-from arseg.evaluate.published import from_evaluation, write_published
-from arseg.evaluate.result import load_evaluation
-from arseg.evaluate.tables import collect_table, write_summary, write_table
-from arseg.files import atomic_path
 
 
 def evaluate(
@@ -66,30 +62,3 @@ def evaluate(
     )
     result.save(output)
     print(f"wrote {output} (mean mIoU {100 * result.miou.mean():.2f})")
-
-
-def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Path) -> None:
-    """Collect evaluations into one tidy CSV, a Markdown summary, and result files under the authors' names.
-
-    Parameters
-    ----------
-    evaluations : list of Path
-        Evaluations (.npz); shards of one run are added up.
-    csv : Path
-        Tidy table to write, a row per distance.
-    summary : Path
-        Markdown table to write.
-    published : Path
-        Folder to write, with a folder per encoding and seed in it.
-    """
-    table = collect_table(evaluations)
-    write_table(table, csv)
-    write_summary(table, summary)
-    with atomic_path(published) as folder:
-        for path in evaluations:
-            result = load_evaluation(path)
-            settings = result.settings
-            encoding = f"{settings.codec}-{settings.rate}-gop{settings.gop}"
-            write_published(from_evaluation(result), folder / encoding / f"seed{settings.seed}")
-    for path in (csv, summary, published):
-        print(f"wrote {path}")

@@ -29,10 +29,10 @@ app.command(train)
 train.command("arseg.cli.train:phase1", help="Train the HR branch, or the LR baseline.")
 train.command("arseg.cli.train:phase2", help="Train the LR branch of AR-Seg.")
 app.command("arseg.cli.evaluate:evaluate", help="Score networks at every reference distance.")
-app.command("arseg.cli.evaluate:tabulate", help="Collect evaluations into tables.")
+app.command("arseg.cli.tables:tabulate", help="Collect evaluations into tables.")
 app.command(plot)
-plot.command("arseg.cli.plot:curves", help="Draw mIoU by distance, and by cost.")
-plot.command("arseg.cli.plot:panel", help="Draw examples.")
+plot.command("arseg.cli.tables:curves", help="Draw mIoU by distance, and by cost.")
+plot.command("arseg.cli.panel:panel", help="Draw examples.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,8 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    for chatty in ("lightning.pytorch", "matplotlib", "fontTools"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     if not {"--help", "-h", "--version"} & set(words):
         logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
     try:

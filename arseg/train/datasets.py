@@ -7,7 +7,6 @@ loader processes, nor on how the clips were divided into shards.
 
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,9 @@ from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
 from arseg.data.transforms import PairSample, augment, normalize
 from arseg.errors import ArsegError, DataError
+from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore
+from arseg.workers import loader_context
 
 Item = dict[str, Tensor] | ArsegError
 """A sample; or an error that the user can mend, handed on because a loader would bury its message in a traceback."""
@@ -120,8 +121,8 @@ class PairDataset(Dataset[Item]):
 
     Parameters
     ----------
-    stores : sequence of Path
-        Clip stores of one split and distance, all shards.
+    stores : SplitStores
+        Clip stores of one split at one distance, all shards.
     num_classes, config, augmented
         As for `StillDataset`.
 
@@ -129,34 +130,29 @@ class PairDataset(Dataset[Item]):
     ------
     DataError
         If the stores hold no sample.
-    StoreError
-        If a store is unreadable.
     """
 
-    def __init__(self, stores: Sequence[Path], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
-        self._stores = [ClipStore(path) for path in stores]
-        self._places = []
-        for store in self._stores:
-            with store:
-                self._places += [(identity, store, index) for index, identity in enumerate(store.identities())]
-        if not self._places:
-            raise DataError(f"{', '.join(map(str, stores))}: the clip stores hold no sample. Is the split empty?")
-        self._places.sort(key=lambda place: (place[0].sequence, place[0].frame_index))
+    def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+        if not stores.samples:
+            raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
+        self._samples = stores.samples
+        self._stores = [ClipStore(path) for path in stores.paths]
         self._num_classes = num_classes
         self._config = config
         self._augmented = augmented
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._samples)
 
     def __getitem__(self, draw: Draw) -> Item:
-        identity, store, index = self._places[draw.sample]
+        stored = self._samples[draw.sample]
+        identity = stored.identity
         try:
             sample = PairSample(
                 read_image(identity.image),
                 read_image(identity.keyframe_image),
                 read_label(identity.label, self._num_classes),
-                store.read_motion(index).astype(np.float32),
+                self._stores[stored.store_index].read_motion(stored.index).astype(np.float32),
             )
         except ArsegError as error:
             return error
@@ -209,6 +205,7 @@ def training_loader(
         drop_last=True,
         collate_fn=_collate,
         num_workers=workers,
+        multiprocessing_context=loader_context(workers, __name__),
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
@@ -222,5 +219,6 @@ def validation_loader(dataset: StillDataset | PairDataset, workers: int) -> Data
         sampler=SeededSampler(len(dataset), 0, shuffle=False),
         collate_fn=_collate,
         num_workers=workers,
+        multiprocessing_context=loader_context(workers, __name__),
         persistent_workers=workers > 0,
     )

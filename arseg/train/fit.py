@@ -114,6 +114,7 @@ def fit(
         If the loss stops being finite.
     """
     last = _state_to_resume(resume, identity | {"config": asdict(config), "arseg_version": __version__})
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     log = History(history)
     best = ModelCheckpoint(
         resume,

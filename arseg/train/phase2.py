@@ -6,12 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import lightning as L
+import torch
 
 from arseg import __version__
-from arseg.config import TrainConfig
+from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.data.manifest import read_manifest
-from arseg.errors import CheckpointError, ConfigError
-from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.errors import ConfigError
+from arseg.evaluate.branch import load_branch
+from arseg.evaluate.samples import open_stores
+from arseg.models.checkpoint import save_checkpoint
 from arseg.models.device import resolve_device
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
@@ -81,25 +84,26 @@ def train_phase2(
             "would train the fusion. Lower the first or raise the second."
         )
     data = read_manifest(manifest)
-    hr_network, hr_metadata = load_checkpoint(hr, expect_num_classes=data.num_classes)
-    if hr_metadata["scale_percent"] != 100:
-        raise CheckpointError(
-            f"{hr}: was trained at {hr_metadata['scale_percent']} %, and the HR branch needs 100 %. "
-            "Train it: arseg train phase1 --scale-percent 100 ..."
+    branch = load_branch(hr, role="hr", scale_percent=100, manifest=data, device=torch.device("cpu"))
+    if branch.normalization != NORMALIZATIONS[config.normalization]:
+        raise ConfigError(
+            f"training.normalization is {config.normalization}, and {hr} was trained with another. "
+            "Both phases need the same one."
         )
-    train = PairDataset(train_stores, data.num_classes, config, augmented=True)
-    val = PairDataset(val_stores, data.num_classes, config, augmented=False)
+    stores = open_stores(train_stores, data)
+    train = PairDataset(stores, data.num_classes, config, augmented=True)
+    val = PairDataset(open_stores(val_stores, data), data.num_classes, config, augmented=False)
     loader = training_loader(train, config, seed, workers)
 
     L.seed_everything(seed, verbose=False)
-    backbone = hr_metadata["backbone"]
+    backbone = branch.backbone
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
-        _copy_branch(hr_network, network)
+        _copy_branch(branch.network, network)
     else:
         initialize_backbone(network, architecture, config.initial_weights)
-    start_phase2(hr_network, network, config.feature_similarity)
+    start_phase2(branch.network, network, config.feature_similarity)
 
     metadata = {
         "phase": 2,
@@ -113,11 +117,14 @@ def train_phase2(
         "normalization": config.normalization,
         "warp_alignment": config.warp_alignment,
         "manifest_digest": data.digest,
-        "hr_score": hr_metadata["score"],
+        "hr_digest": branch.digest,
+        "encoding": {
+            name: getattr(stores.attributes, name) for name in ("codec", "rate", "gop", "fps", "preset", "tail")
+        },
     }
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     best = fit(
-        Phase2(hr_network, network, architecture, config, scale_percent, len(train), seed),
+        Phase2(branch.network, network, architecture, config, scale_percent, len(train), seed),
         loader,
         validation_loader(val, workers),
         config=config,

@@ -1,29 +1,8 @@
-"""``arseg plot curves`` and ``arseg plot panel``."""
+"""``arseg plot panel``."""
 
 from pathlib import Path
 
-from arseg.evaluate.tables import read_table
-from arseg.plots.curves import accuracy_by_cost, miou_by_distance
 from arseg.plots.panel import qualitative_panel
-
-
-def curves(table: Path, *, by_distance: Path, by_cost: Path) -> None:
-    """Draw mIoU by reference distance, and mean mIoU by cost.
-
-    Parameters
-    ----------
-    table : Path
-        Tidy table that `arseg tabulate` wrote.
-    by_distance : Path
-        Figure to write: mIoU against the frames since the keyframe.
-    by_cost : Path
-        Figure to write: mean mIoU against multiply-accumulates per frame.
-    """
-    data = read_table(table)
-    miou_by_distance(data, by_distance)
-    accuracy_by_cost(data, by_cost)
-    for path in (by_distance, by_cost):
-        print(f"wrote {path}")
 
 
 def panel(

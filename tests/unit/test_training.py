@@ -1,0 +1,200 @@
+import json
+import logging
+
+import pandas as pd
+import pytest
+import torch
+
+from arseg.config import TrainConfig
+from arseg.errors import ArsegError, CheckpointError, ConfigError, StoreError
+from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.train.module import Phase1
+from arseg.train.phase1 import train_phase1
+from arseg.train.phase2 import train_phase2
+
+CONFIG = TrainConfig(
+    crop="64x48", random_scales=(1.0,), epochs=2, batch_size=4, unfused_epochs=1, initial_weights="none", jitter=0.2
+)
+
+
+def phase1(tiny_dataset, folder, config=CONFIG, **changes):
+    options = {
+        "manifest": tiny_dataset.manifest,
+        "train_split": "train",
+        "val_split": "val",
+        "backbone": "bise18",
+        "scale_percent": 100,
+        "seed": 3,
+        "device": "cpu",
+        "workers": 0,
+        "resume": folder / "resume",
+        "output": folder / "weights.pt",
+        "history": folder / "history.csv",
+    }
+    return train_phase1(config=config, **(options | changes))
+
+
+def phase2(tiny_dataset, hr, folder, config=CONFIG, **changes):
+    options = {
+        "manifest": tiny_dataset.manifest,
+        "hr": hr,
+        "train_stores": tiny_dataset.train_stores,
+        "val_stores": tiny_dataset.val_stores,
+        "scale_percent": 50,
+        "seed": 3,
+        "device": "cpu",
+        "workers": 0,
+        "resume": folder / "resume",
+        "output": folder / "weights.pt",
+        "history": folder / "history.csv",
+    }
+    return train_phase2(config=config, **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def hr(tiny_dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hr")
+    phase1(tiny_dataset, folder)
+    return folder / "weights.pt"
+
+
+def weights_of(path):
+    return load_checkpoint(path)[0].state_dict()
+
+
+def assert_equal_weights(first, second):
+    first, second = weights_of(first), weights_of(second)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_checkpoint_says_what_it_is(hr):
+    _, metadata = load_checkpoint(hr)
+    assert metadata["backbone"] == "bise18"
+    assert metadata["phase"] == 1
+    assert metadata["scale_percent"] == 100
+    assert metadata["seed"] == 3
+    assert metadata["train_config"]["crop"] == "64x48"
+    assert metadata["epoch"] in (0, 1)
+    history = pd.read_csv(hr.parent / "history.csv")
+    assert metadata["score"] == pytest.approx(history["val_miou"].max(), rel=1e-4)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tiny_dataset, hr, tmp_path):
+    phase1(tiny_dataset, tmp_path / "again", workers=1)
+    assert_equal_weights(hr, tmp_path / "again/weights.pt")
+    phase1(tiny_dataset, tmp_path / "other", seed=4)
+    first, second = weights_of(hr), weights_of(tmp_path / "other/weights.pt")
+    assert not torch.equal(first["final_conv.weight"], second["final_conv.weight"])
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_path, monkeypatch, caplog):
+    def stop(module):
+        if module.current_epoch == 1:
+            raise KeyError("power failure")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Phase1, "on_train_epoch_start", stop)
+        with pytest.raises(KeyError, match="power failure"):
+            phase1(tiny_dataset, tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
+    with caplog.at_level(logging.INFO):
+        phase1(tiny_dataset, tmp_path)
+    assert "resuming after epoch 0" in caplog.text
+    assert_equal_weights(hr, tmp_path / "weights.pt")
+    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
+
+
+def test_state_of_another_run_is_not_resumed(tiny_dataset, tmp_path, caplog):
+    phase1(tiny_dataset, tmp_path)
+    with caplog.at_level(logging.INFO):
+        phase1(tiny_dataset, tmp_path, seed=9)
+    assert "belongs to a run with other settings; starting anew" in caplog.text
+    assert json.loads((tmp_path / "resume/identity.json").read_text())["seed"] == 9
+
+
+def test_an_unreadable_state_is_named(tiny_dataset, tmp_path):
+    phase1(tiny_dataset, tmp_path)
+    state = tmp_path / "resume/last.ckpt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: cannot be resumed .* Delete .*resume and train again"):
+        phase1(tiny_dataset, tmp_path)
+
+
+def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_dataset, hr, tmp_path):
+    before = weights_of(hr)
+    phase2(tiny_dataset, hr, tmp_path)
+    network, metadata = load_checkpoint(tmp_path / "weights.pt")
+    assert metadata["phase"] == 2
+    assert metadata["fusion"] is True
+    assert metadata["encoding"]["rate"] == "200k"
+    assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
+    assert not torch.equal(network.state_dict()["cp.resnet.conv1.weight"], before["cp.resnet.conv1.weight"])
+    assert metadata["epoch"] == 1, "only the fused epoch may be chosen"
+
+
+def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
+    config = TrainConfig(**(vars(CONFIG) | {"start_from": "hr", "learning_rate": 1e-9, "unfused_epochs": 0}))
+    phase2(tiny_dataset, hr, tmp_path, config)
+    trained, start = weights_of(tmp_path / "weights.pt"), weights_of(hr)
+    for name in ("cp.resnet.conv1.weight", "ffm.conv.weight", "conv_out16.conv_out.bias"):
+        torch.testing.assert_close(trained[name], start[name], rtol=0, atol=1e-6)
+
+
+def test_unfused_epochs_rank_below_fused_ones(tiny_dataset, hr, tmp_path):
+    phase2(tiny_dataset, hr, tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["selection_score"][0] == pytest.approx(history["val_miou"][0] - 1, abs=1e-5)
+    assert history["selection_score"][1] == pytest.approx(history["val_miou"][1], abs=1e-5)
+
+
+def test_phase2_without_a_fused_epoch_is_refused(tiny_dataset, hr, tmp_path):
+    config = TrainConfig(**(vars(CONFIG) | {"unfused_epochs": 2}))
+    with pytest.raises(ConfigError, match=r"training\.unfused_epochs is 2 of training\.epochs 2"):
+        phase2(tiny_dataset, hr, tmp_path, config)
+
+
+def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):
+    network, metadata = load_checkpoint(hr)
+    save_checkpoint(tmp_path / "baseline.pt", network, metadata | {"scale_percent": 50})
+    with pytest.raises(CheckpointError, match=r"baseline\.pt: scale_percent is 50, expected 100"):
+        phase2(tiny_dataset, tmp_path / "baseline.pt", tmp_path)
+
+
+def test_phase2_refuses_another_normalisation(tiny_dataset, hr, tmp_path):
+    config = TrainConfig(**(vars(CONFIG) | {"normalization": "imagenet"}))
+    with pytest.raises(ConfigError, match=r"training\.normalization is imagenet"):
+        phase2(tiny_dataset, hr, tmp_path, config)
+
+
+def test_phase2_refuses_a_truncated_store(tiny_dataset, hr, tmp_path):
+    store = tmp_path / "d03.h5"
+    store.write_bytes(tiny_dataset.train_stores[0].read_bytes()[:4000])
+    with pytest.raises(StoreError, match=r"d03\.h5"):
+        phase2(tiny_dataset, hr, tmp_path, train_stores=[store])
+    assert not (tmp_path / "weights.pt").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Phase1, "batch_loss", lambda self, batch: {"nll": self.network(batch["image"]).scores.sum() * torch.nan}
+    )
+    with pytest.raises(ArsegError, match=r"training loss is nan in epoch 0\. Lower training\.learning_rate"):
+        phase1(tiny_dataset, tmp_path)
+
+
+def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
+    config = TrainConfig(**(vars(CONFIG) | {"validate_every": 2}))
+    phase1(tiny_dataset, tmp_path, config)
+    assert pd.read_csv(tmp_path / "history.csv")["val_miou"].notna().tolist() == [False, True]
+
+
+def test_learning_rate_follows_the_cosine_of_every_step(tiny_dataset, tmp_path, monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        Phase1, "on_train_batch_start", lambda self, *_: rates.append(self.optimizers().param_groups[0]["lr"])
+    )
+    phase1(tiny_dataset, tmp_path)
+    # Ten samples make two batches of four; the schedule's length counts a third.
+    expected = [0.5e-3 * (1 + torch.cos(torch.tensor(torch.pi * step / 6)).item()) for step in range(4)]
+    assert rates == pytest.approx(expected, rel=1e-5)

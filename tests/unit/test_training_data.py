@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from arseg.config import EncodeConfig, TrainConfig
+from arseg.data.clips import make_clip_stores
+from arseg.data.manifest import read_manifest
+from arseg.errors import DataError
+from arseg.evaluate.samples import open_stores
+from arseg.store import ClipStore
+from arseg.train.datasets import (
+    Draw,
+    PairDataset,
+    SeededSampler,
+    StillDataset,
+    training_loader,
+    validation_loader,
+)
+
+CONFIG = TrainConfig(crop="32x32", random_scales=(0.75, 1.0), batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_dataset):
+    return read_manifest(tiny_dataset.manifest)
+
+
+def pairs(tiny_dataset, manifest, stores=None, *, augmented=True):
+    return PairDataset(
+        open_stores(stores or tiny_dataset.train_stores, manifest), manifest.num_classes, CONFIG, augmented=augmented
+    )
+
+
+def test_sampler_goes_through_all_samples_in_an_order_of_its_own_each_epoch():
+    sampler = SeededSampler(20, seed=1, shuffle=True)
+    first = [draw.sample for draw in sampler]
+    sampler.set_epoch(1)
+    second = [draw.sample for draw in sampler]
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+    assert first == [draw.sample for draw in SeededSampler(20, seed=1, shuffle=True)]
+    assert first != [draw.sample for draw in SeededSampler(20, seed=2, shuffle=True)]
+
+
+def test_augmentation_seeds_differ_between_samples_and_epochs():
+    sampler = SeededSampler(4, seed=1, shuffle=False)
+    seeds = {draw.seed for draw in sampler}
+    sampler.set_epoch(1)
+    assert len(seeds | {draw.seed for draw in sampler}) == 8
+
+
+def test_still_has_crop_size_and_labels_of_the_class_list(manifest):
+    dataset = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=True)
+    item = dataset[Draw(0, "a")]
+    assert item["image"].shape == (3, 32, 32)
+    assert item["image"].dtype == torch.float32
+    assert set(item["labels"].unique().tolist()) <= {*range(manifest.num_classes), 255}
+
+
+def test_validation_items_are_whole_unchanged_frames(tiny_dataset, manifest):
+    item = pairs(tiny_dataset, manifest, augmented=False)[Draw(2, "any")]
+    assert item["image"].shape == item["keyframe"].shape == (3, 48, 64)
+    with ClipStore(tiny_dataset.train_stores[0]) as store:
+        np.testing.assert_array_equal(item["motion_qpel"].numpy(), store.read_motion(2))
+
+
+def test_pairs_take_the_uncompressed_frames(tiny_dataset, manifest):
+    stills = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=False)
+    pair = pairs(tiny_dataset, manifest, augmented=False)
+    for sample in range(len(stills)):
+        torch.testing.assert_close(pair[Draw(sample, "a")]["image"], stills[Draw(sample, "a")]["image"], rtol=0, atol=0)
+
+
+def test_batches_do_not_depend_on_the_number_of_loader_processes(tiny_dataset, manifest):
+    dataset = pairs(tiny_dataset, manifest)
+    for alone, helped in zip(
+        training_loader(dataset, CONFIG, seed=5, workers=0),
+        training_loader(dataset, CONFIG, seed=5, workers=2),
+        strict=True,
+    ):
+        assert alone.keys() == helped.keys()
+        assert all(torch.equal(alone[key], helped[key]) for key in alone)
+
+
+def test_samples_do_not_depend_on_how_clips_were_sharded(tiny_dataset, manifest, tmp_path):
+    encode = EncodeConfig(codec="h264", rate="200k", gop=4)
+    shards = [
+        path
+        for shard in range(3)
+        for path in make_clip_stores(
+            manifest, "train", encode, distances=[3], output=tmp_path / str(shard), shard=shard, num_shards=3
+        )
+    ]
+    whole, parts = pairs(tiny_dataset, manifest), pairs(tiny_dataset, manifest, shards[::-1])
+    assert len(whole) == len(parts) == 10
+    for sample in range(len(whole)):
+        first, second = whole[Draw(sample, f"{sample}")], parts[Draw(sample, f"{sample}")]
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_split_smaller_than_a_batch_is_refused(manifest):
+    dataset = StillDataset(manifest.split("val")[:1], manifest.num_classes, CONFIG, augmented=True)
+    with pytest.raises(DataError, match=r"1 samples, fewer than one batch of 2: set training\.batch_size"):
+        training_loader(dataset, CONFIG, seed=0, workers=0)
+
+
+def test_an_unreadable_frame_arrives_as_its_own_error_and_not_as_a_traceback(manifest, tmp_path):
+    rows = list(manifest.split("train"))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    rows[1] = type(rows[1])(**(vars(rows[1]) | {"image": str(broken)}))
+    dataset = StillDataset(rows, manifest.num_classes, CONFIG, augmented=False)
+    items = list(validation_loader(dataset, workers=1))
+    assert isinstance(items[1], DataError)
+    assert "broken.png" in str(items[1])
+    assert "Traceback" not in str(items[1])
+
+
+def test_rows_without_labels_cannot_be_trained_on(manifest):
+    row = manifest.split("train")[0]
+    unlabelled = type(row)(**(vars(row) | {"label": ""}))
+    with pytest.raises(DataError, match="needs labels for training"):
+        StillDataset([unlabelled], manifest.num_classes, CONFIG, augmented=True)

@@ -1,0 +1,105 @@
+"""What each shipped configuration plans, and what it refuses to plan."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake_runs import REPOSITORY, planned_jobs, snakemake
+
+pytestmark = pytest.mark.workflow
+
+PLANS = {
+    # CamVid: 2 networks x (HR + 7 LR) in phase 1, 7 in phase 2, 15 evaluations; 8 shards of 1 test and 2 other splits.
+    # Cityscapes likewise with 32 shards, but its val split serves phase 2 and the test.
+    "config/config.yaml": {
+        "write_manifest": 2,
+        "make_test_clips_gop12": 8 + 32,
+        "make_training_clips": 2 * 8 + 32,
+        "train_phase1": 2 * 2 * 8,
+        "train_phase2": 2 * 2 * 7,
+        "evaluate": 2 * 2 * 15,
+        "tabulate": 1,
+        "plot_curves": 1,
+        "plot_panel": 4,
+    },
+    "config/demo.yaml": {
+        "synthesize": 1,
+        "write_manifest": 1,
+        "make_test_clips_gop12": 1,
+        "make_training_clips": 2,
+        "train_phase1": 2,
+        "train_phase2": 1,
+        "evaluate": 3,
+        "tabulate": 1,
+        "plot_curves": 1,
+        "plot_panel": 1,
+    },
+    "config/camvid-sequence.yaml": {
+        "write_manifest": 1,
+        "make_test_clips_gop12": 1,
+        "make_training_clips": 2,
+        "train_phase1": 4,
+        "train_phase2": 3,
+        "evaluate": 7,
+        "tabulate": 1,
+        "plot_curves": 1,
+        "plot_panel": 1,
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory in which the relative paths of the shipped configurations hold."""
+    (tmp_path / "config").symlink_to(REPOSITORY / "config")
+    return tmp_path
+
+
+@pytest.mark.parametrize("config", PLANS)
+def test_a_configuration_plans_these_jobs(config, folder):
+    assert planned_jobs(folder, REPOSITORY / config) == PLANS[config]
+
+
+def test_plain_snakemake_means_the_paper(folder):
+    run = snakemake(folder, "--dry-run", "--quiet", "rules")
+    assert run.returncode == 0, run.stderr
+    assert f"{sum(PLANS['config/config.yaml'].values()) + 1}" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": [0.5]}, "scale: unknown key; did you mean 'scales'?"),
+        ({"scales": [1.5]}, "scales[0]: 1.5 is greater than or equal to the maximum of 1"),
+        ({"scales": [0.555], "panel_scale": 0.555}, "scales[0]: 0.555 is not a whole percentage, like 0.45"),
+        ({"panel_scale": 0.4}, "panel_scale: 0.4 is none of scales [0.5]"),
+        ({"codecs": ["vp9"]}, "codecs[0]: 'vp9' is not allowed; Allowed: h264, hevc"),
+    ],
+)
+def test_a_bad_configuration_is_one_message_before_anything_runs(change, message, folder):
+    config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text()) | change
+    path = folder / "bad.yaml"
+    path.write_text(yaml.safe_dump(config))
+    run = snakemake(folder, "--configfile", str(path))
+    assert run.returncode != 0
+    assert f"bad.yaml: {message}" in run.stdout + run.stderr
+    assert not (folder / "results").exists()
+
+
+def test_an_unset_environment_variable_is_named(folder):
+    config = yaml.safe_load((REPOSITORY / "config/camvid-sequence.yaml").read_text())
+    config["datasets"]["camvid-sequence"]["source"]["root"] = "$ARSEG_NOWHERE/frames"
+    path = folder / "bad.yaml"
+    path.write_text(yaml.safe_dump(config))
+    run = snakemake(folder, "--dry-run", "--configfile", str(path))
+    assert run.returncode != 0
+    text = " ".join((run.stdout + run.stderr).split())
+    assert "datasets.camvid-sequence.source.root: '$ARSEG_NOWHERE/frames' names an environment variable" in text
+
+
+def test_lint_finds_nothing():
+    command = [Path(sys.executable).with_name("snakemake"), "--lint"]
+    run = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "Congratulations, your workflow is in a good condition!" in run.stdout + run.stderr

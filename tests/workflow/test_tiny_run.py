@@ -1,0 +1,125 @@
+"""One whole run, small, and what running again does."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from snakemake_runs import REPOSITORY, planned_jobs, snakemake
+
+pytestmark = pytest.mark.workflow
+
+CONFIG = REPOSITORY / "tests/workflow/configs/tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("tiny-run")
+    run = snakemake(folder, "--configfile", str(CONFIG))
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def changed(folder: Path, **changes: object) -> Path:
+    """A copy of the tiny configuration with some keys changed; keys of the data set are found by themselves."""
+    config = yaml.safe_load(CONFIG.read_text())
+    for key, value in changes.items():
+        (config if key in {"scales", "seeds", "gops"} else config["datasets"]["synthetic"])[key] = value
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_table_has_a_row_for_each_mode_scale_and_distance(finished):
+    table = pd.read_csv(finished / "results/tiny/miou.csv")
+    expected = {("HR", 1.0, d) for d in range(3)} | {(m, 0.5, d) for m in ("LR", "AR") for d in range(3)}
+    assert set(zip(table["mode"], table["scale"], table["distance"], strict=True)) == expected
+    assert len(table) == 9
+    assert table["miou"].between(0, 1).all()
+    assert table["iou_road"].notna().all()
+
+
+def test_keyframes_of_ar_are_the_hr_branch_alone(finished):
+    table = pd.read_csv(finished / "results/tiny/miou.csv").set_index(["mode", "distance"])
+    assert table.loc[("AR", 0), "miou"] == table.loc[("HR", 0), "miou"]
+
+
+def test_ar_costs_less_than_hr(finished):
+    cost = pd.read_csv(finished / "results/tiny/miou.csv").groupby("mode")["gmacs_per_frame"].first()
+    assert cost["LR"] < cost["AR"] < cost["HR"]
+
+
+def test_result_files_carry_the_authors_names(finished):
+    folder = finished / "results/tiny/published/h264-200k-gop3/seed233"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        f"synthetic-bise18-{kind}-resolution-exp-GOP3-0.2M-evaluation.txt" for kind in ("1.0x", "0.5x", "AR-0.5x")
+    }
+    values = np.loadtxt(folder / "synthetic-bise18-AR-0.5x-resolution-exp-GOP3-0.2M-evaluation.txt")
+    assert values[-1] == pytest.approx(values[:-1].mean())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["miou_by_distance", "miou_by_cost", "panel/synthetic/h264-200k-gop3/bise18/scale50/seed233"],
+)
+def test_figures_are_pictures_with_something_on_them(finished, name):
+    picture = np.asarray(Image.open(finished / f"results/tiny/figures/{name}.png").convert("L"))
+    assert min(picture.shape) > 300
+    assert picture.std() > 10
+
+
+def test_report_holds_table_and_figures(finished):
+    run = snakemake(finished, "--configfile", str(CONFIG), "--report", "report.html")
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = (finished / "report.html").read_text()
+    for shown in ("miou.csv", "miou_by_distance.png", "miou_by_cost.png", "seed233.png"):
+        assert shown in report
+
+
+def test_running_again_does_nothing(finished):
+    assert planned_jobs(finished, CONFIG) == {}
+
+
+def test_a_new_scale_runs_only_what_is_new(finished):
+    assert planned_jobs(finished, changed(finished, scales=[0.5, 0.75])) == {
+        "train_phase1": 1,
+        "train_phase2": 1,
+        "evaluate": 2,
+        "tabulate": 1,
+        "plot_curves": 1,
+    }
+
+
+def test_a_new_rate_draws_and_trains_no_phase_1_again(finished):
+    assert planned_jobs(finished, changed(finished, rates=["200k", "qp30"])) == {
+        "make_test_clips_gop3": 2,
+        "make_training_clips": 4,
+        "train_phase2": 1,
+        "evaluate": 3,
+        "tabulate": 1,
+        "plot_curves": 1,
+        "plot_panel": 1,
+    }
+
+
+def test_a_changed_training_constant_retrains_and_encodes_nothing(finished):
+    training = yaml.safe_load(CONFIG.read_text())["datasets"]["synthetic"]["training"] | {"learning_rate": 0.01}
+    jobs = planned_jobs(finished, changed(finished, training=training))
+    assert jobs["train_phase1"] == 2
+    assert jobs["train_phase2"] == 1
+    assert not {"synthesize", "write_manifest", "make_training_clips", "make_test_clips_gop3"} & set(jobs)
+
+
+def test_a_bumped_stage_reruns_from_that_stage_on(finished, tmp_path):
+    # Snakemake imports the package that lies beside the Snakefile.
+    for part in ("arseg", "workflow", "profiles"):
+        shutil.copytree(REPOSITORY / part, tmp_path / part)
+    shutil.copy(REPOSITORY / "Snakefile", tmp_path)
+    stages = tmp_path / "arseg/stages.py"
+    stages.write_text(stages.read_text().replace('"evaluate": 1', '"evaluate": 2'))
+    assert planned_jobs(finished, CONFIG, checkout=tmp_path) == {"evaluate": 3, "tabulate": 1, "plot_curves": 1}
