@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not {"--help", "-h", "--version"} & set(words):
         logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
     try:
-        app(words, exit_on_error=False)
+        app(words, exit_on_error=False, result_action="return_value")
     except CycloptsError:  # already printed, in a box
         sys.exit(2)
     except ArsegError as error:

@@ -121,7 +121,7 @@ def save_network(path, *, fusion, **metadata):
 @pytest.fixture(scope="module", autouse=True)
 def tiny_architecture():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", Architecture(TinyNetwork, bisenet_loss, "tiny", {}))
+        patch.setitem(ARCHITECTURES, "tiny", Architecture(TinyNetwork, bisenet_loss, {}))
         yield
 
 

@@ -1,0 +1,234 @@
+"""The command line as a user meets it: exit codes, one message, no half-written output."""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arseg import __version__
+from arseg.cli.main import app, main
+from arseg.data.frames import SPLIT_COLUMNS
+from arseg.data.manifest import read_manifest, write_manifest
+from arseg.models.checkpoint import save_checkpoint
+from arseg.models.registry import build_network
+
+COMMANDS = [
+    ["doctor"],
+    ["synthesize"],
+    ["manifest"],
+    ["clips"],
+    ["train", "phase1"],
+    ["train", "phase2"],
+    ["evaluate"],
+    ["tabulate"],
+    ["plot", "curves"],
+    ["plot", "panel"],
+]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """Run a command that must fail with exit code 2 and one message; give the message."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error
+
+
+def sheets(folder: Path, **rule: object) -> list[object]:
+    """Write a classes sheet and a splits sheet with one rule; give the flags of `arseg manifest`."""
+    (folder / "classes.csv").write_text(
+        "index,name,red,green,blue,void\n0,road,128,64,128,false\n1,car,64,0,128,false\n"
+    )
+    with (folder / "splits.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, SPLIT_COLUMNS)
+        writer.writeheader()
+        writer.writerow({"split": "test", "images": "frames", "labels": "labels", "frame_step": 1} | rule)
+    return ["manifest", "frames", "--dataset", "own", "--root", folder, "--output", folder / "out/own.csv"]
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Six frames of 32x32 pixels with labels, as a user's folders."""
+    for name in ("frames", "labels"):
+        (tmp_path / name).mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"frames/a_{index:03d}.png")
+        Image.fromarray(picture[..., 0] % 2).save(tmp_path / f"labels/a_{index:03d}.png")
+    return tmp_path
+
+
+def clips(manifest: Path, output: Path, *more: object) -> list[object]:
+    words = ["clips", "--manifest", manifest, "--split", "test", "--codec", "h264", "--rate", "200k", "--gop", 3]
+    return [*words, "--output", output, *more]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_command_explains_itself(command, capsys):
+    main([*command, "--help"])
+    shown = capsys.readouterr().out
+    assert f"arseg {' '.join(command)}" in shown
+    assert len(shown.splitlines()) > 5
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_every_command_is_tested_here():
+    listed = {name for name in app if not name.startswith("-")}
+    assert listed == {command[0] for command in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    "words", [["fly"], ["clips"], ["clips", "--no-such-option"], ["train", "phase1", "--epochs", "x"]]
+)
+def test_words_that_are_no_command_exit_with_2(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(ValueError, match="frames"):
+        main([*map(str, sheets(tmp_path)), "--debug"])
+
+
+def test_missing_folder(tmp_path, capsys):
+    error = refusal(capsys, *sheets(tmp_path))
+    assert str(tmp_path / "frames") in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_dataset_kind_without_adapter(tmp_path, capsys):
+    words = ["manifest", "camvid", "--dataset", "camvid", "--root", tmp_path, "--output", tmp_path / "m.csv"]
+    assert "datasets.camvid.kind is 'camvid'" in refusal(capsys, *words)
+
+
+def test_empty_split(frames, capsys):
+    main([str(word) for word in sheets(frames)])
+    words = clips(frames / "out/own.csv", frames / "clips")
+    words[words.index("test")] = "val"
+    error = refusal(capsys, *words)
+    assert "val" in error
+    assert "test" in error, "the splits that there are help"
+    assert not (frames / "clips").exists()
+
+
+def test_clip_before_the_sequence(frames, capsys):
+    main([str(word) for word in sheets(frames)])
+    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
+    assert "before" in error
+    assert "a_000.png" in error
+    assert not list(frames.glob("clips/*"))
+
+
+def test_frame_of_another_size(frames, capsys):
+    main([str(word) for word in sheets(frames, first=2, last=3)])
+    Image.new("RGB", (16, 16)).save(frames / "frames/a_001.png")
+    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
+    assert "a_001.png" in error
+    assert "16" in error
+    assert "32" in error
+    assert not list(frames.glob("clips/*"))
+
+
+def test_unreadable_frame(frames, capsys):
+    main([str(word) for word in sheets(frames, first=2, last=3)])
+    (frames / "frames/a_001.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    assert "a_001.png" in refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
+    assert not list(frames.glob("clips/*"))
+
+
+def test_codec_without_motion_reader(frames, capsys):
+    main([str(word) for word in sheets(frames, first=2, last=3)])
+    words = clips(frames / "out/own.csv", frames / "clips")
+    words[words.index("h264")] = "hevc"
+    assert "codecs: [h264]" in refusal(capsys, *words)
+
+
+def test_ffmpeg_that_is_not_there(frames, capsys):
+    main([str(word) for word in sheets(frames, first=2, last=3)])
+    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips", "--ffmpeg", frames / "ffmpeg"))
+    assert str(frames / "ffmpeg") in error
+    assert not list(frames.glob("clips/*"))
+
+
+def test_shard_that_is_not_there(frames, capsys):
+    main([str(word) for word in sheets(frames, first=2, last=3)])
+    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips", "--shard", 2, "--num-shards", 2))
+    assert "shard 2: expected 0 ... 1" in error
+
+
+def test_label_value_outside_the_class_list_stops_the_training(frames, capsys):
+    main([str(word) for word in sheets(frames, split="train")])
+    Image.fromarray(np.full((32, 32), 7, np.uint8)).save(frames / "labels/a_004.png")
+    words = ["train", "phase1", "--manifest", frames / "out/own.csv", "--train-split", "train", "--val-split", "train"]
+    words += ["--backbone", "bise18", "--crop", "32x32", "--batch-size", 6, "--initial-weights", "none", "--workers", 0]
+    error = refusal(capsys, *words, "--device", "cpu", "--output", frames / "run/weights.pt")
+    assert "a_004.png" in error
+    assert "7" in error
+    assert not (frames / "run/weights.pt").exists()
+
+
+@pytest.fixture
+def evaluation(tiny_dataset, tmp_path):
+    """Words of an evaluation that would work, with its checkpoint and stores in a folder to spoil."""
+    manifest = read_manifest(tiny_dataset.manifest)
+    metadata = {"backbone": "bise18", "num_classes": manifest.num_classes, "fusion": False, "scale_percent": 100}
+    metadata |= {"phase": 1, "normalization": "camvid", "class_names": list(manifest.class_names)}
+    save_checkpoint(tmp_path / "hr.pt", build_network("bise18", manifest.num_classes, fusion=False), metadata)
+    stores = [shutil.copy(path, tmp_path) for path in tiny_dataset.test_stores]
+    words = ["evaluate", "--mode", "hr", "--manifest", tiny_dataset.manifest, "--stores", *stores]
+    return [*words, "--hr", tmp_path / "hr.pt", "--device", "cpu", "--workers", 0, "--output", tmp_path / "out.npz"]
+
+
+def test_evaluation_says_what_it_wrote(evaluation, capsys, tmp_path):
+    main([str(word) for word in evaluation])
+    assert f"wrote {tmp_path / 'out.npz'} (mean mIoU" in capsys.readouterr().out
+
+
+def test_truncated_store(evaluation, capsys, tmp_path):
+    store = tmp_path / "d02.h5"
+    store.write_bytes(store.read_bytes()[:3000])
+    assert str(store) in refusal(capsys, *evaluation)
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_truncated_checkpoint(evaluation, capsys, tmp_path):
+    checkpoint = tmp_path / "hr.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
+    assert f"{checkpoint}: not a readable checkpoint" in refusal(capsys, *evaluation)
+
+
+def test_checkpoint_of_another_class_count(evaluation, capsys, tmp_path):
+    metadata = {"backbone": "bise18", "num_classes": 3, "fusion": False}
+    save_checkpoint(tmp_path / "hr.pt", build_network("bise18", 3, fusion=False), metadata)
+    assert "num_classes is 3, expected 10" in refusal(capsys, *evaluation)
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_checkpoint_of_another_backbone(evaluation, capsys, tmp_path, tiny_dataset):
+    manifest = read_manifest(tiny_dataset.manifest)
+    metadata = {"backbone": "psp18", "num_classes": manifest.num_classes, "fusion": True, "scale_percent": 50}
+    metadata |= {"phase": 2, "normalization": "camvid", "class_names": list(manifest.class_names)}
+    save_checkpoint(tmp_path / "lr.pt", build_network("psp18", manifest.num_classes, fusion=True), metadata)
+    words = [*evaluation, "--lr", tmp_path / "lr.pt", "--scale-percent", 50]
+    words[words.index("hr")] = "ar"
+    assert "backbone is psp18, expected bise18" in refusal(capsys, *words)
+
+
+def test_stores_of_another_manifest(evaluation, capsys, tmp_path, tiny_dataset):
+    manifest = read_manifest(tiny_dataset.manifest)
+    rows = [replace(row, dataset="other") for row in manifest.rows]
+    write_manifest(tmp_path / "other.csv", rows, manifest.classes)
+    words = [tmp_path / "other.csv" if word == tiny_dataset.manifest else word for word in evaluation]
+    assert "made from a manifest with digest" in refusal(capsys, *words)

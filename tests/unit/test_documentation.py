@@ -1,0 +1,42 @@
+"""What the pages promise exists: linked files, commands, make targets."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from arseg.cli.main import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [
+    "README.md",
+    "config/README.md",
+    *(f"docs/{p.relative_to(REPOSITORY / 'docs')}" for p in (REPOSITORY / "docs").rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    path = REPOSITORY / page
+    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page):
+    text = (REPOSITORY / page).read_text()
+    named = {tuple(match.split()) for match in re.findall(r"`arseg ((?:train |plot )?[a-z0-9]+)", text)}
+    for words in named:
+        command = app
+        for word in words:
+            assert word in command, f"{page} names arseg {' '.join(words)}"
+            command = command[word]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_make_targets_exist(page):
+    for target in re.findall(r"^make ([a-z-]+)", (REPOSITORY / page).read_text(), flags=re.MULTILINE):
+        run = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, check=False)
+        assert run.returncode == 0, f"{page} names make {target}"
