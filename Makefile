@@ -2,7 +2,8 @@
 # an active environment (venv or conda) is used and completed, otherwise .venv is made.
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 ENVIRONMENT := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),.venv)
-INSTALLED := $(ENVIRONMENT)/.arseg-installed
+# Names the checkout: an environment that is shared belongs to the one that was installed last.
+INSTALLED := $(ENVIRONMENT)/.arseg-installed-$(subst /,-,$(CURDIR))
 RUN := PATH="$(abspath $(ENVIRONMENT))/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
@@ -46,4 +47,5 @@ clean:
 
 $(INSTALLED): pyproject.toml envs/install.sh
 	envs/install.sh $(ENVIRONMENT)
+	rm -f $(ENVIRONMENT)/.arseg-installed-*
 	touch $@

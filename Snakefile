@@ -20,6 +20,7 @@ resource_scopes:
     gpu="local",
 
 
+include: "workflow/rules/config.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/clips.smk"

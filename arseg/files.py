@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from arseg.errors import DataError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -13,7 +15,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The sibling carries the process number, so that two processes never write to one temporary file. It keeps the
     suffix of `path`, because writers such as NumPy and Matplotlib choose or append formats by it. Works for a
-    file and for a directory; an existing directory at `path` is replaced.
+    file and for a directory.
 
     Parameters
     ----------
@@ -24,14 +26,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ------
     temporary : Path
         Where to write; in the same directory, so that the rename cannot cross a file system.
+
+    Raises
+    ------
+    DataError
+        If `path` is a directory with something in it, which might be anybody's.
     """
     path = Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise DataError(f"{path}: this folder is not empty. Delete it, or name another output.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
+            path.rmdir()
         temporary.replace(path)
     finally:
         if temporary.is_dir():

@@ -13,6 +13,7 @@ done
 [ -n "$python" ] || { echo "No Python >= 3.11 found. Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
 
 if [ ! -x "$environment/bin/python" ]; then
+    [ ! -e "$environment" ] || { echo "$environment exists and has no bin/python. Delete it, or deactivate it" >&2; exit 2; }
     if command -v uv >/dev/null; then
         uv venv --quiet --python "$python" "$environment"
     else

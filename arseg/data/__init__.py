@@ -1,1 +1,1 @@
-"""."""
+"""Data sets: manifests, adapters, clips, augmentation; everything before a tensor."""

@@ -120,7 +120,10 @@ class Manifest:
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
             known = ", ".join(sorted({row.split for row in self.rows})) or "none"
-            raise DataError(f"the manifest has no split {name!r}; its splits are: {known}")
+            raise DataError(
+                f"the data set's manifest has no split {name!r}; its splits are: {known}. "
+                "Choose one of them in datasets.<name>.splits, or add rules for it to the splits sheet."
+            )
         return rows
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""Scores by reference distance, and what they cost."""

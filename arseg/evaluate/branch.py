@@ -103,6 +103,11 @@ def load_branch(
             f"{path}: was trained with {normalization} normalisation, its HR branch with another. Give the "
             "HR branch that it was trained beside."
         )
+    if beside is not None and metadata.get("hr_digest", beside.digest) != beside.digest:
+        raise CheckpointError(
+            f"{path}: was trained beside another HR branch than the one given: it fuses that one's features and has "
+            "its classifier. Give the HR branch that it was trained beside, or train it again."
+        )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Branch(

@@ -133,6 +133,23 @@ def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     )
 
 
+def open_training_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
+    """Check that stores are all shards of a split at the largest distance, which phase 2 learns from (spec 2.3).
+
+    Parameters and errors are those of `open_stores`; a shard that is missing, or at another distance, is a
+    StoreError.
+    """
+    split = open_stores(paths, manifest)
+    last = split.attributes.gop - 1
+    expected = [(shard, last) for shard in range(split.attributes.num_shards)]
+    if sorted(split.places) != expected:
+        raise StoreError(
+            f"{', '.join(map(str, split.paths))}: hold (shard, distance) {sorted(split.places)}, and phase 2 needs "
+            f"{expected}: each shard once, at distance {last}. Make what is missing: arseg clips --distances {last} ..."
+        )
+    return split
+
+
 class Frame(NamedTuple):
     """One sample as networks take it, without the batch axis."""
 

@@ -98,8 +98,8 @@ def load_checkpoint(
     ):
         if expected is not None and found != expected:
             raise CheckpointError(
-                f"{path}: {key} is {found}, expected {expected}; give a checkpoint trained for {expected}, "
-                f"or change {key} to {found}"
+                f"{path}: {key} is {found}, expected {expected}. Give a checkpoint that was trained with this data "
+                "set's classes and this backbone, or train one: arseg train ..."
             )
     try:
         network = build_network(metadata["backbone"], metadata["num_classes"], metadata["fusion"])
@@ -113,16 +113,32 @@ def load_checkpoint(
     return network.eval(), metadata
 
 
+def read_tensors(path: Path, mend: str) -> Any:
+    """Read a file of tensors and builtins, whoever wrote it, without running code that it may contain.
+
+    Parameters
+    ----------
+    path : Path
+        File written by ``torch.save``.
+    mend : str
+        What to do if it is unreadable, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, or holds more than tensors and builtins.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({reason}); {mend}") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by training")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint, perhaps truncated ({reason}); copy or train it again"
-        ) from error
+    content = read_tensors(path, "copy or train it again")
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(
             f"{path}: written by another program; expected a checkpoint of arseg with format_version, "

@@ -1,14 +1,13 @@
 """Initial weights of a backbone: ImageNet's, a file's, or none."""
 
 import logging
-import pickle
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
 from torch import Tensor
 
 from arseg.errors import CheckpointError
+from arseg.models.checkpoint import read_tensors
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import Architecture
 
@@ -61,13 +60,7 @@ def _download() -> dict[str, Tensor]:
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f'initial_weights {path}: no such file; expected "imagenet", "none" or a path')
-    try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(
-            f"initial_weights {path}: not a readable state dict ({reason}); expected one of torchvision's resnet18"
-        ) from error
+    state_dict = read_tensors(path, "initial_weights takes a state dict of torchvision's resnet18")
     if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise CheckpointError(f"initial_weights {path}: expected a plain state dict of torchvision's resnet18")
     return state_dict

@@ -220,5 +220,4 @@ def validation_loader(dataset: StillDataset | PairDataset, workers: int) -> Data
         collate_fn=_collate,
         num_workers=workers,
         multiprocessing_context=loader_context(workers, __name__),
-        persistent_workers=workers > 0,
     )

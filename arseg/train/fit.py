@@ -6,8 +6,6 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from shutil import rmtree
 from typing import Any
 
 import lightning as L
@@ -16,13 +14,16 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from torch.utils.data import DataLoader
 
-from arseg import __version__
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError
 from arseg.files import atomic_path
+from arseg.models.checkpoint import read_tensors
 from arseg.train.module import SELECTION_SCORE, BranchTraining
 
 LOG = logging.getLogger(__name__)
+
+STATE_FILES = ("last.ckpt", "best.ckpt")
+"""Everything of the last epoch, and the weights of the best one."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,11 @@ def fit(
     Raises
     ------
     CheckpointError
-        If the state to resume from is unreadable.
+        If the state to resume from is unreadable, or the folder holds something else.
     ArsegError
         If the loss stops being finite.
     """
-    last = _state_to_resume(resume, identity | {"config": asdict(config), "arseg_version": __version__})
+    last = _state_to_resume(resume, identity | {"config": asdict(config)})
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     log = History(history)
     best = ModelCheckpoint(
@@ -151,16 +152,16 @@ def _state_to_resume(resume: Path, identity: dict[str, Any]) -> Path | None:
     """Find the last state of a run with this identity; clear away that of any other."""
     record, last = resume / "identity.json", resume / "last.ckpt"
     text = json.dumps(identity, indent=1, sort_keys=True, default=str)
-    if resume.exists() and (not record.exists() or record.read_text(encoding="utf-8") != text):
+    if resume.exists() and any(resume.iterdir()) and not record.exists():
+        raise CheckpointError(f"{resume}: is not the state of a training. Name an empty or a new folder with --resume.")
+    if record.exists() and record.read_text(encoding="utf-8") != text:
         LOG.info("%s: belongs to a run with other settings; starting anew", resume)
-        rmtree(resume)
+        for name in STATE_FILES:
+            (resume / name).unlink(missing_ok=True)
     with atomic_path(record) as temporary:
         temporary.write_text(text, encoding="utf-8")
     if not last.exists():
         return None
-    try:
-        state = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-        raise CheckpointError(f"{last}: cannot be resumed ({error}). Delete {resume} and train again.") from error
+    state = read_tensors(last, f"Delete {resume} and train again")
     LOG.info("resuming after epoch %d from %s", state["epoch"], last)
     return last

@@ -87,6 +87,8 @@ def train_phase1(
         "backbone": backbone,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
+        "class_colors": [list(cls.color) for cls in data.classes],
+        "class_void": [cls.void for cls in data.classes],
         "fusion": False,
         "scale_percent": scale_percent,
         "seed": seed,

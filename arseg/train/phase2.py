@@ -13,7 +13,7 @@ from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import load_branch
-from arseg.evaluate.samples import open_stores
+from arseg.evaluate.samples import open_training_stores
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.device import resolve_device
 from arseg.models.imagenet import initialize_backbone
@@ -78,10 +78,12 @@ def train_phase2(
     DataError, ConfigError, StoreError, CheckpointError
         If an input is missing or does not fit.
     """
-    if config.unfused_epochs >= config.epochs:
+    interval = min(config.validate_every, config.epochs)
+    if config.unfused_epochs >= config.epochs // interval * interval:
         raise ConfigError(
-            f"training.unfused_epochs is {config.unfused_epochs} of training.epochs {config.epochs}: no epoch "
-            "would train the fusion. Lower the first or raise the second."
+            f"training.unfused_epochs is {config.unfused_epochs} of training.epochs {config.epochs}, validated "
+            f"every {config.validate_every}: no epoch with fusion would be validated. "
+            "Lower the first or raise the second."
         )
     data = read_manifest(manifest)
     branch = load_branch(hr, role="hr", scale_percent=100, manifest=data, device=torch.device("cpu"))
@@ -90,9 +92,9 @@ def train_phase2(
             f"training.normalization is {config.normalization}, and {hr} was trained with another. "
             "Both phases need the same one."
         )
-    stores = open_stores(train_stores, data)
+    stores = open_training_stores(train_stores, data)
     train = PairDataset(stores, data.num_classes, config, augmented=True)
-    val = PairDataset(open_stores(val_stores, data), data.num_classes, config, augmented=False)
+    val = PairDataset(open_training_stores(val_stores, data), data.num_classes, config, augmented=False)
     loader = training_loader(train, config, seed, workers)
 
     L.seed_everything(seed, verbose=False)
@@ -111,6 +113,8 @@ def train_phase2(
         "backbone": backbone,
         "num_classes": data.num_classes,
         "class_names": list(data.class_names),
+        "class_colors": [list(cls.color) for cls in data.classes],
+        "class_void": [cls.void for cls in data.classes],
         "fusion": True,
         "scale_percent": scale_percent,
         "seed": seed,

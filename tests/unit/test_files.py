@@ -1,5 +1,6 @@
 import pytest
 
+from arseg.errors import DataError
 from arseg.files import atomic_path
 
 
@@ -28,11 +29,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_directory_is_replaced_whole(tmp_path):
+def test_an_empty_directory_may_be_filled(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
-    (target / "stale").touch()
     with atomic_path(target) as temporary:
         temporary.mkdir()
         (temporary / "fresh").touch()
     assert [path.name for path in target.iterdir()] == ["fresh"]
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "thesis.tex").touch()
+    with (
+        pytest.raises(DataError, match=r"out: this folder is not empty\. Delete it, or name another"),
+        atomic_path(target),
+    ):
+        pass
+    assert (target / "thesis.tex").exists()

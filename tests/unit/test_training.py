@@ -7,6 +7,7 @@ import torch
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, StoreError
+from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.train.module import Phase1
 from arseg.train.phase1 import train_phase1
@@ -113,11 +114,20 @@ def test_state_of_another_run_is_not_resumed(tiny_dataset, tmp_path, caplog):
     assert json.loads((tmp_path / "resume/identity.json").read_text())["seed"] == 9
 
 
+def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(CheckpointError, match=r"is not the state of a training\. Name an empty or a new folder"):
+        phase1(tiny_dataset, tmp_path, resume=tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
 def test_an_unreadable_state_is_named(tiny_dataset, tmp_path):
     phase1(tiny_dataset, tmp_path)
     state = tmp_path / "resume/last.ckpt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"last\.ckpt: cannot be resumed .* Delete .*resume and train again"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.ckpt: not a readable checkpoint.* Delete .*resume and train again"
+    ):
         phase1(tiny_dataset, tmp_path)
 
 
@@ -148,10 +158,33 @@ def test_unfused_epochs_rank_below_fused_ones(tiny_dataset, hr, tmp_path):
     assert history["selection_score"][1] == pytest.approx(history["val_miou"][1], abs=1e-5)
 
 
-def test_phase2_without_a_fused_epoch_is_refused(tiny_dataset, hr, tmp_path):
-    config = TrainConfig(**(vars(CONFIG) | {"unfused_epochs": 2}))
-    with pytest.raises(ConfigError, match=r"training\.unfused_epochs is 2 of training\.epochs 2"):
+@pytest.mark.parametrize(
+    "constants",
+    [{"unfused_epochs": 2}, {"epochs": 3, "unfused_epochs": 2, "validate_every": 2}],
+    ids=["none", "unseen"],
+)
+def test_phase2_without_a_validated_fused_epoch_is_refused(tiny_dataset, hr, tmp_path, constants):
+    config = TrainConfig(**(vars(CONFIG) | constants))
+    with pytest.raises(
+        ConfigError, match=r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"
+    ):
         phase2(tiny_dataset, hr, tmp_path, config)
+
+
+def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_path):
+    with pytest.raises(StoreError, match=r"phase 2 needs \[\(0, 3\)\]: each shard once, at distance 3"):
+        phase2(tiny_dataset, hr, tmp_path, train_stores=tiny_dataset.test_stores[:1])
+
+
+def test_the_lr_branch_is_not_evaluated_beside_another_hr_branch(tiny_dataset, hr, tmp_path):
+    phase2(tiny_dataset, hr, tmp_path)
+    network, metadata = load_checkpoint(hr)
+    save_checkpoint(tmp_path / "other.pt", network, metadata | {"seed": 99})
+    words = {"stores": tiny_dataset.test_stores, "manifest": tiny_dataset.manifest, "mode": "ar", "scale_percent": 50}
+    words |= {"lr": tmp_path / "weights.pt", "seed": 3, "device": "cpu", "workers": 0}
+    assert evaluate(hr=hr, **words).is_complete
+    with pytest.raises(CheckpointError, match="was trained beside another HR branch than the one given"):
+        evaluate(hr=tmp_path / "other.pt", **words)
 
 
 def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):

@@ -19,7 +19,7 @@ def snakemake(folder: Path, *words: str, checkout: Path = REPOSITORY) -> subproc
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PATH": path, "ARSEG_CAMVID": os.environ.get("ARSEG_CAMVID", "camvid")},
+        env=os.environ | {"PATH": path, "ARSEG_CAMVID": os.environ.get("ARSEG_CAMVID", str(REPOSITORY))},
     )
 
 

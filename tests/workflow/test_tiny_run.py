@@ -115,6 +115,15 @@ def test_a_changed_training_constant_retrains_and_encodes_nothing(finished):
     assert not {"synthesize", "write_manifest", "make_training_clips", "make_test_clips_gop3"} & set(jobs)
 
 
+def test_a_constant_of_phase_2_leaves_phase_1_alone(finished):
+    training = yaml.safe_load(CONFIG.read_text())["datasets"]["synthetic"]["training"] | {
+        "warp_alignment": "consistent"
+    }
+    jobs = planned_jobs(finished, changed(finished, training=training))
+    assert "train_phase1" not in jobs
+    assert jobs["train_phase2"] == 1
+
+
 def test_a_bumped_stage_reruns_from_that_stage_on(finished, tmp_path):
     # Snakemake imports the package that lies beside the Snakefile.
     for part in ("arseg", "workflow", "profiles"):

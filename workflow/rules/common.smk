@@ -1,47 +1,7 @@
-# The configuration, checked, and every Python function of the workflow: from config items to file names and flags.
+# Every Python function of the workflow: from configuration items to file names and flags.
+import csv
 import os
 import shlex
-from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
-
-from arseg.errors import ConfigError
-from arseg.schema import check_config, read_schema
-from arseg.stages import STAGES
-
-
-def checked_config(raw):
-    """Complete the configuration, or stop with one line per problem instead of a traceback."""
-    source = ", ".join(str(path) for path in workflow.configfiles) or "config"
-    try:
-        complete = check_config(
-            raw,
-            read_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml")),
-            source,
-        )
-        for index, scale in enumerate(complete["scales"]):
-            if abs(scale * 100 - round(scale * 100)) > 1e-9:
-                raise ConfigError(
-                    f"{source}: scales[{index}]: {scale} is not a whole percentage, like 0.45"
-                )
-        if {"lr", "ar"} <= {*complete["modes"]} and complete[
-            "panel_scale"
-        ] not in complete["scales"]:
-            raise ConfigError(
-                f"{source}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
-            )
-        return complete
-    except ConfigError as error:
-        raise WorkflowError(str(error)) from None
-
-
-config = checked_config(config)
-
-DATASETS = config["datasets"]
-RESULTS = f"results/{config['name']}"
-LOGS = f"logs/{config['name']}"
-BENCHMARKS = f"{RESULTS}/benchmarks"
-SCALES = [round(scale * 100) for scale in config["scales"]]
 
 
 wildcard_constraints:
@@ -84,10 +44,40 @@ def manifest_source(wildcards):
     if kind == "synthetic":
         return {"root": f"{RESULTS}/frames/{wildcards.dataset}"}
     if kind == "frames":
-        return {
-            key: source_path(wildcards.dataset, key) for key in ("classes", "splits")
+        paths = {
+            key: existing_path(wildcards.dataset, key)
+            for key in ("classes", "splits", "root")
         }
+        return {**paths, "chosen": files_of_sheet(paths["splits"], paths.pop("root"))}
     return {}
+
+
+def existing_path(dataset, key):
+    """Expand a configured path, and stop with the key's name if there is nothing."""
+    path = source_path(dataset, key)
+    if not os.path.exists(path):
+        raise WorkflowError(
+            f"datasets.{dataset}.source.{key}: {path} does not exist. Correct the path."
+        )
+    return path
+
+
+def files_of_sheet(splits, root):
+    """Name the folders and lists that a splits sheet refers to: the manifest changes when they do."""
+    with open(splits, newline="", encoding="utf-8") as file:
+        rules = list(csv.DictReader(file))
+    paths = {
+        os.path.join(root, rule.get(key) or ".")
+        for rule in rules
+        for key in ("images", "labels")
+    }
+    paths |= {
+        os.path.join(os.path.dirname(splits), rule["list"])
+        for rule in rules
+        if rule.get("list")
+    }
+    # What is missing is left to `arseg manifest`, which names the line of the sheet.
+    return sorted(path for path in paths if os.path.exists(path))
 
 
 def manifest_flags(wildcards, input):
@@ -138,6 +128,12 @@ def training_flags(phase):
                 and override.get("backbone", wildcards.backbone) == wildcards.backbone
             ):
                 constants |= override["set"]
+        if phase == 1:  # a constant of phase 2 must not train phase 1 again
+            constants = {
+                name: value
+                for name, value in constants.items()
+                if name not in PHASE2_CONSTANTS
+            }
         return as_flags(constants | {"original_quirks": config["original_quirks"]})
 
     return flags

@@ -18,7 +18,7 @@ rule evaluate:
         "../../envs/arseg.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=NEEDS_GPU,
         mem_mb=8000,
         runtime=240,
     params:

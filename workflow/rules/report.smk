@@ -79,7 +79,7 @@ rule plot_panel:
         "../../envs/arseg.yaml"
     threads: 4
     resources:
-        gpu=1,
+        gpu=NEEDS_GPU,
         mem_mb=8000,
         runtime=60,
     params:

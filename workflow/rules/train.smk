@@ -18,7 +18,7 @@ rule train_phase1:
         "../../envs/arseg.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=NEEDS_GPU,
         mem_mb=16000,
         runtime=1440,
     params:
@@ -53,7 +53,7 @@ rule train_phase2:
         "../../envs/arseg.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=NEEDS_GPU,
         mem_mb=16000,
         runtime=1440,
     params:

@@ -49,7 +49,7 @@ def synthesize(
     Parameters
     ----------
     output_dir : path
-        Where to write; an existing folder is replaced.
+        Where to write: a new or an empty folder.
     seed : int
         The same seed and sizes give the same files. Sequences do not depend on how many there are.
     num_train_sequences, num_val_sequences, num_test_sequences : int
@@ -69,6 +69,8 @@ def synthesize(
     ------
     ConfigError
         If the sequences are too short for the GOP, or a number is not positive.
+    DataError
+        If there is something in `output_dir`.
     """
     counts = {"train": num_train_sequences, "val": num_val_sequences, "test": num_test_sequences}
     positive = {
