@@ -183,7 +183,9 @@ def test_backbone_weights_must_fit(resnet_weights, tmp_path):
     with pytest.raises(CheckpointError, match='no such file; expected "imagenet", "none" or a path'):
         initialize_backbone(network, architecture, str(path))
     path.write_bytes(b"not weights")
-    with pytest.raises(CheckpointError, match=r"weights\.pth: not a readable state dict"):
+    with pytest.raises(
+        CheckpointError, match=r"weights\.pth: not a readable checkpoint.*initial_weights takes a state dict"
+    ):
         initialize_backbone(network, architecture, str(path))
     torch.save(missing, path)
     with pytest.raises(CheckpointError, match=r"initial_weights .*weights\.pth: backbone weights: .* missing"):
