@@ -4,6 +4,7 @@ They differ by the loss of a batch and by how a validation frame is predicted; o
 shared. The arithmetic of a step lives in `arseg.train.step`, as pure functions.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ SELECTION_SCORE = "selection_score"
 """The logged number whose maximum chooses the checkpoint."""
 
 
-class BranchTraining(L.LightningModule):
+class BranchTraining(L.LightningModule, ABC):
     """What both phases share.
 
     Parameters
@@ -61,13 +62,13 @@ class BranchTraining(L.LightningModule):
         self._seed = seed
         self._confusion = torch.zeros(0)
 
+    @abstractmethod
     def batch_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Named parts of the loss of a batch; their sum is minimised."""
-        raise NotImplementedError
+        """Name the parts of the loss of a batch; their sum is minimised."""
 
+    @abstractmethod
     def predict_frame(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Scores (N, K, H, W) of validation frames at the size of their labels."""
-        raise NotImplementedError
+        """Give the scores (N, K, H, W) of validation frames at the size of their labels."""
 
     def selection_score(self, miou: float) -> float:
         """Rank an epoch by its validation mIoU."""
