@@ -11,10 +11,9 @@ import torch
 
 from arseg import __version__
 from arseg.codec.decode import READERS
+from arseg.codec.encode import ENCODERS
 from arseg.codec.ffmpeg import ffmpeg_version, find_ffmpeg
 from arseg.errors import CodecError
-
-ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 
 
 def doctor(*, ffmpeg: str | None = None) -> None:
