@@ -1,0 +1,189 @@
+"""Read streams whose motion vectors FFmpeg's decoder exports, through PyAV: H.264, MPEG-4 part 2 and others.
+
+FFmpeg exports the vectors of each block down to 8x8 pixels and their direction, but not which picture they point to.
+Standards with one reference picture per direction leave no doubt; in H.264 only streams with a single reference and
+no B-pictures do, such as `arseg.codec.encode` makes. In others the vectors have `UNKNOWN_REFERENCE`.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Literal, cast
+
+import av
+import av.error
+import numpy as np
+from av.codec.context import CodecContext
+from av.packet import Packet
+from av.sidedata.motionvectors import MotionVectors
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+from numpy.typing import NDArray
+
+from arseg.codec.h264 import refers_to_previous_only
+from arseg.codec.picture import (
+    BLOCK_SIZE,
+    NO_REFERENCE,
+    UNKNOWN_REFERENCE,
+    DecodedPicture,
+    PredictionMode,
+    num_blocks,
+)
+from arseg.codec.stream import PacketStream
+from arseg.errors import CodecError, MotionError
+
+EXPORTED_CODECS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
+"""Coding standards whose vectors FFmpeg exports."""
+
+BLOCKS_PER_MACROBLOCK = 16 // BLOCK_SIZE
+
+MEND = "Encode the clip again"
+
+
+def read_exported(stream: PacketStream) -> Iterator[DecodedPicture]:
+    """Decode a stream of one of `EXPORTED_CODECS`; see `arseg.codec.decode.read_pictures`.
+
+    Modes are intra and inter: FFmpeg does not tell skipped blocks apart. Picture order counts are `index`.
+    """
+    decoder = cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
+    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
+    decoder.options = {"flags2": "+export_mvs", "err_detect": "explode"}
+    if stream.codec != "h264":
+        decoder.extradata = stream.extradata
+    certain = True
+    anchors = Anchors()
+    for packet in chain(stream.packets, [None]):
+        if stream.codec == "h264" and packet is not None:
+            certain &= refers_to_previous_only(bytes(packet))
+        for frame in _decode(decoder, packet, stream.codec):
+            yield from anchors.push(frame, stream.codec, certain)
+    yield from anchors.finish(stream.codec)
+
+
+class Anchors:
+    """Knows, in display order, which pictures others refer to.
+
+    P-pictures refer to the last I- or P-picture, B-pictures to the ones around them. So B-pictures wait for the next.
+    """
+
+    def __init__(self) -> None:
+        self._index = 0
+        self._previous = 0
+        self._waiting: list[tuple[int, VideoFrame]] = []
+        self._num_inter = self._num_vectors = 0
+
+    def push(self, frame: VideoFrame, codec: str, certain: bool) -> Iterator[DecodedPicture]:
+        """Take a picture and give those that are complete, in display order."""
+        kind = _kind(frame, self._index, codec)
+        index, self._index = self._index, self._index + 1
+        known = codec != "h264" or (certain and kind == "P")
+        if kind == "B" and codec != "h264":
+            self._waiting.append((index, frame))
+            return
+        for waiting_index, waiting in self._waiting:
+            yield self._describe(waiting_index, waiting, "B", self._previous, index)
+        self._waiting.clear()
+        past = self._previous if known else UNKNOWN_REFERENCE
+        yield self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
+        self._previous = index
+
+    def finish(self, codec: str) -> Iterator[DecodedPicture]:
+        """Give what still waits at the end of the stream."""
+        for index, frame in self._waiting:
+            yield self._describe(index, frame, "B", self._previous, UNKNOWN_REFERENCE)
+        if self._num_inter and not self._num_vectors:
+            # Not one vector in the whole stream is the decoder's silence, not the video's stillness.
+            raise MotionError(
+                f"{codec}: no motion vectors in {self._num_inter} P- and B-pictures; the installed PyAV (FFmpeg "
+                f"{av.ffmpeg_version_info}) does not export them. Install the wheel of the package av"
+            )
+
+    def _describe(
+        self, index: int, frame: VideoFrame, kind: Literal["I", "P", "B"], past: int, future: int
+    ) -> DecodedPicture:
+        blocks = num_blocks(frame.height), num_blocks(frame.width)
+        motion_qpel = np.zeros((2, *blocks, 2), np.int16)
+        ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
+        vectors = frame.side_data.get("MOTION_VECTORS")
+        self._num_inter += kind != "I"
+        if kind != "I" and isinstance(vectors, MotionVectors):  # an inter picture may be intra-coded altogether
+            table = vectors.to_ndarray()
+            self._num_vectors += len(table)
+            for index_of_list, reference in enumerate((past, future)):
+                chosen = table[(table["source"] > 0) == bool(index_of_list)]
+                covered = paint(chosen, motion_qpel[index_of_list])
+                ref_poc[index_of_list][covered] = reference
+        inter = (ref_poc != NO_REFERENCE).any(axis=0)
+        return DecodedPicture(
+            index=index,
+            poc=index,
+            kind=kind,
+            is_keyframe=bool(frame.key_frame),
+            mode=np.where(inter, PredictionMode.INTER, PredictionMode.INTRA).astype(np.uint8),
+            motion_qpel=motion_qpel,
+            ref_poc=ref_poc,
+            pixels=frame,
+        )
+
+
+def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Write FFmpeg's list of vectors into one picture's blocks, in place.
+
+    Vectors are grouped by the size of their block (there are at most four), and a group is written by one
+    assignment for each 4x4 part of such a block: 2 ms for a 960x720 picture, half of what decoding it takes.
+
+    Parameters
+    ----------
+    vectors : structured ndarray
+        As PyAV gives them, of one direction.
+    motion_qpel : ndarray of int16, shape (Hb, Wb, 2)
+        Where to write.
+
+    Returns
+    -------
+    covered : ndarray of bool, shape (Hb, Wb)
+        The blocks that were written.
+    """
+    rows, columns = motion_qpel.shape[:2]
+    # Macroblocks at the right and lower border may reach beyond the picture: paint whole ones, then crop.
+    stride = _whole_macroblocks(columns)
+    motion = np.zeros((_whole_macroblocks(rows), stride, 2), np.int16)
+    covered = np.zeros(motion.shape[:2], np.bool_)
+    # FFmpeg counts fractions of a pixel: 4 of them in H.264, 2 or 4 in MPEG-4.
+    scale = 4 // np.maximum(vectors["motion_scale"].astype(np.int32), 1)
+    components = [vectors["motion_x"] * scale, vectors["motion_y"] * scale]
+    vector = np.stack(components, axis=-1).astype(np.int16)
+    packed_vector, packed_motion = vector.view(np.int32).ravel(), motion.view(np.int32).ravel()  # (x, y) in one
+    widths, heights = vectors["w"].astype(np.intp), vectors["h"].astype(np.intp)
+    left = (vectors["dst_x"] - widths // 2) // BLOCK_SIZE  # dst is the block's centre
+    top = (vectors["dst_y"] - heights // 2) // BLOCK_SIZE
+    for width, height in {*zip(widths.tolist(), heights.tolist(), strict=True)}:
+        group = (widths == width) & (heights == height)
+        corner = top[group] * stride + left[group]
+        for row, column in np.ndindex(height // BLOCK_SIZE, width // BLOCK_SIZE):
+            part = corner + (row * stride + column)
+            packed_motion[part] = packed_vector[group]
+            covered.ravel()[part] = True
+    motion_qpel[:] = motion[:rows, :columns]
+    return covered[:rows, :columns]
+
+
+def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> list[VideoFrame]:
+    try:
+        return decoder.decode(packet)
+    except av.error.FFmpegError as error:
+        raise CodecError(f"the {codec} stream cannot be decoded: {error.strerror}. {MEND}") from error
+
+
+def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
+    name = PictureType(frame.pict_type).name
+    if codec == "mpeg4" and name == "B":
+        # All that FFmpeg exports of them are zeros.
+        raise MotionError(f"{codec}: picture {index} is a B-picture; of MPEG-4 part 2, I and P are read. {MEND}")
+    if frame.interlaced_frame or name not in ("I", "P", "B"):
+        found = "interlaced" if frame.interlaced_frame else f"of kind {name}"
+        raise MotionError(f"{codec}: picture {index} is {found}; progressive I-, P- and B-pictures are read. {MEND}")
+    return cast(Literal["I", "P", "B"], name)
+
+
+def _whole_macroblocks(num_blocks_shown: int) -> int:
+    return -(-num_blocks_shown // BLOCKS_PER_MACROBLOCK) * BLOCKS_PER_MACROBLOCK

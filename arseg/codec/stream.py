@@ -1,0 +1,95 @@
+"""Take compressed packets out of byte strings, files and network streams, without decoding them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+from av.bitstream import BitStreamFilterContext
+from av.codec.context import CodecContext
+from av.packet import Packet
+
+from arseg.errors import CodecError
+
+START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+"""Filters that give packets of containers the start codes and headers of a byte stream (Annex B)."""
+
+STANDARD_INPUT = "pipe:0"
+"""FFmpeg's name of the standard input."""
+
+
+@dataclass(frozen=True, eq=False)
+class PacketStream:
+    """Compressed pictures in decode order."""
+
+    codec: str
+    """FFmpeg's name of the coding standard, for example ``hevc``."""
+    packets: Iterator[Packet]
+    """One access unit each; H.264 and HEVC with start codes."""
+    extradata: bytes | None = None
+    """Headers that the container keeps apart, for standards other than H.264 and HEVC."""
+    frames_per_second: Fraction | None = None
+    """Average rate of pictures, where the container says it."""
+
+
+def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
+    """Cut a byte stream (Annex B) into access units.
+
+    Parameters
+    ----------
+    bitstream : bytes
+        The whole stream.
+    codec : str
+        Its coding standard, ``h264`` or ``hevc``.
+
+    Returns
+    -------
+    stream : PacketStream
+        Its packets; none if nothing in it is a picture.
+    """
+    parser = CodecContext.create(codec, "r")
+    return PacketStream(codec, iter([*parser.parse(bitstream), *parser.parse()]))
+
+
+@contextmanager
+def open_video(source: str | Path) -> Iterator[PacketStream]:
+    """Open the first video stream of anything that FFmpeg opens.
+
+    Parameters
+    ----------
+    source : str or Path
+        File, network address, or ``-`` for the standard input.
+
+    Yields
+    ------
+    stream : PacketStream
+        Packets, read as they are asked for.
+
+    Raises
+    ------
+    CodecError
+        If it cannot be opened or read, or has no video.
+    """
+    try:
+        with av.open(STANDARD_INPUT if str(source) == "-" else str(source)) as container:
+            if not container.streams.video:
+                raise CodecError(f"{source}: has no video stream. Name a video")
+            stream = container.streams.video[0]
+            codec = stream.codec_context.name
+            packets: Iterator[Packet] = (packet for packet in container.demux(stream) if packet.size)
+            if codec in START_CODES:
+                packets = _filtered(packets, BitStreamFilterContext(START_CODES[codec], stream))
+            yield PacketStream(codec, packets, stream.codec_context.extradata, stream.average_rate)
+    except av.error.FFmpegError as error:
+        raise CodecError(
+            f"{source}: cannot be read as a video: {error.strerror}. Name a file or stream that FFmpeg opens"
+        ) from error
+
+
+def _filtered(packets: Iterator[Packet], bitstream_filter: BitStreamFilterContext) -> Iterator[Packet]:
+    for packet in packets:
+        yield from bitstream_filter.filter(packet)
+    yield from bitstream_filter.filter(None)

@@ -1,0 +1,82 @@
+"""Damaged HEVC: thousands of streams with flipped, cut and lost bytes. None crashes, hangs or passes as sound.
+
+The stream carries hashes of its pictures. So the oracle is strict: what is read from a damaged stream must be pictures
+of the sound one, with their motion, or an error.
+"""
+
+import time
+
+import numpy as np
+import pytest
+from video_examples import encode_with_x265, moving_texture
+
+from arseg.codec.decode import read_pictures
+from arseg.codec.hevc import MotionProcess
+from arseg.codec.stream import split_bitstream
+from arseg.errors import CodecError
+
+NUM_STREAMS = 1500
+MAX_SECONDS = 20.0
+"""Far beyond what reading 8 pictures of 96x64 takes; a hang is not."""
+
+
+@pytest.fixture(scope="module")
+def sound():
+    frames = moving_texture(8, 64, 96, (3, 2)).copy()
+    frames[:, 20:40, 30:60] = moving_texture(8, 20, 30, (-2, 1), seed=1)
+    return encode_with_x265(frames, "keyint=12:bframes=0:qp=30:hash=1:info=0")
+
+
+def damaged(bitstream, seed):
+    """Cut the stream, take bytes out of it, or change one to three of its bytes."""
+    generator = np.random.default_rng(seed)
+    data = bytearray(bitstream)
+    place = int(generator.integers(len(data)))
+    kind = seed % 4
+    if kind == 0:
+        return bytes(data[:place])
+    if kind == 1:
+        del data[place : place + int(generator.integers(1, 50))]
+        return bytes(data)
+    for _ in range(int(generator.integers(1, 4))):
+        data[int(generator.integers(len(data)))] ^= int(generator.integers(1, 256))
+    return bytes(data)
+
+
+def pixels_of(picture):
+    return b"".join(bytes(plane) for plane in picture.pixels.planes)
+
+
+@pytest.mark.usefixtures("hevc_reader")
+def test_damage_is_an_error_or_leaves_sound_pictures(sound):
+    known = {pixels_of(picture): picture for picture in read_pictures(split_bitstream(sound, "hevc"))}
+    assert len(known) == 8
+    num_errors, slowest = 0, 0.0
+    for seed in range(NUM_STREAMS):
+        started = time.monotonic()
+        try:
+            for picture in read_pictures(split_bitstream(damaged(sound, seed), "hevc")):
+                original = known.get(pixels_of(picture))
+                assert original is not None, f"seed {seed}: picture {picture.index} was never encoded"
+                np.testing.assert_array_equal(picture.mode, original.mode, f"seed {seed}")
+                np.testing.assert_array_equal(picture.motion_qpel, original.motion_qpel, f"seed {seed}")
+        except CodecError:
+            num_errors += 1
+        slowest = max(slowest, time.monotonic() - started)
+    assert num_errors > 0.9 * NUM_STREAMS
+    assert slowest < MAX_SECONDS
+
+
+def test_decoder_alone_survives_what_ffmpeg_would_refuse(sound, hevc_reader):
+    # Without FFmpeg beside it, which finds most damage first. Ending by a signal would be an error with its name.
+    answers = []
+    for seed in range(NUM_STREAMS):
+        with MotionProcess(hevc_reader) as process:
+            try:
+                for packet in [*split_bitstream(damaged(sound, seed), "hevc").packets, b""]:
+                    process.send(bytes(packet))
+                    process.receive()
+            except CodecError as error:
+                answers.append(str(error))
+    assert len(answers) > 0.8 * NUM_STREAMS
+    assert not [answer for answer in answers if "libde265 says" not in answer]
