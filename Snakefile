@@ -23,6 +23,7 @@ resource_scopes:
 include: "workflow/rules/config.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/codec.smk"
 include: "workflow/rules/clips.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: real frames where they are, a CUDA device where there is one."""
+"""Fixtures shared by all tests: real frames, a CUDA device and the HEVC reader, where there are such."""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import settings
 
+from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
 from arseg.config import EncodeConfig
 from arseg.data.adapters import write_dataset_manifest
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
 from arseg.data.synthetic.dataset import synthesize
+from arseg.errors import CodecError
 
 # A busy machine is no failure: examples may take as long as they take, and are the same in each run.
 settings.register_profile("arseg", deadline=None, derandomize=True)
@@ -36,6 +38,22 @@ def camvid_root() -> Path:
     root = Path(named)
     assert root.is_dir(), f"ARSEG_CAMVID={named} is no folder"
     return root
+
+
+@pytest.fixture(scope="session")
+def hevc_reader() -> Path:
+    """The program that reads HEVC, compiled if need be; without a compiler, the test is skipped.
+
+    Not so where ARSEG_REQUIRE_NATIVE=1 promises one. Anything else that prevents the build is a failure.
+    """
+    if find_native_reader() is None:
+        try:
+            find_compiler()
+        except CodecError as error:
+            if os.environ.get("ARSEG_REQUIRE_NATIVE") == "1":
+                raise
+            pytest.skip(str(error))
+    return ensure_native_reader()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from arseg import __version__
 from arseg.codec.decode import READERS
 from arseg.codec.encode import ENCODERS
 from arseg.codec.ffmpeg import ffmpeg_version, find_ffmpeg
+from arseg.codec.native_build import find_compiler, find_native_reader, reader_version
 from arseg.errors import CodecError
 
 
@@ -44,9 +45,20 @@ def doctor(*, ffmpeg: str | None = None) -> None:
             f"{codec} ({encoder}; {'motion can be read' if codec in READERS else 'no motion reader'})"
             for codec, encoder in ENCODERS.items()
         ),
+        "HEVC reader": hevc_reader_state(),
         "processor": f"{os.cpu_count()} cores; PyTorch uses {torch.get_num_threads()} threads",
         "GPU": ", ".join(gpus) or "none; networks run on the processor",
         "disk": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free in {Path.cwd()}",
     }
     for name, text in lines.items():
-        print(f"{name:>10}  {text}")
+        print(f"{name:>11}  {text}")
+
+
+def hevc_reader_state() -> str:
+    """Tell in one line whether the HEVC reader is built or can be; its absence is no failure."""
+    try:
+        if program := find_native_reader():
+            return f"{reader_version(program)} ({program})"
+        return f"not built yet; arseg native build does it with {find_compiler()}, or the first use"
+    except CodecError as error:
+        return str(error)
