@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from arseg.encoder_parameters import digest_parameters, read_parameters
 from arseg.errors import ConfigError
 
 IGNORE_INDEX = 255
@@ -19,6 +20,9 @@ Mode = Literal["hr", "lr", "ar"]
 WarpAlignment = Literal["published", "consistent"]
 
 RATE_PATTERN = re.compile(r"(?P<kbps>[1-9]\d*)k|qp(?P<qp>\d+)|crf(?P<crf>\d+)")
+
+MAX_REFERENCES = 16
+"""Pictures that a decoder of either standard can hold."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class EncodeConfig:
     """Frames per second that the rate control assumes."""
     preset: str = "medium"
     """The encoder's own speed preset."""
+    references: int | None = None
+    """Earlier pictures that a block may choose its reference from. By default HEVC's encoder decides (x265's preset
+    medium: 3), and H.264 has 1, which its motion reader needs."""
+    parameters: str = ""
+    """More parameters of x264 or x265, as they write them: "aq-mode=1:psy-rd=0"."""
 
     def __post_init__(self) -> None:
         if not RATE_PATTERN.fullmatch(self.rate):
@@ -43,6 +52,42 @@ class EncodeConfig:
             raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
         if self.fps < 1:
             raise ConfigError(f"fps {self.fps}: must be at least 1")
+        if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
+            raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
+        if self.codec == "h264" and self.references not in (None, 1):
+            raise ConfigError(
+                f"references {self.references}: H.264 needs exactly 1, because decoders do not tell which of several "
+                "pictures a vector points to. Leave it out, or use codec hevc"
+            )
+        read_parameters(self.parameters, self.codec)  # raises on what cannot be
+
+    @property
+    def name(self) -> str:
+        """Name of the encoding in paths and tables, for example ``hevc-3000k-gop12-medium``."""
+        words = [self.codec, self.rate, f"gop{self.gop}", self.preset]
+        if self.references is not None:
+            words.append(f"ref{self.references}")
+        if self.parameters:
+            words.append(f"x{digest_parameters(self.parameters)}")
+        return "-".join(words)
+
+
+def encoding_name(encode: EncodeConfig, *, subpixel: bool = False) -> str:
+    """Name of a way to compress clips and to compose their motion: what one clip store has and another has not.
+
+    Parameters
+    ----------
+    encode : EncodeConfig
+        How clips are compressed.
+    subpixel : bool
+        Whether motion is composed without rounding to whole pixels.
+
+    Returns
+    -------
+    name : str
+        The compression's own name, with ``-subpixel`` behind it if motion is not composed as in the paper.
+    """
+    return f"{encode.name}-subpixel" if subpixel else encode.name
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ leave it alone after a pure refactoring, and nothing is.
 STAGES: dict[str, int] = {
     "synthesize": 1,
     "manifest": 1,
-    "clips": 1,
+    "native": 1,
+    "clips": 2,
     "phase1": 1,
     "phase2": 1,
-    "evaluate": 1,
-    "tables": 1,
+    "evaluate": 2,
+    "tables": 2,
     "plots": 1,
 }

@@ -20,7 +20,7 @@ from arseg.errors import DataError
 from arseg.evaluate.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.files import atomic_path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the file layout."""
 
 
@@ -44,6 +44,14 @@ class EvaluationSettings:
     """Frames per second that the rate control assumed."""
     preset: str
     """The encoder's speed preset."""
+    references: int
+    """Reference pictures that were asked for; 0 is the encoder's own choice."""
+    parameters: str
+    """More parameters of the encoder, as it writes them."""
+    subpixel: bool
+    """Whether motion was composed without rounding to whole pixels."""
+    encoding: str
+    """Name of compression and composition together, see `arseg.config.encoding_name`."""
     tail: str
     """Where clips end, see `arseg.store.StoreAttributes`."""
     mode: Mode

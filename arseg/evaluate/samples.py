@@ -262,7 +262,7 @@ def _check_belongs(
 
 def _check_complete(split: SplitStores) -> None:
     attributes = split.attributes
-    place = f"{attributes.dataset} {attributes.split}, {attributes.codec} {attributes.rate}"
+    place = f"{attributes.dataset} {attributes.split}, {attributes.encoding}"
     last = attributes.gop - 1
     found = Counter(split.places)
     for shard in split.shards:

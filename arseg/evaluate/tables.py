@@ -17,7 +17,7 @@ from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
 
-GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop"]
+GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encoding"]
 """What must be equal for two rows to be comparable: one table of the summary, one panel of a figure."""
 
 KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
@@ -87,9 +87,10 @@ def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
     Returns
     -------
     table : DataFrame
-        One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, seed, mode
-        ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance, miou, miou_no_void, num_classes_present,
-        gmacs_per_frame, and ``iou_<class>`` for each class of any data set (NaN where a data set lacks it).
+        One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, encoding (the name that
+        tells preset and other settings, too), seed, mode ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance,
+        miou, miou_no_void, num_classes_present, gmacs_per_frame, and ``iou_<class>`` for each class of any data
+        set (NaN where a data set lacks it).
     """
     # In a fixed order, so that the classes' columns do not depend on the order of the files.
     ordered = sorted(evaluations, key=lambda evaluation: repr(_setting(evaluation)))
@@ -121,7 +122,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If the file is missing or lacks a column.
     """
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate"), str))
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate", "encoding"), str)
+        )
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -166,7 +169,7 @@ def summarize(table: pd.DataFrame) -> str:
     """
     parts = ["# Accuracy by reference distance"]
     for setting, part in groups(table):
-        title = "{dataset} {split}, {backbone}, {codec} {rate}, L = {gop}".format(**setting)
+        title = "{dataset} {split}, {backbone}, {encoding}".format(**setting)
         parts += [f"## {title}", _summary_table(part), _conventions(part)]
     return "\n\n".join(parts) + "\n"
 

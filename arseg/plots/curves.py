@@ -121,17 +121,31 @@ def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
 def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:
     """Make a figure with one titled panel per setting; the y axis is shared within one data set."""
     parts = list(groups(table))
+    titles = _titles([setting for setting, _ in parts])
     columns = 2 if len(parts) == 4 else min(MAX_COLUMNS, len(parts))
     rows = ceil(len(parts) / columns)
     width, height = PANEL_SIZE_INCHES
     figure = Figure(figsize=(max(columns * width, 5.6), rows * height + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=table["dataset"].nunique() == 1).ravel()
-    for axes, (setting, _) in zip(grid, parts, strict=False):
-        axes.set_title(describe_setting(setting), loc="left", color="0.2")
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, loc="left", color="0.2")
         axes.tick_params(labelleft=True)  # of shared axes, all but the first column would lose their numbers
     for unused in grid[len(parts) :]:
         unused.remove()
     return figure, zip(grid, (part for _, part in parts), strict=False)
+
+
+def _titles(settings: list[dict[str, Any]]) -> list[str]:
+    """Title panels shortly, and with the rest of the encoding's name where that does not tell them apart."""
+    titles = [describe_setting(setting) for setting in settings]
+    return [
+        f"{title} · {_rest_of_encoding(setting)}" if titles.count(title) > 1 else title
+        for title, setting in zip(titles, settings, strict=True)
+    ]
+
+
+def _rest_of_encoding(setting: dict[str, Any]) -> str:
+    return setting["encoding"].removeprefix(f"{setting['codec']}-{setting['rate']}-gop{setting['gop']}-")
 
 
 def _label_axes(figure: Figure, x: str, y: str) -> None:

@@ -27,6 +27,9 @@ from arseg.train.step import start_phase2
 
 LOG = logging.getLogger(__name__)
 
+ENCODING_NAMES = ("encoding", "codec", "rate", "gop", "fps", "preset", "references", "parameters", "subpixel", "tail")
+"""Attributes of the stores that a checkpoint repeats: the compression whose motion the branch has learnt from."""
+
 
 def train_phase2(
     *,
@@ -122,9 +125,7 @@ def train_phase2(
         "warp_alignment": config.warp_alignment,
         "manifest_digest": data.digest,
         "hr_digest": branch.digest,
-        "encoding": {
-            name: getattr(stores.attributes, name) for name in ("codec", "rate", "gop", "fps", "preset", "tail")
-        },
+        "encoding": {name: getattr(stores.attributes, name) for name in ENCODING_NAMES},
     }
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     best = fit(

@@ -1,42 +1,116 @@
+import os
 import re
 import stat
 
+import av
 import numpy as np
 import pytest
-from PIL import Image
+from av.video.frame import PictureType
+from video_examples import moving_texture
 
+from arseg.codec import encode
+from arseg.codec.bitstream import nal_units
 from arseg.codec.encode import encode_clip
 from arseg.codec.ffmpeg import ffmpeg_version, find_ffmpeg
 from arseg.config import EncodeConfig
 from arseg.errors import CodecError
 
 
-def moving_texture(num_frames=6, height=96, width=128, step=(3, 2)):
-    """A smooth random texture seen through a window that moves by `step` = (x, y) pixels a frame."""
-    generator = np.random.default_rng(0)
-    size = (width + step[0] * num_frames, height + step[1] * num_frames)
-    coarse = generator.integers(0, 256, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)
-    canvas = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
-    x, y = step
-    return np.stack([canvas[y * f : y * f + height, x * f : x * f + width] for f in range(num_frames)])
+def moving_frames(num_frames=6, height=96, width=128):
+    return moving_texture(num_frames, height, width, (3, 2))
 
 
 def assert_matches(text, pattern):
     assert re.search(pattern, text + " "), f"{pattern!r} not in {text!r}"
 
 
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_same_frames_give_the_same_bytes(codec):
-    frames = moving_texture()
-    first, second = (encode_clip(frames, EncodeConfig(codec, "300k")) for _ in range(2))
-    assert first == second
-    assert first.bitstream[:3] == b"\0\0\0"
-    assert first.encoder.startswith({"h264": "x264 - core ", "hevc": "x265 (build "}[codec])
-    assert ffmpeg_version(find_ffmpeg()) in first.encoder
+def decode(bitstream, codec):
+    decoder = av.CodecContext.create(codec, "r")
+    packets = [*decoder.parse(bitstream), *decoder.parse(), None]
+    return [picture for packet in packets for picture in decoder.decode(packet)]
+
+
+@pytest.fixture
+def one_core():
+    """Give the encoder a single processor core, as `taskset -c 0` does."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system cannot bind a process to a core")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+ENCODINGS = [
+    EncodeConfig("h264", "1500k"),
+    EncodeConfig("hevc", "1500k"),
+    EncodeConfig("hevc", "qp30", preset="slow", references=4, parameters="aq-mode=1"),
+]
+
+
+@pytest.fixture(scope="module", params=ENCODINGS, ids=lambda config: config.name)
+def encoded(request):
+    """A configuration and a clip, large enough for wavefronts, that it was encoded from with one thread."""
+    frames = moving_frames(6, 192, 320)
+    return request.param, frames, encode_clip(frames, request.param)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_no_byte_and_no_record(encoded, threads):
+    config, frames, clip = encoded
+    assert encode_clip(frames, config, threads=threads) == clip
+
+
+@pytest.mark.usefixtures("one_core")
+def test_one_core_changes_no_byte_and_no_record(encoded):
+    config, frames, clip = encoded
+    encode._x265_signature.cache_clear()
+    assert encode_clip(frames, config, threads=3) == clip
+
+
+def test_a_clip_is_one_keyframe_and_inter_pictures(encoded):
+    config, frames, clip = encoded
+    assert clip.bitstream[:3] == b"\0\0\0"
+    pictures = decode(clip.bitstream, config.codec)
+    assert "".join(PictureType(picture.pict_type).name for picture in pictures) == "IPPPPP"
+    decoded = [picture.reformat(format="rgb24", src_colorspace="ITU601").to_ndarray() for picture in pictures]
+    differences = [[np.abs(picture.astype(int) - frame).mean() for frame in frames] for picture in decoded]
+    assert np.argmin(differences, axis=1).tolist() == [0, 1, 2, 3, 4, 5], "each shows its own frame"
+
+
+def test_record_names_encoder_and_ffmpeg(encoded):
+    config, _, clip = encoded
+    assert clip.encoder.startswith({"h264": "x264 - core ", "hevc": "x265 (build "}[config.codec])
+    assert ffmpeg_version(find_ffmpeg()) in clip.encoder
+
+
+def test_streams_carry_no_text_about_their_encoder(encoded):
+    config, _, clip = encoded
+    assert b"options: " not in clip.bitstream
+    assert b"x26" not in clip.bitstream
+    sei = {"h264": lambda unit: unit[0] & 0x1F == 6, "hevc": lambda unit: unit[0] >> 1 & 0x3F in (39, 40)}
+    assert not any(map(sei[config.codec], nal_units(clip.bitstream)))
+    for machine in ("cpuid", "pools"):
+        assert machine not in clip.parameters
+
+
+def test_x264s_text_is_cut_out_exactly(monkeypatch):
+    frames = moving_frames()
+    config = EncodeConfig("h264", "300k")
+    cut = encode_clip(frames, config)
+    monkeypatch.setattr(encode, "_cut_signature", lambda stream: (stream, *encode._read_signature(stream)))
+    whole = encode_clip(frames, config)
+    units, kept = list(nal_units(whole.bitstream)), list(nal_units(cut.bitstream))
+    (text,) = (unit for unit in units if unit[0] & 0x1F == 6)
+    assert b"x264 - core" in text
+    assert kept == [unit for unit in units if unit is not text]
+    assert len(whole.bitstream) - len(cut.bitstream) == len(b"\0\0\1" + text)
+    for ours, theirs in zip(decode(cut.bitstream, "h264"), decode(whole.bitstream, "h264"), strict=True):
+        np.testing.assert_array_equal(ours.to_ndarray(), theirs.to_ndarray())
 
 
 def test_frames_need_not_be_contiguous():
-    frames = moving_texture()
+    frames = moving_frames()
     config = EncodeConfig("h264", "qp30")
     reversed_copy = np.ascontiguousarray(frames[::-1])
     assert encode_clip(frames[::-1], config).bitstream == encode_clip(reversed_copy, config).bitstream
@@ -47,7 +121,7 @@ def test_frames_need_not_be_contiguous():
     [("300k", "rc=abr .*bitrate=300 "), ("qp27", "rc=cqp .*qp=27 "), ("crf21", "crf=21.0 ")],
 )
 def test_rate_control_reaches_x264(rate, recorded):
-    parameters = encode_clip(moving_texture(), EncodeConfig("h264", rate, gop=5)).parameters
+    parameters = encode_clip(moving_frames(), EncodeConfig("h264", rate, gop=5)).parameters
     assert_matches(parameters, recorded)
     assert_matches(parameters, r"\bref=1 .*threads=1 .*bframes=0 .*keyint=5 .*scenecut=40 ")
 
@@ -57,17 +131,38 @@ def test_rate_control_reaches_x264(rate, recorded):
     [("300k", "rc=abr bitrate=300 "), ("qp27", "rc=cqp qp=27 "), ("crf21", "rc=crf crf=21.0 ")],
 )
 def test_rate_control_and_partitions_reach_x265(rate, recorded):
-    parameters = encode_clip(moving_texture(), EncodeConfig("hevc", rate, gop=5)).parameters
+    parameters = encode_clip(moving_frames(), EncodeConfig("hevc", rate, gop=5)).parameters
     assert_matches(parameters, recorded)
     assert_matches(
-        parameters, r"frame-threads=1 .*\bwpp .*total-frames=6 .*\bref=3 .*keyint=5 .*bframes=0 .* rect amp "
+        parameters,
+        r"frame-threads=1 .*\bwpp .*total-frames=6 .*\bref=3 .*keyint=5 .*bframes=0 .*scenecut=40 .* rect amp ",
     )
+
+
+def test_references_and_parameters_reach_the_encoders():
+    config = EncodeConfig("hevc", references=2, parameters="psy-rd=0.5:amp=0")
+    assert_matches(encode_clip(moving_frames(2), config).parameters, r"\bref=2 .* rect no-amp .*psy-rd=0.50 ")
+    config = EncodeConfig("h264", references=1, parameters="subme=2:8x8dct=0")
+    assert_matches(encode_clip(moving_frames(2), config).parameters, r"\bref=1 .*subme=2 .*8x8dct=0 ")
+
+
+@pytest.mark.parametrize(
+    ("codec", "parameters", "words"),
+    [
+        ("hevc", "aq-mood=1", r"Unknown option: aq-mood\."),
+        ("hevc", "me=zigzag", r"Invalid value for me: zigzag\."),
+        ("h264", "me=zigzag", r"Error parsing option 'me = zigzag'\."),
+    ],
+)
+def test_parameters_that_the_encoder_would_ignore_are_an_error(codec, parameters, words):
+    with pytest.raises(CodecError, match=rf"parameters: the encoder does not take one: {words}"):
+        encode_clip(moving_frames(2), EncodeConfig(codec, parameters=parameters))
 
 
 @pytest.mark.parametrize("preset", ["medium", "slower", "placebo"])
 def test_x264_makes_no_blocks_whose_vectors_ffmpeg_would_drop(preset):
     psub8x8 = 0x20  # x264's bit for partitions of 8x8 blocks
-    parameters = encode_clip(moving_texture(2), EncodeConfig("h264", "300k", preset=preset)).parameters
+    parameters = encode_clip(moving_frames(2), EncodeConfig("h264", "300k", preset=preset)).parameters
     analyse = parameters.split("analyse=0x")[1].split()[0].split(":0x")[1]
     assert not int(analyse, 16) & psub8x8
 
@@ -79,7 +174,7 @@ def test_odd_size_is_refused_by_name():
 
 def test_failure_repeats_the_command_and_the_words_of_ffmpeg():
     with pytest.raises(CodecError) as caught:
-        encode_clip(moving_texture(2), EncodeConfig("h264", preset="no-such-preset"))
+        encode_clip(moving_frames(2), EncodeConfig("h264", preset="no-such-preset"))
     message = str(caught.value)
     assert "-preset no-such-preset" in message
     assert "Error setting preset/tune no-such-preset" in message  # said by libx264's wrapper, not by us
@@ -113,4 +208,4 @@ def test_other_program_is_no_ffmpeg():
     with pytest.raises(CodecError, match=r"does not answer -version as FFmpeg does"):
         ffmpeg_version("/bin/true")
     with pytest.raises(CodecError, match=r"FFmpeg failed with exit status 1(?s:.*)The command was:\n  /bin/false -f"):
-        encode_clip(moving_texture(2), EncodeConfig("h264"), "/bin/false")
+        encode_clip(moving_frames(2), EncodeConfig("h264"), "/bin/false")

@@ -76,6 +76,10 @@ def write_stores(folder, digest, num_shards=1, gop=L, height=HEIGHT):
                 gop=gop,
                 fps=30,
                 preset="medium",
+                references=4,
+                parameters="aq-mode=1",
+                subpixel=True,
+                encoding="hevc-375k-slow-subpixel",
                 tail="gop",
                 distance=distance,
                 shard=shard,
@@ -216,6 +220,8 @@ def test_evaluation_says_what_it_depends_on(tiny, evaluations):
     settings = evaluation.settings
     assert (settings.dataset, settings.split, settings.backbone) == ("tiny", "test", "tiny")
     assert (settings.codec, settings.rate, settings.gop, settings.fps) == ("hevc", "375k", L, 30)
+    assert (settings.references, settings.parameters, settings.subpixel) == (4, "aq-mode=1", True)
+    assert settings.encoding == "hevc-375k-slow-subpixel"
     assert (settings.mode, settings.scale_percent, settings.seed) == ("ar", 50, 7)
     assert settings.class_names == ("sky", "road", "void")
     assert settings.void == (False, False, True)

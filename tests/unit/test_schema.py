@@ -1,10 +1,11 @@
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from arseg.config import TrainConfig
+from arseg.config import EncodeConfig, TrainConfig
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 
@@ -42,6 +43,25 @@ def test_config_yaml_is_the_whole_experiment_of_the_paper(config, schema):
     assert complete["datasets"]["cityscapes"]["backbones"] == ["psp18-cityscapes", "bise18"]
 
 
+def test_config_yaml_encodes_as_the_paper(config, schema):
+    complete = check_config(config, schema)
+    assert complete["encoder"] == {"parameters": {"hevc": "", "h264": ""}}
+    assert complete["motion"] == {"subpixel": False}
+    defaults = EncodeConfig()
+    for dataset in complete["datasets"].values():
+        assert dataset["presets"] == [defaults.preset]
+    assert defaults.codec == complete["codecs"][0]
+    assert defaults.references is None
+
+
+def test_presets_and_rates_of_the_schema_are_names_for_paths(schema):
+    properties = schema["$defs"]["dataset"]["properties"]
+    for preset in properties["presets"]["items"]["enum"]:
+        assert re.fullmatch(r"[a-z0-9]+", preset)
+        assert EncodeConfig(preset=preset).name.endswith(preset)
+    assert properties["rates"]["items"]["pattern"] == "^([1-9][0-9]*k|qp[0-9]+|crf[0-9]+)$"
+
+
 def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, schema):
     del config["scales"], config["datasets"]["camvid"]["shards"]
     complete = check_config(config, schema)
@@ -57,6 +77,18 @@ def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, sche
         (lambda c: c.update(scales=[1.2]), r"x\.yaml: scales\[0\]: 1\.2 is greater than or equal to the maximum of 1"),
         (lambda c: c.update(scales=[0.5, 0]), r"x\.yaml: scales\[1\]: 0 is less than or equal to the minimum of 0"),
         (lambda c: c.update(codecs=["h265"]), r"x\.yaml: codecs\[0\]: 'h265' is not allowed.* Allowed: h264, hevc"),
+        (
+            lambda c: c.update(encoder={"parameters": {"x265": "me=hex"}}),
+            r"x\.yaml: encoder\.parameters\.x265: unknown key.*Allowed: h264, hevc",
+        ),
+        (
+            lambda c: c.update(encoder={"references": 17}),
+            r"x\.yaml: encoder\.references: 17 is greater than the maximum of 16",
+        ),
+        (
+            lambda c: c["datasets"]["camvid"].update(preset="slow"),
+            r"x\.yaml: datasets\.camvid\.preset: unknown key; did you mean 'presets'\?",
+        ),
         (lambda c: c.pop("datasets"), r"x\.yaml: datasets: this key is missing"),
         (
             lambda c: c["datasets"]["camvid"].update(rates=["3M"]),

@@ -70,7 +70,7 @@ def test_unreadable_evaluations_are_named(tmp_path):
     with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation \(KeyError"):
         load_evaluation(path)
     np.savez(path, description=np.array(json.dumps({"format_version": 99})))
-    with pytest.raises(DataError, match=r"evaluation.npz: format version 99, expected 1"):
+    with pytest.raises(DataError, match=r"evaluation.npz: format version 99, expected 2"):
         load_evaluation(path)
 
 
@@ -135,7 +135,7 @@ def table(tmp_path):
             tmp_path,
             make_evaluation(mode="ar", scale_percent=50),
             make_evaluation(shards=(1,), num_shards=2, mode="lr", scale_percent=50),
-            make_evaluation(rate="375k", class_names=("sky", "car", "void")),
+            make_evaluation(rate="375k", encoding="hevc-375k-gop2-medium", class_names=("sky", "car", "void")),
             make_evaluation(),
             make_evaluation(ZEROS, num_shards=2, mode="lr", scale_percent=50),
         )
@@ -144,7 +144,7 @@ def table(tmp_path):
 
 def test_table_has_the_stated_columns_and_order(table):
     assert list(table.columns) == [
-        *("dataset", "split", "backbone", "codec", "rate", "gop", "seed", "mode", "scale", "distance"),
+        *("dataset", "split", "backbone", "codec", "rate", "gop", "encoding", "seed", "mode", "scale", "distance"),
         *("miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"),
         *("iou_sky", "iou_road", "iou_void", "iou_car"),
     ]
@@ -180,7 +180,9 @@ def test_csv_is_stable_and_comes_back(table, tmp_path):
     write_table(read_table(first), second)
     assert first.read_bytes() == second.read_bytes()
     lines = first.read_text().splitlines()
-    assert lines[4].startswith("camvid,test,psp18,hevc,3000k,2,233,HR,1.0,1,0.60000000,0.60000000,2,308.6400,0.6")
+    assert lines[4].startswith(
+        "camvid,test,psp18,hevc,3000k,2,hevc-3000k-gop2-medium,233,HR,1.0,1,0.60000000,0.60000000,2,308.6400,0.6"
+    )
     pd.testing.assert_frame_equal(read_table(first), table, atol=1e-8)
 
 
@@ -206,8 +208,8 @@ def markdown_rows(text):
 def test_summary_has_one_table_per_encoding(table):
     text = summarize(table)
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
-        "camvid test, psp18, hevc 375k, L = 2",
-        "camvid test, psp18, hevc 3000k, L = 2",
+        "camvid test, psp18, hevc-375k-gop2-medium",
+        "camvid test, psp18, hevc-3000k-gop2-medium",
     ]
     assert "what the paper calls GFLOPs" in text
     assert "leaves the mean; at least 2 classes count at every distance" in text
@@ -215,6 +217,17 @@ def test_summary_has_one_table_per_encoding(table):
     assert header == ["mode", "scale", "seeds", "mean", "no void", "GMACs/frame", "% of HR", "d=0", "d=1"]
     assert rows[0] == ["HR", "1.0", "1", "72.50", "68.75", "308.6", "100.0", "85.00", "60.00"]
     assert [row[:2] for row in rows] == [["HR", "1.0"], ["LR", "0.5"], ["AR", "0.5"]]
+
+
+def test_encodings_that_differ_in_a_preset_are_told_apart(tmp_path):
+    slow = {"preset": "slow", "encoding": "hevc-3000k-gop2-slow"}
+    paths = save_all(tmp_path, make_evaluation(), make_evaluation(2 * CONFUSIONS, **slow))
+    table = collect_table(paths)
+    assert table["encoding"].tolist() == ["hevc-3000k-gop2-medium"] * 2 + ["hevc-3000k-gop2-slow"] * 2
+    assert re.findall("^## .*, (.*)$", summarize(table), re.MULTILINE) == [*table["encoding"].unique()]
+    shards = save_all(tmp_path, make_evaluation(num_shards=2), make_evaluation(shards=(1,), num_shards=2, **slow))
+    with pytest.raises(DataError, match=r"0.npz: shard 1 of 2 is missing"):
+        collect_table(shards)
 
 
 def test_summary_gives_the_spread_over_seeds(tmp_path):

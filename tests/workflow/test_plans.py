@@ -15,6 +15,7 @@ PLANS = {
     # Cityscapes likewise with 32 shards, but its val split serves phase 2 and the test.
     "config/config.yaml": {
         "write_manifest": 2,
+        "build_native_reader": 1,
         "make_test_clips_gop12": 8 + 32,
         "make_training_clips": 2 * 8 + 32,
         "train_phase1": 2 * 2 * 8,
@@ -76,6 +77,11 @@ def test_plain_snakemake_means_the_paper(folder):
         ({"scales": [0.555], "panel_scale": 0.555}, "scales[0]: 0.555 is not a whole percentage, like 0.45"),
         ({"panel_scale": 0.4}, "panel_scale: 0.4 is none of scales [0.5]"),
         ({"codecs": ["vp9"]}, "codecs[0]: 'vp9' is not allowed; Allowed: h264, hevc"),
+        ({"encoder": {"references": 3}}, "encoder.references 3: H.264 needs exactly 1, because decoders do not tell"),
+        (
+            {"encoder": {"parameters": {"h264": "threads=2"}}},
+            "encoder.parameters: 'threads=2' is refused: the bytes of a clip would depend on the number of cores",
+        ),
     ],
 )
 def test_a_bad_configuration_is_one_message_before_anything_runs(change, message, folder):

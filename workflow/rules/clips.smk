@@ -3,6 +3,8 @@
 #
 # Clips that start at the same frame are one clip, whatever distance they serve. A job therefore makes all distances
 # of its shard, so the number of its outputs depends on the GOP: one rule per GOP.
+#
+# No byte depends on the threads. The second one decodes and composes a clip while the first encodes the next.
 
 for gop in config["gops"]:
 
@@ -12,6 +14,7 @@ for gop in config["gops"]:
         input:
             manifest=rules.write_manifest.output.manifest,
             classes=rules.write_manifest.output.classes,
+            reader=native_reader,
         output:
             expand(
                 f"{RESULTS}/clips/{{{{dataset}}}}/{{{{encoding}}}}/all-distances/{{{{split}}}}/shard{{{{shard}}}}/d{{distance:02d}}.h5",
@@ -20,10 +23,10 @@ for gop in config["gops"]:
         log:
             f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
         wildcard_constraints:
-            encoding=rf"(h264|hevc)-[a-z0-9]+-gop{gop}",
+            encoding="|".join(encoding_names(gop)),
         conda:
             "../../envs/arseg.yaml"
-        threads: 1
+        threads: 2
         resources:
             mem_mb=3000,
             runtime=240,
@@ -34,20 +37,21 @@ for gop in config["gops"]:
             flags=encode_flags,
         shell:
             "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --all-distances {params.flags}"
-            " --shard {wildcards.shard} --num-shards {params.num_shards} --output {params.folder:q} > {log:q} 2>&1"
+            " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule make_training_clips:
     input:
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
+        reader=native_reader,
     output:
         f"{RESULTS}/clips/{{dataset}}/{{encoding}}/last-distance/{{split}}/shard{{shard}}/d{{distance}}.h5",
     log:
         f"{LOGS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
     conda:
         "../../envs/arseg.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=3000,
         runtime=240,
@@ -58,4 +62,4 @@ rule make_training_clips:
         flags=encode_flags,
     shell:
         "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --distances {wildcards.distance} {params.flags}"
-        " --shard {wildcards.shard} --num-shards {params.num_shards} --output {params.folder:q} > {log:q} 2>&1"
+        " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {params.folder:q} > {log:q} 2>&1"

@@ -4,10 +4,22 @@ import os
 import shlex
 
 
+def encoding_names(gop=None):
+    """Name the encodings of all data sets, or those with one length of the group of pictures."""
+    return sorted(
+        {
+            name
+            for table in ENCODINGS.values()
+            for name, settings in table.items()
+            if gop in (None, settings["gop"])
+        }
+    )
+
+
 wildcard_constraints:
     dataset="|".join(DATASETS),
     split="[A-Za-z0-9_-]+",
-    encoding=r"(h264|hevc)-[a-z0-9]+-gop\d+",
+    encoding="|".join(encoding_names()),
     shard=r"\d+",
     distance=r"\d{2}",
     backbone="psp18|psp18-cityscapes|bise18",
@@ -88,32 +100,20 @@ def manifest_flags(wildcards, input):
     return as_flags({"root": source_path(wildcards.dataset, "root")} | sheets)
 
 
-def encodings(dataset):
-    """Names of all ways in which a data set is compressed, such as h264-3000k-gop12."""
-    return [
-        f"{codec}-{rate}-gop{gop}"
-        for codec in config["codecs"]
-        for rate in DATASETS[dataset]["rates"]
-        for gop in config["gops"]
-    ]
-
-
-def gop_of(encoding):
-    return int(encoding.rpartition("-gop")[2])
-
-
 def encode_flags(wildcards):
-    codec, rate, _ = wildcards.encoding.split("-")
-    dataset = DATASETS[wildcards.dataset]
-    flags = {"codec": codec, "rate": rate, "gop": gop_of(wildcards.encoding)}
-    flags |= {
-        "fps": dataset["fps"],
-        "preset": dataset["preset"],
-        "tail": dataset["clip_tail"],
-    }
+    """Write the flags of `arseg clips` for an encoding; what is not set is left to the command."""
+    settings = ENCODINGS[wildcards.dataset][wildcards.encoding]
+    flags = {name: value for name, value in settings.items() if value not in (None, "")}
     if config["ffmpeg"]:
         flags["ffmpeg"] = expanded(config["ffmpeg"], "ffmpeg")
     return as_flags(flags)
+
+
+def native_reader(wildcards):
+    """Name the record of the program that reads HEVC; other codecs do without, and old clips need no newer one."""
+    if ENCODINGS[wildcards.dataset][wildcards.encoding]["codec"] != "hevc":
+        return []
+    return ancient(rules.build_native_reader.output)
 
 
 def training_flags(phase):
@@ -158,7 +158,7 @@ def as_flags(options):
 def clip_stores(dataset, encoding, role, distances=None):
     """Name the clip stores of a split, at all distances for the test split, at the largest for the others."""
     splits = DATASETS[dataset]["splits"]
-    last = gop_of(encoding) - 1
+    last = ENCODINGS[dataset][encoding]["gop"] - 1
     kind = "all-distances" if splits[role] == splits["test"] else "last-distance"
     return [
         f"{RESULTS}/clips/{dataset}/{encoding}/{kind}/{splits[role]}/shard{shard}/d{distance:02d}.h5"
@@ -177,9 +177,8 @@ def training_stores(role):
 
 
 def test_stores(wildcards):
-    return clip_stores(
-        wildcards.dataset, wildcards.encoding, "test", range(gop_of(wildcards.encoding))
-    )
+    distances = range(ENCODINGS[wildcards.dataset][wildcards.encoding]["gop"])
+    return clip_stores(wildcards.dataset, wildcards.encoding, "test", distances)
 
 
 def split_of(role):
@@ -218,7 +217,7 @@ def runs():
     return [
         (dataset, encoding, backbone, seed)
         for dataset, settings in DATASETS.items()
-        for encoding in encodings(dataset)
+        for encoding in ENCODINGS[dataset]
         for backbone in settings["backbones"]
         for seed in config["seeds"]
     ]
@@ -257,9 +256,9 @@ def figures():
 def all_clips():
     """Every clip store of the experiment."""
     paths = set()
-    for dataset in DATASETS:
-        for encoding in encodings(dataset):
-            paths |= {*clip_stores(dataset, encoding, "test", range(gop_of(encoding)))}
+    for dataset, encodings in ENCODINGS.items():
+        for encoding, settings in encodings.items():
+            paths |= {*clip_stores(dataset, encoding, "test", range(settings["gop"]))}
             if "ar" in config["modes"]:
                 paths |= {
                     path
@@ -289,9 +288,7 @@ def all_networks():
 
 def last_distance_stores(wildcards):
     """Name the test clips at the largest distance, where AR-Seg has it hardest."""
-    return clip_stores(
-        wildcards.dataset, wildcards.encoding, "test", [gop_of(wildcards.encoding) - 1]
-    )
+    return clip_stores(wildcards.dataset, wildcards.encoding, "test")
 
 
 def network_flags(wildcards, input):

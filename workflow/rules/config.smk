@@ -1,32 +1,36 @@
-# The configuration, checked before anything is planned.
+# The configuration, checked before anything is planned, and the table of encodings that it asks for.
+from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from arseg.config import EncodeConfig, encoding_name
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 from arseg.stages import STAGES
 
+CONFIG_FILES = ", ".join(str(path) for path in workflow.configfiles) or "config"
+
 
 def checked_config(raw):
     """Complete the configuration, or stop with one line per problem instead of a traceback."""
-    source = ", ".join(str(path) for path in workflow.configfiles) or "config"
     try:
         complete = check_config(
             raw,
             read_schema(Path(workflow.basedir, "workflow/schemas/config.schema.yaml")),
-            source,
+            CONFIG_FILES,
         )
         for index, scale in enumerate(complete["scales"]):
             if abs(scale * 100 - round(scale * 100)) > 1e-9:
                 raise ConfigError(
-                    f"{source}: scales[{index}]: {scale} is not a whole percentage, like 0.45"
+                    f"{CONFIG_FILES}: scales[{index}]: {scale} is not a whole percentage, like 0.45"
                 )
         if {"hr", "lr", "ar"} == {*complete["modes"]} and complete[
             "panel_scale"
         ] not in complete["scales"]:
             raise ConfigError(
-                f"{source}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
+                f"{CONFIG_FILES}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
             )
         return complete
     except ConfigError as error:
@@ -47,3 +51,30 @@ PHASE2_CONSTANTS = {
     "start_from",
 }
 SCALES = [round(scale * 100) for scale in config["scales"]]
+
+
+def encodings_of(dataset):
+    """List the ways in which a data set is compressed: settings of `arseg clips`, by the name in all paths."""
+    settings = {"tail": dataset["clip_tail"], "subpixel": config["motion"]["subpixel"]}
+    table = {}
+    for codec, rate, gop, preset in product(
+        config["codecs"], dataset["rates"], config["gops"], dataset["presets"]
+    ):
+        encode = EncodeConfig(
+            codec=codec,
+            rate=rate,
+            gop=gop,
+            fps=dataset["fps"],
+            preset=preset,
+            references=config["encoder"].get("references"),
+            parameters=config["encoder"]["parameters"][codec],
+        )
+        name = encoding_name(encode, subpixel=settings["subpixel"])
+        table[name] = asdict(encode) | settings
+    return table
+
+
+try:
+    ENCODINGS = {name: encodings_of(dataset) for name, dataset in DATASETS.items()}
+except ConfigError as error:
+    raise WorkflowError(f"{CONFIG_FILES}: encoder.{error}") from None
