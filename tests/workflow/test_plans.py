@@ -37,16 +37,17 @@ PLANS = {
         "plot_curves": 1,
         "plot_panel": 1,
     },
-    "config/camvid-sequence.yaml": {
+    "config/camvid-sequence.yaml": {  # two codecs, which share phase 1
         "write_manifest": 1,
-        "make_test_clips_gop12": 1,
-        "make_training_clips": 2,
+        "build_native_reader": 1,
+        "make_test_clips_gop12": 2 * 1,
+        "make_training_clips": 2 * 2,
         "train_phase1": 4,
-        "train_phase2": 3,
-        "evaluate": 7,
+        "train_phase2": 2 * 3,
+        "evaluate": 2 * 7,
         "tabulate": 1,
         "plot_curves": 1,
-        "plot_panel": 1,
+        "plot_panel": 2,
     },
 }
 
