@@ -26,7 +26,7 @@ class MotionError(ArsegError, ValueError):
 
 
 class StoreError(ArsegError, ValueError):
-    """A clip store is truncated, of another format version, or does not hold what was asked for."""
+    """A clip store or motion file is truncated, of another format version, or does not hold what was asked for."""
 
 
 class CheckpointError(ArsegError, ValueError):

@@ -20,11 +20,13 @@ app = App(
 )
 train = App(name="train", help="Train the networks.")
 plot = App(name="plot", help="Draw figures.")
+native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
 app.command("arseg.cli.doctor:doctor", help="Print versions, codecs, devices and disk space.")
 app.command("arseg.cli.data:synthesize", help="Draw the synthetic street scenes.")
 app.command("arseg.cli.data:manifest", help="Write the manifest of a data set.")
 app.command("arseg.cli.clips:clips", help="Compress clips; store decoded frames with their motion.")
+app.command("arseg.cli.motion:motion", help="Record the motion vectors of any video, or draw them.")
 app.command(train)
 train.command("arseg.cli.train:phase1", help="Train the HR branch, or the LR baseline.")
 train.command("arseg.cli.train:phase2", help="Train the LR branch of AR-Seg.")
@@ -33,6 +35,9 @@ app.command("arseg.cli.tables:tabulate", help="Collect evaluations into tables."
 app.command(plot)
 plot.command("arseg.cli.tables:curves", help="Draw mIoU by distance, and by cost.")
 plot.command("arseg.cli.panel:panel", help="Draw examples.")
+app.command(native)
+native.command("arseg.cli.native:build", help="Compile it, unless it is there.")
+native.command("arseg.cli.native:path", help="Print where it is.")
 
 
 def main(arguments: list[str] | None = None) -> None:

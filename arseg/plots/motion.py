@@ -31,6 +31,25 @@ def motion_to_rgb(motion_px: NDArray[np.floating], max_px: float) -> NDArray[np.
     return np.round(255 * hsv_to_rgb(hsv)).astype(np.uint8)
 
 
+def motion_wheel(side: int = WHEEL_PIXELS) -> NDArray[np.uint8]:
+    """Draw the legend of `motion_to_rgb`: a disc of all directions, with the full colour at its rim.
+
+    Parameters
+    ----------
+    side : int
+        Its diameter in pixels.
+
+    Returns
+    -------
+    rgba : ndarray of uint8, shape (side, side, 4)
+        Transparent outside the disc.
+    """
+    place = np.linspace(-1, 1, side)
+    vectors = np.stack(np.meshgrid(place, place), axis=-1)
+    inside = np.hypot(vectors[..., 0], vectors[..., 1]) <= 1
+    return np.dstack((motion_to_rgb(vectors, 1.0), np.where(inside, 255, 0).astype(np.uint8)))
+
+
 def draw_motion_wheel(axes: Axes, max_px: float) -> None:
     """Put the legend of `motion_to_rgb` into the lower right corner of a picture.
 
@@ -41,11 +60,7 @@ def draw_motion_wheel(axes: Axes, max_px: float) -> None:
     max_px : float
         Length in pixels at the wheel's rim.
     """
-    side = np.linspace(-1, 1, WHEEL_PIXELS)
-    vectors = np.stack(np.meshgrid(side, side), axis=-1)
-    inside = np.hypot(vectors[..., 0], vectors[..., 1]) <= 1
-    rgba = np.dstack((motion_to_rgb(vectors, 1.0), np.where(inside, 255, 0).astype(np.uint8)))
     inset = axes.inset_axes((0.74, 0.03, 0.24, 0.32), zorder=5)
-    inset.imshow(rgba)
+    inset.imshow(motion_wheel())
     inset.set_axis_off()
     inset.text(0.5, 0.5, f"{max_px:.0f} px", transform=inset.transAxes, ha="center", va="center", fontsize=6.5)

@@ -5,8 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from arseg.cli.main import app
+from arseg.config import EncodeConfig
+from arseg.schema import check_config, read_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -40,3 +43,12 @@ def test_make_targets_exist(page):
     for target in re.findall(r"^make ([a-z-]+)", (REPOSITORY / page).read_text(), flags=re.MULTILINE):
         run = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, check=False)
         assert run.returncode == 0, f"{page} names make {target}"
+
+
+def test_the_example_of_encoder_parameters_is_a_configuration():
+    (example,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/encoding.md").read_text(), flags=re.DOTALL)
+    demo = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
+    schema = read_schema(REPOSITORY / "workflow/schemas/config.schema.yaml")
+    encoder = check_config(demo | yaml.safe_load(example), schema)["encoder"]
+    assert encoder["references"] == 4
+    assert EncodeConfig(references=encoder["references"], parameters=encoder["parameters"]["hevc"])

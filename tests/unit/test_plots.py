@@ -33,7 +33,7 @@ def figures(monkeypatch):
 def table() -> pd.DataFrame:
     settings = [("hr", 100), ("lr", 50), ("ar", 50), ("lr", 30), ("ar", 30)]
     return tabulate(
-        make_evaluation(CONFUSIONS, mode=mode, scale_percent=scale, rate=rate)
+        make_evaluation(CONFUSIONS, mode=mode, scale_percent=scale, rate=rate, encoding=f"hevc-{rate}-gop2-medium")
         for rate in ("3000k", "qp27")
         for mode, scale in settings
     )
@@ -55,6 +55,17 @@ def test_curves_show_the_table_in_percent(table, figures, tmp_path):
         *("AR 0.3×", "LR 0.3×", "AR 0.5×", "LR 0.5×", "HR 1.0×"),
     ]
     assert figure.axes[0].get_ylabel() == "mIoU at distance d (%)"
+
+
+def test_titles_name_of_an_encoding_only_what_tells_it_apart(figures, tmp_path):
+    encodings = [("3000k", "medium"), ("3000k", "slow-ref4"), ("qp27", "medium")]
+    results = [make_evaluation(rate=rate, encoding=f"hevc-{rate}-gop2-{rest}") for rate, rest in encodings]
+    miou_by_distance(tabulate(results), tmp_path / "distance.png")
+    assert [axes.get_title(loc="left").partition("\n")[2] for axes in figures[0].axes] == [
+        "HEVC 3 Mbit/s · L = 2 · medium",
+        "HEVC 3 Mbit/s · L = 2 · slow-ref4",
+        "HEVC QP 27 · L = 2",
+    ]
 
 
 def test_modes_differ_without_colour_and_scales_share_one(table, figures, tmp_path):

@@ -1,0 +1,43 @@
+"""``arseg motion``: record the motion vectors of any video."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from arseg.motion.extract import extract_motion
+
+motion = App(name="motion")
+"""Loaded when one of its commands runs, because a group's own action cannot be named by import path."""
+
+motion.command("arseg.cli.motion_show:show", help="Draw the vectors over the pictures, as a video or a sheet.")
+
+Video = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is the standard input
+Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+@motion.default
+def extract(
+    video: Video, *, output: Output, composed: bool = True, subpixel: bool = False, max_frames: Count | None = None
+) -> None:
+    """Record the motion vectors of a video: as they are coded, and composed to motion to the keyframes.
+
+    Parameters
+    ----------
+    video : str
+        H.264, HEVC, MPEG-4 part 2, MPEG-2 or MPEG-1 video: a file, a network address, or - for standard input.
+    output : Path
+        HDF5 file to write; docs/motion.md describes it.
+    composed : bool
+        Compose motion to the keyframes, if every picture refers to earlier ones only.
+    subpixel : bool
+        Compose without rounding vectors to whole pixels.
+    max_frames : int
+        How many pictures to read; all by default.
+    """
+    recorded = extract_motion(video, output, composed=composed, subpixel=subpixel, max_frames=max_frames)
+    if composed and not recorded.composed:
+        print(f"{video}: no motion to the keyframes: {recorded.composed_reason}")
+    print(f"wrote {output}")

@@ -1,0 +1,100 @@
+"""Write pictures to a video file that plays everywhere: H.264 in 4:2:0, by FFmpeg."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.errors import CodecError
+from arseg.files import atomic_path
+
+STDERR_LINES = 5
+"""Last lines of FFmpeg's messages that an error repeats."""
+
+
+class VideoWriter:
+    """Takes the pictures of a video; `create_video` makes it."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def write(self, picture: NDArray[np.uint8]) -> None:
+        """Append a picture, RGB, shape (H, W, 3)."""
+        self._pipe.write(np.ascontiguousarray(picture).data)
+
+
+@contextmanager
+def create_video(
+    path: Path, height: int, width: int, frames_per_second: Fraction, ffmpeg_path: str | None = None
+) -> Iterator[VideoWriter]:
+    """Write a video, which appears when it is complete, and never after a failure.
+
+    Parameters
+    ----------
+    path : Path
+        Where it shall be; the suffix names the container, for example ``.mp4``.
+    height, width : int
+        Size of the pictures in pixels, even.
+    frames_per_second : Fraction
+        Rate of the pictures.
+    ffmpeg_path : str, optional
+        The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
+
+    Yields
+    ------
+    writer : VideoWriter
+        Takes the pictures.
+
+    Raises
+    ------
+    CodecError
+        If FFmpeg fails; with the end of its own messages.
+    """
+    with atomic_path(path) as temporary, TemporaryFile() as messages:
+        command = _command(find_ffmpeg(ffmpeg_path), temporary, height, width, frames_per_second)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
+        assert process.stdin
+        broken = False
+        try:
+            yield VideoWriter(process.stdin)
+        except BrokenPipeError:
+            broken = True
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            status = process.wait()
+        if broken or status:
+            messages.seek(0)
+            words = messages.read().decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
+            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n  " + "\n  ".join(words))
+
+
+def _command(ffmpeg_path: str, output: Path, height: int, width: int, frames_per_second: Fraction) -> list[str]:
+    source = ffmpeg.input(
+        "pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=frames_per_second
+    )
+    # BT.709, said and done: players guess otherwise, by the picture's size, and show other colours.
+    stream = source.output(
+        str(output),
+        vcodec="libx264",
+        pix_fmt="yuv420p",
+        preset="fast",
+        crf=18,
+        vf="scale=out_color_matrix=bt709:out_range=tv",
+        colorspace="bt709",
+        color_primaries="bt709",
+        color_trc="bt709",
+        movflags="+faststart",
+    ).global_args("-hide_banner", "-nostats", "-loglevel", "warning", "-y")
+    return ffmpeg.compile(stream, cmd=ffmpeg_path)

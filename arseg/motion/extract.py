@@ -1,0 +1,68 @@
+"""Record the motion vectors of a video in a motion file."""
+
+from itertools import chain
+from pathlib import Path
+
+from arseg.codec.versions import describe_decoder
+from arseg.errors import MotionError
+from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.video import KeyframeFollower, open_pictures
+from arseg.progress import track
+
+
+def extract_motion(
+    video: str, output: Path, *, composed: bool = True, subpixel: bool = False, max_frames: int | None = None
+) -> MotionAttributes:
+    """Read a video's motion vectors and write them to a motion file.
+
+    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
+    picture refers to a later or an unknown one.
+
+    Parameters
+    ----------
+    video : str
+        File, network address, or ``-`` for the standard input.
+    output : Path
+        HDF5 file to write; `arseg.motion.file.MotionFile` reads it.
+    composed : bool
+        Compose the vectors to motion to the keyframes as well.
+    subpixel : bool
+        Compose without rounding vectors to whole pixels.
+    max_frames : int, optional
+        How many pictures to read; all by default.
+
+    Returns
+    -------
+    attributes : MotionAttributes
+        What the file holds.
+
+    Raises
+    ------
+    CodecError, MotionError
+        As `arseg.motion.video.open_pictures`; then nothing is written.
+    """
+    with open_pictures(video, max_frames) as opened:
+        first = next(opened.pictures)
+        attributes = MotionAttributes(
+            source=video if video == "-" else Path(video).name,
+            codec=opened.stream.codec,
+            width=first.width,
+            height=first.height,
+            frames_per_second=float(opened.stream.frames_per_second or 0),
+            decoder=describe_decoder(opened.stream.codec),
+            composed=composed,
+            composed_reason="" if composed else "not asked for",
+            subpixel=subpixel,
+        )
+        follower = KeyframeFollower(subpixel=subpixel)
+        with create_motion_file(output, attributes) as writer:
+            for picture in track(chain([first], opened.pictures), "pictures", max_frames):
+                composed_qpel = None
+                if writer.composes:
+                    try:
+                        composed_qpel = follower.follow(picture)
+                    except MotionError as error:
+                        writer.leave_out_composed(str(error))
+                writer.append(picture, composed_qpel)
+    with MotionFile(output) as file:
+        return file.attributes

@@ -1,0 +1,271 @@
+"""The motion file: an HDF5 file with the motion vectors of one video, picture by picture.
+
+Only this module knows the layout; ``docs/motion.md`` describes it for readers in other languages. A file is
+written once, under a temporary name, and never changed afterwards.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg import __version__
+from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
+from arseg.errors import StoreError
+from arseg.files import atomic_path
+
+FORMAT_VERSION = 1
+"""Raised when the layout changes so that older programs cannot read it."""
+
+MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
+
+AXES = {
+    "poc": "picture; order count in the stream, which may begin anew at a keyframe",
+    "kind": "picture; I, P or B",
+    "is_keyframe": "picture; true where decoding can start",
+    "keyframe_index": "picture; place of the latest keyframe up to this picture, -1 if there is none",
+    "mode": "picture, row of 4x4 blocks, column of 4x4 blocks",
+    "motion_qpel": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks, component (x right, y down); unit: "
+    "quarter pixel; the block is predicted from its place plus the vector",
+    "ref_poc": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks; order count of the picture that the "
+    f"vector points into, {NO_REFERENCE} where the list is unused, {UNKNOWN_REFERENCE} where it is not known",
+    "composed_qpel": "picture, row, column, component (x right, y down); unit: quarter pixel; pixel (row, column) "
+    "comes from (row + y/4, column + x/4) of picture keyframe_index",
+}
+"""Axis order and unit of each dataset, stored as its attribute ``axes``."""
+
+GZIP_LEVEL = 4
+ROWS_PER_CHUNK = 1024
+"""Pictures in a chunk of the datasets that have one number per picture."""
+
+MODES = h5py.enum_dtype({mode.name: mode.value for mode in PredictionMode}, basetype="u1")
+
+
+@dataclass(frozen=True)
+class MotionAttributes:
+    """What a motion file holds and what made it; the root attributes of the file."""
+
+    source: str
+    """File name of the video; ``-`` if it came from the standard input."""
+    codec: str
+    """FFmpeg's name of the coding standard."""
+    width: int
+    """Columns of a picture."""
+    height: int
+    """Rows of a picture."""
+    frames_per_second: float
+    """Average rate of pictures; 0 where the stream does not say it."""
+    decoder: str
+    """Name and version of what decoded the video."""
+    composed: bool = False
+    """Whether there is motion to the keyframes."""
+    composed_reason: str = ""
+    """Why there is none."""
+    subpixel: bool = False
+    """Whether it was composed without rounding vectors to whole pixels."""
+    format_version: int = FORMAT_VERSION
+    """Version of this layout."""
+    arseg_version: str = __version__
+    """Version of the package that made the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class MotionPicture:
+    """Motion of one picture; Hb = ceil(H / 4), Wb = ceil(W / 4)."""
+
+    poc: int
+    """Picture order count."""
+    kind: str
+    """I, P or B."""
+    is_keyframe: bool
+    """Whether decoding can start here."""
+    keyframe_index: int
+    """Place of the latest keyframe in display order; -1 if there is none yet."""
+    mode: NDArray[np.uint8]
+    """`arseg.codec.picture.PredictionMode` of each block, shape (Hb, Wb)."""
+    motion_qpel: NDArray[np.int16]
+    """Vectors (x, y) of lists 0 and 1 in quarter pixels, shape (2, Hb, Wb, 2)."""
+    ref_poc: NDArray[np.int32]
+    """Order counts that they refer to, shape (2, Hb, Wb), or one of the two marks in `arseg.codec.picture`."""
+    composed_qpel: NDArray[np.int16] | None
+    """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2), if the file has it."""
+
+
+class MotionFile:
+    """A finished motion file, open for reading until its ``with`` block ends.
+
+    Parameters
+    ----------
+    path : path
+        The HDF5 file.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, truncated, unfinished, of another format version, or no motion file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = _open_finished(self.path)
+
+    def __enter__(self) -> "MotionFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._file["poc"])
+
+    @property
+    def attributes(self) -> MotionAttributes:
+        """What the file holds and what made it."""
+        stored = self._file.attrs
+        values = {field.name: stored[field.name] for field in fields(MotionAttributes)}
+        return MotionAttributes(
+            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        )
+
+    def read(self, index: int) -> MotionPicture:
+        """Read one picture's motion, by its place in display order.
+
+        Raises
+        ------
+        IndexError
+            If there is no such picture.
+        StoreError
+            If what the file has of it is damaged.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: picture {index} of {len(self)}")
+        return MotionPicture(
+            poc=int(self._read("poc", index)),
+            kind=self._read("kind", index).decode(),
+            is_keyframe=bool(self._read("is_keyframe", index)),
+            keyframe_index=int(self._read("keyframe_index", index)),
+            mode=self._read("mode", index),
+            motion_qpel=self._read("motion_qpel", index),
+            ref_poc=self._read("ref_poc", index),
+            composed_qpel=self._read("composed_qpel", index) if "composed_qpel" in self._file else None,
+        )
+
+    def _read(self, name: str, index: int) -> Any:
+        try:
+            return self._file[name][index]
+        except OSError as error:
+            raise StoreError(f"{self.path}: {name} of picture {index} is damaged ({error}). {MEND}") from error
+
+
+class MotionFileWriter:
+    """Fills one motion file in display order; `create_motion_file` makes it."""
+
+    def __init__(self, file: h5py.File, attributes: MotionAttributes) -> None:
+        self._file = file
+        self._keyframe_index = -1
+        self._num_pictures = 0
+        file.attrs.update(asdict(attributes))
+        height, width = attributes.height, attributes.width
+        blocks = num_blocks(height), num_blocks(width)
+        # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
+        for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
+            self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
+        self._create("mode", blocks, MODES, fill=PredictionMode.INTRA)
+        self._create("motion_qpel", (2, *blocks, 2), np.int16, chunk=(1, 1, *blocks, 2))
+        self._create("ref_poc", (2, *blocks), np.int32, chunk=(1, 1, *blocks), fill=NO_REFERENCE)
+        if attributes.composed:
+            self._create("composed_qpel", (height, width, 2), np.int16)
+
+    @property
+    def composes(self) -> bool:
+        """Whether motion to the keyframes is expected with each picture."""
+        return "composed_qpel" in self._file
+
+    def leave_out_composed(self, reason: str) -> None:
+        """Drop the motion to the keyframes for the whole video; what it took is used for what comes."""
+        del self._file["composed_qpel"]
+        self._file.attrs.update(composed=False, composed_reason=reason)
+
+    def append(self, picture: DecodedPicture, composed_qpel: NDArray[np.int16] | None) -> None:
+        """Write the next picture; with `composed_qpel` of shape (H, W, 2) if the file composes."""
+        index, self._num_pictures = self._num_pictures, self._num_pictures + 1
+        if picture.is_keyframe:
+            self._keyframe_index = index
+        for dataset in self._file.values():
+            dataset.resize(self._num_pictures, axis=0)
+        self._file["poc"][index] = picture.poc
+        self._file["kind"][index] = picture.kind
+        self._file["is_keyframe"][index] = picture.is_keyframe
+        self._file["keyframe_index"][index] = self._keyframe_index
+        if picture.kind != "I":
+            self._file["mode"][index] = picture.mode
+        for list_index in range("IPB".index(picture.kind)):  # an I-picture has no list, a B-picture two
+            self._file["motion_qpel"][index, list_index] = picture.motion_qpel[list_index]
+            self._file["ref_poc"][index, list_index] = picture.ref_poc[list_index]
+        if composed_qpel is not None and not picture.is_keyframe:
+            self._file["composed_qpel"][index] = composed_qpel
+
+    def _create(
+        self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...] = (), fill: int | None = None
+    ) -> None:
+        dataset = self._file.create_dataset(
+            name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            dtype=dtype,
+            chunks=chunk or (1, *shape),
+            compression="gzip",
+            compression_opts=GZIP_LEVEL,
+            shuffle=True,
+            fletcher32=True,
+            fillvalue=fill,
+        )
+        dataset.attrs["axes"] = AXES[name]
+
+
+@contextmanager
+def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[MotionFileWriter]:
+    """Write a motion file, which appears when it is complete, and never after a failure.
+
+    Parameters
+    ----------
+    path : Path
+        Where it shall be.
+    attributes : MotionAttributes
+        What it will hold.
+
+    Yields
+    ------
+    writer : MotionFileWriter
+        Takes the pictures.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        yield MotionFileWriter(file, attributes)
+        file.attrs["complete"] = True
+
+
+def _open_finished(path: Path) -> h5py.File:
+    try:
+        file = h5py.File(path, "r", locking=False)  # finished files never change
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such motion file. Make it: arseg motion VIDEO -o {path}") from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: expected a motion file (HDF5), found a file that is truncated or something else ({error}). {MEND}"
+        ) from error
+    problem = None
+    if not {"format_version", "composed_reason"} <= set(file.attrs):
+        problem = "expected a motion file, found an HDF5 file without its attributes"
+    elif file.attrs["format_version"] != FORMAT_VERSION:
+        problem = f"expected motion file format {FORMAT_VERSION}, found {file.attrs['format_version']}"
+    elif not file.attrs.get("complete", False):
+        problem = "expected a complete motion file, found one whose writer was interrupted"
+    if problem:
+        file.close()
+        raise StoreError(f"{path}: {problem}. {MEND}")
+    return file

@@ -1,0 +1,122 @@
+"""Read the motion of any video, and follow it back to the keyframes: what `arseg motion` is made of."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg.codec.clip import BackReferences
+from arseg.codec.decode import read_pictures
+from arseg.codec.picture import DecodedPicture
+from arseg.codec.stream import PacketStream, open_video
+from arseg.errors import CodecError, MotionError
+from arseg.motion.compose import MotionComposer
+
+MAX_REF_BACK = 16
+"""Furthest reference that is followed, in pictures: as many as an HEVC or H.264 decoder keeps. The clip store follows
+three, as the published programs do."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoPictures:
+    """A video that is being read."""
+
+    stream: PacketStream
+    """Where the pictures come from."""
+    pictures: Iterator[DecodedPicture]
+    """Pictures of one size in display order."""
+
+
+@contextmanager
+def open_pictures(video: str, max_frames: int | None = None) -> Iterator[VideoPictures]:
+    """Open a video to read its pictures and their motion.
+
+    Parameters
+    ----------
+    video : str
+        As `arseg.codec.stream.open_video` takes it.
+    max_frames : int, optional
+        How many pictures to read; all by default.
+
+    Yields
+    ------
+    opened : VideoPictures
+        Its pictures raise errors that name the video.
+
+    Raises
+    ------
+    CodecError
+        If the video cannot be opened or read, has no reader or no picture, is damaged, or changes its size.
+    MotionError
+        If the decoder gives no motion.
+    """
+    try:
+        with open_video(video) as stream, closing(_of_one_size(read_pictures(stream))) as pictures:
+            yield VideoPictures(stream, islice(pictures, max_frames))
+    except (CodecError, MotionError) as error:
+        named = str(error).startswith(f"{video}: ")
+        raise error if named else type(error)(f"{video}: {error}") from error
+
+
+class KeyframeFollower:
+    """Follows the pixels of each picture of a video back to the latest keyframe.
+
+    Parameters
+    ----------
+    subpixel : bool
+        Compose without rounding, as `arseg.motion.compose.MotionComposer` says.
+    """
+
+    def __init__(self, *, subpixel: bool = False) -> None:
+        self._subpixel = subpixel
+        self._references = BackReferences()
+        self._composer: MotionComposer | None = None
+
+    def follow(self, picture: DecodedPicture) -> NDArray[np.int16]:
+        """Compose the motion of the next picture in display order.
+
+        Parameters
+        ----------
+        picture : DecodedPicture
+            The first must be a keyframe; each further keyframe begins anew.
+
+        Returns
+        -------
+        composed_qpel : ndarray of int16, shape (H, W, 2)
+            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
+
+        Raises
+        ------
+        MotionError
+            If the picture refers to a later or an unknown one, there is no keyframe yet, or pictures are too large.
+        """
+        if self._composer is None:
+            if not picture.is_keyframe:
+                raise MotionError(
+                    f"picture {picture.index}, the first, is no keyframe, so there is nothing to follow the motion to"
+                )
+            self._composer = MotionComposer(
+                picture.height, picture.width, subpixel=self._subpixel, max_ref_back=MAX_REF_BACK
+            )
+        ref_back = self._references.locate(picture)
+        if picture.is_keyframe:
+            self._composer.restart()
+        self._composer.push(picture.motion_qpel[0], ref_back)
+        return self._composer.compose()
+
+
+def _of_one_size(pictures: Iterator[DecodedPicture]) -> Generator[DecodedPicture, None, None]:
+    size = None
+    for picture in pictures:
+        found = picture.width, picture.height
+        if size is None:
+            size = found
+        if found != size:
+            raise CodecError(
+                f"picture {picture.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
+                f"Read the part before it with --max-frames {picture.index}, or cut the video there"
+            )
+        yield picture

@@ -1,0 +1,233 @@
+"""`arseg motion` and `arseg motion show` as a user meets them, and what they draw."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from video_examples import encode_with, encode_with_x264, encode_with_x265, moving_texture
+
+from arseg.cli.main import main
+from arseg.codec.decode import read_pictures
+from arseg.codec.stream import split_bitstream
+from arseg.codec.video import create_video
+from arseg.errors import CodecError
+from arseg.motion.file import MotionFile
+from arseg.plots.motion_field import FieldPainter, motion_fields, scale_px
+from arseg.plots.motion_sheet import _spread
+
+HEIGHT, WIDTH = 96, 128
+STEP = (6, 0)
+"""The picture's content moves to the left, so blocks come from the right: red."""
+ONE_REFERENCE = "keyint=6:min-keyint=6:scenecut=0:bframes=0:ref=1:qp=18"
+NUM_FRAMES = 10
+
+
+@pytest.fixture(scope="module")
+def bitstream():
+    return encode_with_x264(moving_texture(NUM_FRAMES, HEIGHT, WIDTH, STEP), ONE_REFERENCE)
+
+
+@pytest.fixture
+def video(bitstream, tmp_path):
+    path = tmp_path / "own.264"
+    path.write_bytes(bitstream)
+    return path
+
+
+def run(*words):
+    main([str(word) for word in words])
+
+
+def refusal(capsys, *words):
+    with pytest.raises(SystemExit) as stopped:
+        run(*words)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def fields_of(bitstream, *, composed=False, codec="h264"):
+    return list(motion_fields(read_pictures(split_bitstream(bitstream, codec)), composed=composed))
+
+
+@pytest.mark.parametrize("words", [["motion"], ["motion", "show"]], ids=" ".join)
+def test_each_command_explains_itself(words, capsys):
+    run(*words, "--help")
+    shown = capsys.readouterr().out
+    assert f"arseg {' '.join(words)}" in shown
+    assert "--output -o" in " ".join(shown.split())
+    assert "--composed" in shown
+
+
+def test_motion_of_a_file_is_written(video, tmp_path, capsys):
+    run("motion", video, "-o", tmp_path / "new/motion.h5", "--max-frames", 4)
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'new/motion.h5'}\n"
+    with MotionFile(tmp_path / "new/motion.h5") as file:
+        assert len(file) == 4
+        assert file.attributes.composed
+
+
+def test_motion_of_the_standard_input_is_written(bitstream, tmp_path):
+    command = [Path(sys.executable).with_name("arseg"), "motion", "-", "--output", tmp_path / "motion.h5"]
+    piped = subprocess.run([str(word) for word in command], input=bitstream, capture_output=True, check=True)
+    assert piped.stdout.decode() == f"wrote {tmp_path / 'motion.h5'}\n"
+    with MotionFile(tmp_path / "motion.h5") as file:
+        assert (len(file), file.attributes.source) == (NUM_FRAMES, "-")
+
+
+def test_what_is_left_out_is_said_once(tmp_path, capsys):
+    video = tmp_path / "own.264"
+    video.write_bytes(encode_with_x264(moving_texture(8, HEIGHT, WIDTH, (2, 0)), "bframes=2:b-adapt=0:ref=1"))
+    run("motion", video, "-o", tmp_path / "motion.h5")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{video}: no motion to the keyframes: picture 1 is a B-picture")
+    assert second == f"wrote {tmp_path / 'motion.h5'}"
+    run("motion", video, "-o", tmp_path / "motion.h5", "--no-composed")
+    assert capsys.readouterr().out.splitlines() == [second]
+    error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png", "--composed")
+    assert "own.264: picture 1 is a B-picture" in error
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_refusals_are_one_message_and_leave_nothing(video, bitstream, tmp_path, capsys):
+    damaged = tmp_path / "damaged.264"
+    damaged.write_bytes(bitstream[:-200])
+    for words in (["motion"], ["motion", "show"]):
+        suffix = "png" if "show" in words else "h5"
+        error = refusal(capsys, *words, damaged, "-o", tmp_path / f"out.{suffix}")
+        assert error.count("error:") == 1
+        assert f"{damaged}: the h264 stream cannot be decoded" in error
+    assert refusal(capsys, "motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0)
+    error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "out.gif")
+    assert "cannot draw to .gif. Name a video (.mp4, .mkv, .mov) or a sheet (.png, .pdf, .svg)" in error
+    assert "expected a length above 0" in refusal(
+        capsys, "motion", "show", video, "-o", tmp_path / "out.png", "--max-px", 0
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.264", "own.264"]
+
+
+def test_video_without_vectors_has_no_sheet(tmp_path, capsys):
+    video = tmp_path / "own.264"
+    video.write_bytes(encode_with_x264(moving_texture(3, HEIGHT, WIDTH, STEP), "keyint=1"))
+    assert "I-pictures only" in refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png")
+
+
+def test_sheet_has_tinted_pictures(video, tmp_path):
+    run("motion", "show", video, "-o", tmp_path / "sheet.png", "--num-pictures", 2)
+    run("motion", "show", video, "-o", tmp_path / "again.png", "--num-pictures", 2)
+    assert (tmp_path / "sheet.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    with Image.open(tmp_path / "sheet.png") as image:
+        rgb = np.asarray(image.convert("RGB")).astype(int)
+    assert rgb.shape[1] > 1000  # two pictures side by side
+    for half in (rgb[:, : rgb.shape[1] // 2], rgb[:, rgb.shape[1] // 2 :]):
+        assert (half[..., 0] > half[..., 1] + 60).mean() > 0.3
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_video_has_all_pictures_and_captions(composed, video, tmp_path):
+    run("motion", "show", video, "-o", tmp_path / "shown.mp4", *["--composed"] * composed)
+    with av.open(tmp_path / "shown.mp4") as container:
+        stream = container.streams.video[0]
+        shown = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(stream)]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    assert len(shown) == NUM_FRAMES
+    height, width, _ = shown[0].shape
+    assert width == 5 * WIDTH  # enlarged to be legible
+    assert height > 5 * HEIGHT
+    assert height % 2 == 0
+    for index, picture in enumerate(shown):
+        pixels, caption = picture[: 5 * HEIGHT], picture[5 * HEIGHT :, : width // 2]
+        red = (pixels[..., 0] > pixels[..., 1] + 60).mean()
+        assert red < 0.05 if index % 6 == 0 else red > 0.3 or composed
+        assert caption.min() < 80
+        assert caption.max() > 240
+
+
+def test_size_of_any_video_becomes_even(tmp_path):
+    video = tmp_path / "own.264"
+    video.write_bytes(encode_with("libx264", moving_texture(2, 322, 642, STEP), form="h264"))
+    run("motion", "show", video, "-o", tmp_path / "shown.mkv", "--max-px", 6)
+    with av.open(tmp_path / "shown.mkv") as container:
+        (frame, *_) = container.decode(video=0)
+    assert frame.width == 642
+    assert frame.height > 322
+
+
+def test_painted_field_has_colour_arrows_and_marks(bitstream):
+    field = fields_of(bitstream)[2]
+    assert field.distance == 2
+    assert field.mean_px == pytest.approx(6, abs=0.3)
+    assert field.describe().startswith("frame 2 · P · d = 2 · mean 6.")
+    field.vectors_px[:] = STEP
+    field.picture.mode[:] = 1
+    field.picture.mode[:, :8] = 0
+    painted = FieldPainter(HEIGHT, WIDTH, 4 * WIDTH, 6.0).paint(field).astype(int)
+    assert painted.shape == (4 * HEIGHT, 4 * WIDTH, 3)
+    left, right = painted[:, : WIDTH - 4], painted[:, WIDTH + 4 :]
+    tinted = (right[..., 1] < 2) & (right[..., 2] < 2)  # nothing but red
+    black, white = (right.max(axis=-1) < 2), (right.min(axis=-1) > 250)
+    assert tinted.mean() > 0.5
+    assert black.mean() > 0.01
+    assert white.mean() > 0.02
+    hatched = (left[..., 0] > 0) & (left[..., 0] < 96) & (left[..., 1] < 2)  # darker than shadows are
+    assert 0.1 < hatched.mean() < 0.4
+    assert not ((right[..., 0] > 5) & (right[..., 0] < 96) & (right[..., 1] < 2)).mean() > 0.02
+
+
+def test_still_picture_stays_grey(bitstream):
+    field = fields_of(bitstream)[2]
+    field.vectors_px[:] = 0
+    field.picture.mode[:] = 1
+    painted = FieldPainter(HEIGHT, WIDTH, WIDTH, 6.0).paint(field)
+    assert np.ptp(painted, axis=-1).max() == 0
+    assert painted.min() >= 96
+
+
+def test_composed_fields_grow_with_the_distance(bitstream):
+    fields = fields_of(bitstream, composed=True)
+    interior = [field.vectors_px[8:-8, 8:12] for field in fields]
+    for index in range(5):
+        assert np.median(interior[index][..., 0]) == 6 * index
+    assert not interior[6].any()
+    assert [field.distance for field in fields] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    assert scale_px(fields[:2]) == 6
+    assert scale_px(fields[:1]) == 1
+
+
+@pytest.mark.usefixtures("hevc_reader")
+def test_blocks_that_list_1_alone_predicts_are_drawn_from_it():
+    bitstream = encode_with_x265(moving_texture(6, HEIGHT, WIDTH, (4, 0)), "keyint=6:bframes=2:b-adapt=0:qp=18")
+    (field, *_) = (field for field in fields_of(bitstream, codec="hevc") if field.picture.kind == "B")
+    only_second = (field.picture.ref_poc[0] < -1000) & (field.picture.ref_poc[1] >= 0)
+    assert only_second.any()
+    np.testing.assert_array_equal(field.vectors_px[only_second] * 4, field.picture.motion_qpel[1][only_second])
+
+
+@pytest.mark.parametrize(
+    ("length", "chosen"), [(3, [1, 2]), (100, [10, 30, 50, 70, 90]), (1000, [100, 300, 500, 700, 900])]
+)
+def test_sheet_is_spread_over_a_video_of_any_length(length, chosen, bitstream):
+    keyframe, inter, *_ = fields_of(bitstream)
+    stream = [keyframe, *[inter] * (length - 1)]
+
+    class Numbered:
+        def __init__(self, number, field):
+            self.number, self.picture = number, field.picture
+
+    found = [field.number for field in _spread((Numbered(*pair) for pair in enumerate(stream)), 5)]
+    assert len(found) == len(chosen)
+    assert 0 not in found
+    np.testing.assert_allclose(found, chosen, atol=length / 20)
+
+
+def test_failure_of_ffmpeg_is_told_in_its_words(tmp_path):
+    with (
+        pytest.raises(CodecError, match=r"shown\.unknown: FFmpeg failed with exit status \d+. It said:\n"),
+        create_video(tmp_path / "shown.unknown", 32, 32, Fraction(25)) as writer,
+    ):
+        writer.write(np.zeros((100 * 32, 32, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
