@@ -11,6 +11,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import deflate
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,8 @@ from arseg.errors import StoreError
 from arseg.files import atomic_path
 from arseg.stages import STAGES
 
-FORMAT_VERSION = 1
-"""Raised when the layout changes so that older programs cannot read it."""
+FORMAT_VERSION = 2
+"""Raised when the layout changes so that older programs cannot read it, or new ones what is old."""
 
 MEND = "Delete the file and run again"
 
@@ -34,8 +35,8 @@ AXES = {
 }
 """Axis order and unit of each dataset, stored as its attribute ``axes``."""
 
-GZIP_LEVEL = 4
-"""Level 9 saves 2 % of the pictures and 13 % of the motion, but takes twice as long (docs/clip-store.md)."""
+DEFLATE_LEVEL = 6
+"""Of libdeflate, which takes less time for fewer bytes than HDF5's own zlib (docs/clip-store.md)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class StoreAttributes:
     """Frames per second that the rate control assumed."""
     preset: str
     """The encoder's speed preset."""
+    references: int
+    """Most reference pictures of a picture; 0 leaves them to the encoder."""
+    parameters: str
+    """Extra encoder parameters that were asked for, ``name=value:name=value``."""
+    subpixel: bool
+    """Whether motion was composed without rounding vectors."""
+    encoding: str
+    """Name of all of these settings together, as in the paths of results."""
     tail: str
     """Where clips end: a whole ``gop`` after their start, or at the ``annotated`` frame."""
     distance: int
@@ -234,6 +243,8 @@ class ClipStoreWriter:
     ) -> None:
         """Write one sample; arrays as in `ClipSample`.
 
+        At distance 0 the frame is all there is to write: it is its own keyframe, without motion and intra-coded.
+
         Raises
         ------
         StoreError
@@ -248,11 +259,11 @@ class ClipStoreWriter:
                 f"those before it {expected[1]}x{expected[0]}. The frames of a split must have one size: "
                 "resize them, or make a data set of each size"
             )
+        self._write_array("frame", index, frame)
         if not self._keyframe_is_frame:
-            self._file["keyframe"][index] = keyframe
-        self._file["frame"][index] = frame
-        self._file["motion_qpel"][index] = motion_qpel
-        self._file["intra"][index] = intra
+            self._write_array("keyframe", index, keyframe)
+            self._write_array("motion_qpel", index, motion_qpel)
+            self._write_array("intra", index, intra)
         self._pending.remove(index)
 
     def record_encoder(self, encoder: str, parameters: str) -> None:
@@ -265,29 +276,41 @@ class ClipStoreWriter:
         self._file.attrs["complete"] = True
 
     def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...]) -> None:
-        layout: dict[str, tuple[tuple[int, ...], type]] = {
-            "frame": ((height, width, 3), np.uint8),
-            "keyframe": ((height, width, 3), np.uint8),
-            "motion_qpel": ((height, width, 2), np.int16),
-            "intra": (blocks, np.bool_),
+        # Samples are read one by one in random order, so a chunk holds no more than one. Of motion it holds one
+        # component, which compresses better alone. Shuffle sorts the bytes of int16 by significance; on the
+        # interleaved bytes of a picture it would do nothing.
+        layout: dict[str, tuple[tuple[int, ...], type, tuple[int, ...]]] = {
+            "frame": ((height, width, 3), np.uint8, (height, width, 3)),
+            "keyframe": ((height, width, 3), np.uint8, (height, width, 3)),
+            "motion_qpel": ((height, width, 2), np.int16, (height, width, 1)),
+            "intra": (blocks, np.bool_, blocks),
         }
-        for name, (shape, dtype) in layout.items():
+        for name, (shape, dtype, chunk) in layout.items():
             if name == "keyframe" and self._keyframe_is_frame:
                 self._file[name] = self._file["frame"]  # a hard link: two names, one set of pixels
                 continue
-            # One chunk is one sample, because samples are read one by one in random order. Shuffle sorts the
-            # bytes of int16 by significance; on the interleaved bytes of a picture it would do nothing.
             dataset = self._file.create_dataset(
                 name,
                 shape=(len(self._identities), *shape),
                 dtype=dtype,
-                chunks=(1, *shape),
+                chunks=(1, *chunk),
                 compression="gzip",
-                compression_opts=GZIP_LEVEL,
+                compression_opts=DEFLATE_LEVEL,
                 shuffle=dtype is np.int16,
-                fletcher32=True,
+                fillvalue=dtype is np.bool_,  # what a keyframe has: no motion, and intra-coded blocks only
             )
             dataset.attrs["axes"] = AXES[name]
+
+    def _write_array(self, name: str, index: int, array: NDArray[Any]) -> None:
+        """Write one sample of a dataset, chunk by chunk, compressed here as HDF5's filters would."""
+        dataset = self._file[name]
+        assert array.shape == dataset.shape[1:], (name, array.shape)
+        for component, chunk in enumerate(np.split(array, array.shape[-1] // dataset.chunks[-1], axis=-1)):
+            content = np.ascontiguousarray(chunk, dtype=dataset.dtype).reshape(-1)
+            if dataset.shuffle:
+                content = np.ascontiguousarray(content.view(np.uint8).reshape(content.size, -1).T).reshape(-1)
+            offset = (index, *[0] * (array.ndim - 1), component * dataset.chunks[-1])
+            dataset.id.write_direct_chunk(offset, deflate.zlib_compress(content.view(np.uint8), DEFLATE_LEVEL))
 
 
 @contextmanager

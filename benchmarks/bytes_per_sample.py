@@ -4,7 +4,7 @@ The published programs keep each sample as two PNG files and one file of raw int
 the same decoded frames and the same motion here, of clips that follow each other without overlap. Prints a
 Markdown table.
 
-    python benchmarks/bytes_per_sample.py --frames camvid/val --size 960x720
+    python benchmarks/bytes_per_sample.py --frames camvid/val --size 960x720 --codec hevc
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from arseg.codec.clip import DecodedClip
-from arseg.codec.decode import read_clip
+from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig
+from arseg.config import EncodeConfig, encoding_name
 from arseg.motion.compose import compose_motion
 from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
 
@@ -40,10 +40,10 @@ def read_clips(folder: Path, size: tuple[int, int] | None, config: EncodeConfig)
 
 def sample_of(clip: DecodedClip) -> dict[str, np.ndarray]:
     """Make the sample whose annotated frame is the clip's last."""
-    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, *clip.frames.shape[1:3])
+    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width)
     return {
-        "keyframe": clip.frames[0],
-        "frame": clip.frames[-1],
+        "keyframe": clip.rgb(0),
+        "frame": clip.rgb(len(clip) - 1),
         "motion_qpel": motion[-1],
         "intra": clip.block_ref_back[-1] == 0,
     }
@@ -62,6 +62,10 @@ def measure_store(
         gop=config.gop,
         fps=config.fps,
         preset=config.preset,
+        references=config.references or 0,
+        parameters=config.parameters,
+        subpixel=False,
+        encoding=encoding_name(config),
         tail="gop",
         distance=config.gop - 1,
         shard=0,
@@ -111,20 +115,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=Path, required=True, help="folder of PNG frames; in order of name, a video")
     parser.add_argument("--size", help="resize the frames to WIDTHxHEIGHT first")
+    parser.add_argument("--codec", choices=("hevc", "h264"), default="hevc")
     parser.add_argument("--rate", default="3000k", help="3000k, qp27 or crf23")
     arguments = parser.parse_args()
     size = tuple(int(side) for side in arguments.size.split("x")) if arguments.size else None
-    config = EncodeConfig("h264", arguments.rate)
+    config = EncodeConfig(arguments.codec, arguments.rate)
+    check_readable(config.codec)
     samples = [sample_of(clip) for clip in read_clips(arguments.frames, size, config)]
     height, width = samples[0]["frame"].shape[:2]
     ours, our_times = measure_store(samples, config)
     published, published_times = measure_published(samples)
-    print(f"{len(samples)} samples of {width}x{height}, H.264 at {config.rate}, distance {config.gop - 1}")
+    print(f"{len(samples)} samples of {width}x{height}, {config.name}, distance {config.gop - 1}")
     print()
     print("| per sample | clip store | PNG, PNG, raw int16 | ratio |")
     print("| --- | ---: | ---: | ---: |")
     for name, title in {**PARTS, "rest": "file structure, identities"}.items():
-        other = f"{published[name]:,.0f} B | {ours[name] / published[name]:.2f}" if name in published else "- | -"
+        other = f"{published[name]:,.0f} B | {ours[name] / published[name]:.3f}" if name in published else "- | -"
         print(f"| {title} | {ours[name]:,.0f} B | {other} |")
     total, published_total = sum(ours.values()), sum(published.values())
     print(f"| **sum** | **{total:,.0f} B** | **{published_total:,.0f} B** | **{total / published_total:.2f}** |")

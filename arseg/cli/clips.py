@@ -21,7 +21,9 @@ def clips(
     shard: int = 0,
     num_shards: int = 1,
     tail: Literal["gop", "annotated"] = "gop",
+    subpixel: bool = False,
     ffmpeg: str | None = None,
+    threads: int = 1,
     encode: Annotated[EncodeConfig, Parameter(name="*", group="Compression")] = EncodeConfig(),
 ) -> None:
     """Compress a split's clips and store decoded frames with the motion that leads to their keyframe.
@@ -44,11 +46,17 @@ def clips(
         Into how many parts the clips are divided.
     tail : str
         Where clips end: after a whole GOP, or at their annotated frame.
+    subpixel : bool
+        Compose motion without rounding it to whole pixels; the paper rounds.
     ffmpeg : str
         FFmpeg to encode with; the one of the Python environment by default.
+    threads : int
+        Threads of the encoder. Changes no result; HEVC only.
     """
     if not 0 <= shard < num_shards:
         raise ConfigError(f"shard {shard}: expected 0 ... {num_shards - 1} (num_shards {num_shards})")
+    if threads < 1:
+        raise ConfigError(f"threads {threads}: the encoder needs at least 1")
     wanted = range(encode.gop) if all_distances else distances or [encode.gop - 1]
     for path in make_clip_stores(
         read_manifest(manifest),
@@ -59,6 +67,8 @@ def clips(
         num_shards=num_shards,
         tail=tail,
         output=output,
+        subpixel=subpixel,
         ffmpeg=ffmpeg,
+        threads=threads,
     ):
         print(f"wrote {path}")

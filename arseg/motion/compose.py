@@ -1,106 +1,218 @@
-"""Chain the motion vectors of a clip so that they point at its keyframe (spec section 4)."""
+"""Chain the motion vectors of a video into vectors that point at its keyframes (spec section 4)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.clip import BLOCK_SIZE, num_blocks
+from arseg.codec.picture import BLOCK_SIZE, num_blocks
 from arseg.errors import MotionError
 
-MAX_REF_BACK = 3
-"""References further back are not followed; the paper's encoder settings make none."""
+PAPER_MAX_REF_BACK = 3
+"""Furthest reference, in frames, that the published programs follow; x265's preset medium makes no further one."""
 
 MAX_SIDE = 8192
 """Largest picture side whose displacements fit int16 in quarter pixels."""
 
+QUARTERS = 4
+"""Units of a vector in a pixel."""
 
-def compose_motion(
-    block_motion_qpel: NDArray[np.int16], block_ref_back: NDArray[np.uint8], height: int, width: int
-) -> NDArray[np.int16]:
-    """Chain the motion vectors of a clip into vectors that point at its keyframe.
+
+class MotionComposer:
+    """Follows each pixel of a video back to the latest keyframe, frame by frame.
 
     Each pixel is followed through whole pixels: a vector is rounded to whole pixels (halves to the nearest
     even number, as the published programs round), its end is kept inside the picture, and what the reference
     frame has there is looked up without interpolation. Intra-coded blocks, and blocks whose reference lies
-    more than three frames back, count as no motion to the previous frame. The published decoder left stale
-    vectors in intra blocks; that is not followed. So an intra-coded frame inside the clip (a scene cut)
+    too many frames back, count as no motion to the previous frame. The published decoder left stale
+    vectors in intra blocks; that is not followed. So an intra-coded frame after the keyframe (a scene cut)
     passes on the motion of the frame before it.
+
+    Memory holds one field for each frame that can still be referred to, however long the video is.
 
     Parameters
     ----------
-    block_motion_qpel : ndarray of int16, shape (T, Hb, Wb, 2)
-        Decoded vectors (x, y) of 4x4 blocks in quarter pixels, display order; frame 0 is the keyframe and its
-        entries are ignored. Hb = ceil(H / 4), Wb = ceil(W / 4).
-    block_ref_back : ndarray of uint8, shape (T, Hb, Wb)
-        Frames back to the reference, 0 for intra blocks.
     height, width : int
-        Size H, W of the picture in pixels.
-
-    Returns
-    -------
-    motion_qpel : ndarray of int16, shape (T, H, W, 2)
-        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, always a whole
-        number of pixels (a multiple of 4); zero at frame 0. Frame f does not depend on the frames behind it.
+        Size H, W of the pictures in pixels.
+    subpixel : bool
+        Add what rounding takes off a vector to the displacement that it leads to, instead of dropping it. Only
+        the place of the look-up is then rounded, and displacements are exact to a quarter pixel.
+    max_ref_back : int
+        Furthest reference that is followed, in frames, from 1; the published programs' by default.
 
     Raises
     ------
     MotionError
-        If the shapes do not fit each other and the picture, or the picture is too large for int16.
+        If the picture is too large for int16.
 
     References
     ----------
     .. [1] Hu et al., AR-Seg, CVPR 2023, arXiv:2303.07224 (feature warping with motion vectors).
     """
-    _check_shapes(block_motion_qpel.shape, block_ref_back.shape, height, width)
-    num_frames = len(block_motion_qpel)
-    num_pixels = height * width
-    identity = np.empty((height, width, 2), np.int16)
-    identity[..., 0] = np.arange(width)
-    identity[..., 1] = np.arange(height)[:, None]
-    # Place (x, y) in the keyframe of each pixel of each frame. Seen as one int32 per pixel, so that a pair is
-    # looked up at once: 60 ms for 12 frames of 960x720.
-    places = np.empty((num_frames, height, width, 2), np.int16)
-    places[0] = identity
-    packed_places = places.view(np.int32).reshape(num_frames * num_pixels)
-    for frame in range(1, num_frames):
-        source = _source_indices(block_motion_qpel[frame], block_ref_back[frame], frame, height, width)
-        packed_places[frame * num_pixels : (frame + 1) * num_pixels] = packed_places[source]
-    places -= identity
-    places *= 4
-    return places
 
+    # A field holds, for each pixel, the place (x, y) in the keyframe that it comes from, in quarter pixels: two
+    # int16. A block moves as one, so a look-up is not for a pixel but for a block's 4 rows of 4 pixels (16 bytes
+    # each) that lie somewhere in the reference's field. A border of one block repeats the outermost pixels: then
+    # keeping a block's corner within the border is keeping each of its pixels inside the picture.
 
-def _source_indices(
-    motion_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8], frame: int, height: int, width: int
-) -> NDArray[np.int32]:
-    """Flat index into the clip's (T, H, W) pixels of the place that each pixel of `frame` comes from."""
-    followed = (ref_back >= 1) & (ref_back <= MAX_REF_BACK)
-    offset_px = np.rint(motion_qpel / np.float32(4)).astype(np.int32)
-    offset_px[~followed] = 0
-    reference = np.maximum(frame - np.where(followed, ref_back, 1).astype(np.int32), 0)  # (Hb, Wb)
-    # A block's offset is constant, so x depends on (block row, x) and y on (y, block column) only.
-    x = np.arange(width, dtype=np.int32) + _repeat(offset_px[..., 0], 1, width)
-    np.clip(x, 0, width - 1, out=x)  # (Hb, W)
-    y = np.arange(height, dtype=np.int32)[:, None] + _repeat(offset_px[..., 1], 0, height)
-    np.clip(y, 0, height - 1, out=y)  # (H, Wb)
-    row_start = (y + _repeat(reference, 0, height) * height) * width  # (H, Wb)
-    return (_repeat(row_start, 1, width) + _repeat(x, 0, height)).ravel()
-
-
-def _repeat(blocks: NDArray[np.int32], axis: int, size: int) -> NDArray[np.int32]:
-    """Enlarge one axis from blocks to pixels; the last block may be cut by the picture's border."""
-    pixels = np.repeat(blocks, BLOCK_SIZE, axis=axis)
-    return pixels[:size] if axis == 0 else pixels[:, :size]
-
-
-def _check_shapes(motion: tuple[int, ...], ref_back: tuple[int, ...], height: int, width: int) -> None:
-    blocks = num_blocks(height), num_blocks(width)
-    if motion[1:] != (*blocks, 2) or motion[:3] != ref_back:
-        raise MotionError(
-            f"motion vectors of shape {motion} with references of shape {ref_back} do not fit pictures of "
-            f"{width}x{height}: expected (T, {blocks[0]}, {blocks[1]}, 2) and (T, {blocks[0]}, {blocks[1]})"
+    def __init__(
+        self, height: int, width: int, *, subpixel: bool = False, max_ref_back: int = PAPER_MAX_REF_BACK
+    ) -> None:
+        if max(height, width) > MAX_SIDE:
+            raise MotionError(
+                f"pictures of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
+                f"{MAX_SIDE} only. Use smaller frames"
+            )
+        self._height, self._width = height, width
+        self._subpixel = subpixel
+        self._max_ref_back = max_ref_back
+        self._blocks = num_blocks(height), num_blocks(width)
+        rows, columns = ((count + 2) * BLOCK_SIZE for count in self._blocks)
+        # Of the frames that can be referred to, the oldest gives way to the newest.
+        self._fields = np.empty((max_ref_back, rows, columns, 2), np.int16)
+        # The 4 rows of the 4x4 pixels that begin at each pixel of all fields, and those of a field's own blocks.
+        num_corners = (max_ref_back * rows - BLOCK_SIZE + 1) * columns - BLOCK_SIZE + 1
+        self._patches = np.ndarray((num_corners, BLOCK_SIZE), "V16", self._fields, strides=(4, 4 * columns))
+        self._own_patches = np.ndarray(
+            (max_ref_back, *self._blocks, BLOCK_SIZE),
+            "V16",
+            self._fields,
+            offset=4 * BLOCK_SIZE * (columns + 1),
+            strides=(4 * rows * columns, 4 * BLOCK_SIZE * columns, 4 * BLOCK_SIZE, 4 * columns),
         )
-    if max(height, width) > MAX_SIDE:
-        raise MotionError(
-            f"pictures of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
-            f"{MAX_SIDE} only. Use smaller frames"
+        self._identity = np.empty((height, width, 2), np.int16)
+        self._identity[..., 0] = QUARTERS * np.arange(width)
+        self._identity[..., 1] = QUARTERS * np.arange(height)[:, None]
+        self._num_frames = 0
+
+    def restart(self) -> None:
+        """Take the next frame for a keyframe, as the first one is."""
+        self._num_frames = 0
+
+    def push(self, motion_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> None:
+        """Follow the next frame in display order.
+
+        Parameters
+        ----------
+        motion_qpel : ndarray of int16, shape (Hb, Wb, 2)
+            Decoded vectors (x, y) of 4x4 blocks in quarter pixels; a keyframe's are ignored. Hb = ceil(H / 4),
+            Wb = ceil(W / 4).
+        ref_back : ndarray of uint8, shape (Hb, Wb)
+            Frames back to the reference, 0 for intra blocks. What would lie before the keyframe is the keyframe.
+
+        Raises
+        ------
+        MotionError
+            If the shapes do not fit each other and the picture.
+        """
+        if motion_qpel.shape != (*self._blocks, 2) or ref_back.shape != self._blocks:
+            raise MotionError(
+                f"motion vectors of shape {motion_qpel.shape} with references of shape {ref_back.shape} do not fit "
+                f"pictures of {self._width}x{self._height}: expected {(*self._blocks, 2)} and {self._blocks}"
+            )
+        newest = self._num_frames % self._max_ref_back
+        if self._num_frames:
+            self._own_patches[newest] = self._follow(motion_qpel, ref_back)
+        else:
+            self._pixels(newest)[...] = self._identity
+        _repeat_border(self._fields[newest].view(np.int32)[..., 0], self._height, self._width)
+        self._num_frames += 1
+
+    def compose(self) -> NDArray[np.int16]:
+        """Give the motion of the newest frame.
+
+        Returns
+        -------
+        motion_qpel : ndarray of int16, shape (H, W, 2)
+            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside
+            the picture; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
+        """
+        return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
+
+    def _pixels(self, index: int) -> NDArray[np.int16]:
+        """One field without its border, shape (H, W, 2)."""
+        return self._fields[index, BLOCK_SIZE : BLOCK_SIZE + self._height, BLOCK_SIZE : BLOCK_SIZE + self._width]
+
+    def _follow(self, motion_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> NDArray[np.void]:
+        """Look up what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
+        followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
+        offset_px = np.rint(motion_qpel / np.float32(QUARTERS)).astype(np.int16)
+        offset_px[~followed] = 0
+        _, rows, columns, _ = self._fields.shape
+        reference = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
+        place = (reference * rows * columns)[np.where(followed, ref_back, 1)]
+        for axis, size, stride in ((0, self._width, 1), (1, self._height, columns)):
+            corner = np.arange(BLOCK_SIZE, self._blocks[1 - axis] * BLOCK_SIZE + 1, BLOCK_SIZE, dtype=np.int32)
+            corner = (corner[:, None] if axis else corner) + offset_px[..., axis]
+            place += np.clip(corner, 0, size + BLOCK_SIZE) * stride
+        patches = self._patches[place.ravel()]
+        if self._subpixel:
+            dropped = motion_qpel - QUARTERS * offset_px
+            dropped[~followed] = 0
+            self._add(patches, dropped)
+        return patches.reshape(*self._blocks, BLOCK_SIZE)
+
+    def _add(self, patches: NDArray[np.void], dropped: NDArray[np.int16]) -> None:
+        """Move the places of each block by what rounding dropped from its vector, inside the picture."""
+        values = patches.view(np.int16)  # (blocks, 4 * 4 * 2)
+        # Repeated as pairs, since arithmetic on whole rows is much faster than on broadcast pairs.
+        values += (
+            np.repeat(np.ascontiguousarray(dropped).view(np.int32).ravel(), BLOCK_SIZE**2)
+            .view(np.int16)
+            .reshape(values.shape)
         )
+        last = np.tile(np.array([self._width - 1, self._height - 1], np.int16) * QUARTERS, BLOCK_SIZE**2)
+        np.minimum(values, last, out=values)
+        np.maximum(values, 0, out=values)
+
+
+def compose_motion(
+    block_motion_qpel: NDArray[np.int16],
+    block_ref_back: NDArray[np.uint8],
+    height: int,
+    width: int,
+    *,
+    subpixel: bool = False,
+    max_ref_back: int = PAPER_MAX_REF_BACK,
+) -> NDArray[np.int16]:
+    """Chain the motion vectors of a clip into vectors that point at its first frame.
+
+    Parameters
+    ----------
+    block_motion_qpel : ndarray of int16, shape (T, Hb, Wb, 2)
+        Decoded vectors of all frames in display order, each as `MotionComposer.push` takes it; frame 0 is the
+        keyframe.
+    block_ref_back : ndarray of uint8, shape (T, Hb, Wb)
+        Frames back to the references.
+    height, width, subpixel, max_ref_back
+        As in `MotionComposer`.
+
+    Returns
+    -------
+    motion_qpel : ndarray of int16, shape (T, H, W, 2)
+        What `MotionComposer.compose` gives for each frame; zero at frame 0. Frame f does not depend on the frames
+        behind it.
+
+    Raises
+    ------
+    MotionError
+        If the shapes do not fit each other and the picture, or the picture is too large for int16.
+    """
+    if len(block_motion_qpel) != len(block_ref_back):
+        raise MotionError(
+            f"motion vectors of {len(block_motion_qpel)} frames with references of {len(block_ref_back)}: "
+            "expected as many"
+        )
+    composer = MotionComposer(height, width, subpixel=subpixel, max_ref_back=max_ref_back)
+    composed = np.empty((len(block_motion_qpel), height, width, 2), np.int16)
+    for frame, (motion_qpel, ref_back) in enumerate(zip(block_motion_qpel, block_ref_back, strict=True)):
+        composer.push(motion_qpel, ref_back)
+        composed[frame] = composer.compose()
+    return composed
+
+
+def _repeat_border(field: NDArray[np.int32], height: int, width: int) -> None:
+    """Repeat the outermost pixels of the picture, which begins a block in, over all that surrounds it."""
+    first, below, right = BLOCK_SIZE, BLOCK_SIZE + height, BLOCK_SIZE + width
+    field[first:below, :first] = field[first:below, first, None]
+    field[first:below, right:] = field[first:below, right - 1, None]
+    field[:first] = field[first]
+    field[below:] = field[below - 1]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from arseg.codec.clip import num_blocks
+from arseg.codec.picture import num_blocks
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes, create_stores
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
@@ -31,10 +31,12 @@ def samples(draw):
 
 attributes = st.builds(
     StoreAttributes,
-    **dict.fromkeys(["dataset", "split", "manifest_digest", "preset", "encoder", "encoder_parameters"], words),
+    **dict.fromkeys(["dataset", "split", "manifest_digest", "preset", "parameters", "encoding"], words),
+    **dict.fromkeys(["encoder", "encoder_parameters"], words),
+    subpixel=st.booleans(),
     codec=st.sampled_from(["h264", "hevc"]),
     rate=st.sampled_from(["3000k", "qp27", "crf23"]),
-    **dict.fromkeys(["gop", "fps", "shard", "num_shards"], counts),
+    **dict.fromkeys(["gop", "fps", "references", "shard", "num_shards"], counts),
     tail=st.sampled_from(["gop", "annotated"]),
     distance=st.integers(1, 11),
 )

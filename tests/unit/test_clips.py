@@ -1,5 +1,12 @@
 import io
 import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.config import EncodeConfig
 from arseg.data import clips
-from arseg.data.clips import make_clip_stores, plan_clips, store_path
+from arseg.data.clip_plans import plan_clips
+from arseg.data.clips import make_clip_stores, store_path
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, ConfigError, DataError
 from arseg.motion.compose import compose_motion
@@ -197,6 +206,8 @@ def test_attributes_record_how_a_store_was_made(rows, tmp_path):
     assert (attributes.dataset, attributes.split, attributes.manifest_digest) == ("toy", "test", "digest")
     assert (attributes.codec, attributes.rate, attributes.gop) == ("h264", "300k", 4)
     assert (attributes.fps, attributes.preset, attributes.tail) == (30, "ultrafast", "annotated")
+    assert (attributes.references, attributes.parameters, attributes.subpixel) == (0, "", False)
+    assert attributes.encoding == "h264-300k-gop4-ultrafast"
     assert (attributes.distance, attributes.shard, attributes.num_shards) == (2, 1, 2)
     assert attributes.encoder.startswith("x264")
     assert "keyint=4" in attributes.encoder_parameters
@@ -226,11 +237,40 @@ def test_shard_without_clips_is_an_empty_store(rows, tmp_path):
 def test_each_clip_is_encoded_once_and_each_frame_read_once(rows, tmp_path, monkeypatch):
     encoded, read = [], []
     plain_encode, plain_read = clips.encode_clip, clips.read_image
-    monkeypatch.setattr(clips, "encode_clip", lambda *args: encoded.append(args) or plain_encode(*args))
+    monkeypatch.setattr(
+        clips, "encode_clip", lambda *args, **options: encoded.append(args) or plain_encode(*args, **options)
+    )
     monkeypatch.setattr(clips, "read_image", lambda path: read.append(path) or plain_read(path))
     make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, range(4), tmp_path)
     assert len(encoded) == 5  # starts 2 ... 6, for eight samples
-    assert sorted(path.name for path in read) == [f"a_{index:04d}.png" for index in range(2, 10)]
+    assert [path.name for path in read] == [f"a_{index:04d}.png" for index in range(2, 10)]
+
+
+def test_only_what_is_stored_is_decoded_and_converted(rows, tmp_path, monkeypatch):
+    lengths, converted = [], []
+    plain_read, plain_rgb = clips.read_clip, DecodedClip.rgb
+    monkeypatch.setattr(clips, "read_clip", lambda *args: lengths.append(args[2]) or plain_read(*args))
+    monkeypatch.setattr(DecodedClip, "rgb", lambda clip, index: converted.append(index) or plain_rgb(clip, index))
+    make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, [0, 2], tmp_path)
+    assert lengths == [3, 3, 1, 1]  # starts 3, 4 (frames 5 and 6 at distance 2), 5, 6
+    assert converted == [0, 2, 0, 2, 0, 0, 0, 0]
+
+
+def test_references_further_back_than_the_paper_s_are_followed(frames, tmp_path, monkeypatch, hevc_reader):
+    asked = []
+    plain = clips.MotionComposer
+    monkeypatch.setattr(
+        clips, "MotionComposer", lambda *args, **options: asked.append(options) or plain(*args, **options)
+    )
+    for references in (None, 2, 5):
+        config = EncodeConfig("hevc", "300k", gop=8, preset="ultrafast", references=references)
+        output = tmp_path / str(references)
+        (path,) = make_clip_stores(manifest_of([make_row(frames, "a", 9)]), "test", config, [7], output, subpixel=True)
+        with ClipStore(path) as store:
+            assert store.attributes.references == (references or 0)
+            assert store.attributes.subpixel is True
+            assert store.attributes.encoding == config.name + "-subpixel"
+    assert asked == [{"subpixel": True, "max_ref_back": back} for back in (3, 3, 5)]
 
 
 def test_frame_of_another_size_is_refused(rows, frames, tmp_path):
@@ -247,9 +287,104 @@ def test_codec_errors_name_the_clip(frames, tmp_path):
         make_clip_stores(manifest, "test", CONFIG, [3], tmp_path / "out")
 
 
-def test_codec_without_reader_is_refused_at_once(tmp_path):
-    with pytest.raises(CodecError, match=r"set codecs: \[h264\]"):
-        make_clip_stores(manifest_of([]), "test", EncodeConfig("hevc"), [3], tmp_path)
+def test_codec_that_cannot_be_read_is_refused_before_anything_is_encoded(rows, tmp_path, monkeypatch):
+    def refuse(codec):
+        raise CodecError(f"no reader for {codec}")
+
+    monkeypatch.setattr(clips, "check_readable", refuse)
+    monkeypatch.setattr(clips, "encode_clip", lambda *_args, **_options: pytest.fail("encoded"))
+    with pytest.raises(CodecError, match="no reader for h264"):
+        make_clip_stores(manifest_of(rows), "test", CONFIG, [3], tmp_path)
+
+
+class Interrupted:
+    """A stage that fails at its `turn`-th call, and works before that."""
+
+    def __init__(self, stage, turn, error):
+        self.stage, self.turn, self.error, self.calls = stage, turn, error, 0
+
+    def __call__(self, *args, **options):
+        self.calls += 1
+        if self.calls == self.turn:
+            raise self.error
+        return self.stage(*args, **options)
+
+
+@pytest.mark.parametrize(
+    ("stage", "error"),
+    [
+        ("read_image", DataError("broken file")),
+        ("encode_clip", CodecError("broken encoder")),
+        ("read_clip", CodecError("broken stream")),
+        ("read_clip", KeyboardInterrupt("Ctrl-C")),
+        ("MotionComposer", MemoryError("full")),
+    ],
+)
+def test_failure_of_any_stage_stops_all_and_leaves_nothing(rows, tmp_path, monkeypatch, stage, error):
+    fragile = Interrupted(getattr(clips, stage), 3, error)
+    monkeypatch.setattr(clips, stage, fragile)
+    encoded = []
+    plain = clips.encode_clip
+    monkeypatch.setattr(clips, "encode_clip", lambda *args, **options: encoded.append(1) or plain(*args, **options))
+    started = set(threading.enumerate())
+    with pytest.raises(type(error), match=str(error)):
+        make_clip_stores(manifest_of(rows), "test", CONFIG, range(4), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert set(threading.enumerate()) <= started
+    assert len(encoded) <= 3 + clips.CLIPS_AHEAD  # of 15
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
+def test_interrupted_program_leaves_neither_files_nor_processes(rows, tmp_path):
+    program = (
+        "from arseg.config import EncodeConfig\n"
+        "from arseg.data.clips import make_clip_stores\n"
+        "from arseg.data.manifest import Manifest, ManifestRow\n"
+        f"manifest = {manifest_of(rows)!r}\n"
+        f"config = {replace(CONFIG, preset='placebo')!r}\n"
+        f"make_clip_stores(manifest, 'test', config, range(4), {str(tmp_path / 'out')!r})\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, start_new_session=True)
+    while run.poll() is None and not (tmp_path / "out").exists():
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)  # to this process alone, not to FFmpeg
+    words = run.communicate(timeout=60)[1].decode()
+    assert run.returncode == -signal.SIGINT, words
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)
+
+
+def test_the_first_clip_that_fails_is_the_one_reported(rows, frames, tmp_path, monkeypatch):
+    # The second clip cannot be read, which is noticed at once; the first one's stream breaks later.
+    (frames / "a_0006.png").write_bytes(b"")
+
+    def break_slowly(*_):
+        time.sleep(0.3)
+        raise CodecError("broken stream")
+
+    monkeypatch.setattr(clips, "read_clip", break_slowly)
+    with pytest.raises(CodecError, match=r"a_0002.png, first frame of a clip: broken stream"):
+        make_clip_stores(manifest_of(rows), "test", CONFIG, [3], tmp_path / "out")
+
+
+def test_no_more_frames_are_in_memory_than_promised(rows, tmp_path, monkeypatch):
+    # The slow one is the last stage: those before it may not run away.
+    alive, most = set(), []
+    plain_read, plain_decode = clips._read_frames, clips.read_clip
+
+    def read_frames(*args):
+        clip_frames = plain_read(*args)
+        alive.add(id(clip_frames))
+        weakref.finalize(clip_frames, alive.discard, id(clip_frames))
+        most.append(len(alive))
+        return clip_frames
+
+    monkeypatch.setattr(clips, "_read_frames", read_frames)
+    monkeypatch.setattr(clips, "read_clip", lambda *args: time.sleep(0.1) or plain_decode(*args))
+    make_clip_stores(manifest_of(rows), "test", CONFIG, range(4), tmp_path)
+    assert len(most) > 6
+    assert max(most) <= clips.CLIPS_AHEAD + 1
 
 
 def test_progress_is_logged_where_there_is_no_terminal(caplog, monkeypatch):

@@ -24,6 +24,10 @@ ATTRIBUTES = StoreAttributes(
     gop=12,
     fps=30,
     preset="medium",
+    references=0,
+    parameters="",
+    subpixel=False,
+    encoding="h264-3000k-gop12-medium",
     tail="gop",
     distance=3,
     shard=1,
@@ -92,13 +96,17 @@ def test_layout_is_the_documented_one(path):
         assert layout == {
             "keyframe": ((3, 24, 36, 3), np.uint8, (1, 24, 36, 3)),
             "frame": ((3, 24, 36, 3), np.uint8, (1, 24, 36, 3)),
-            "motion_qpel": ((3, 24, 36, 2), np.int16, (1, 24, 36, 2)),
+            "motion_qpel": ((3, 24, 36, 2), np.int16, (1, 24, 36, 1)),
             "intra": ((3, 6, 9), np.bool_, (1, 6, 9)),
         }
         assert all("axes" in file[name].attrs for name in layout)
         assert "quarter pixel" in file["motion_qpel"].attrs["axes"]
         assert file["identity/image"].asstr()[1] == "frames/ä1.png"
         assert file.attrs["complete"]
+        assert [file[name].compression for name in layout] == ["gzip"] * 4
+        assert [name for name in layout if file[name].shuffle] == ["motion_qpel"]
+        for name in layout:  # by HDF5's own filters, without this package
+            np.testing.assert_array_equal(file[name][2], arrays(2)[name])
 
 
 def test_same_samples_give_the_same_bytes(tmp_path):
@@ -107,14 +115,20 @@ def test_same_samples_give_the_same_bytes(tmp_path):
     assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
 
 
-def test_keyframe_at_distance_0_is_stored_once(tmp_path, path):
+def test_at_distance_0_there_is_the_frame_and_nothing_else(tmp_path, path):
     write_store(tmp_path / "d00.h5", replace(ATTRIBUTES, distance=0))
     with h5py.File(tmp_path / "d00.h5") as file:
         assert file["keyframe"] == file["frame"]
+        assert file["frame"].id.get_num_chunks() == 3
+        assert file["motion_qpel"].id.get_num_chunks() == file["intra"].id.get_num_chunks() == 0
     with ClipStore(tmp_path / "d00.h5") as store:
-        np.testing.assert_array_equal(store.read(1).keyframe, arrays(1)["frame"])
-    one_picture = 3 * 24 * 36 * 3
-    assert (tmp_path / "d00.h5").stat().st_size < path.stat().st_size - 0.9 * one_picture
+        sample = store.read(1)
+    np.testing.assert_array_equal(sample.frame, arrays(1)["frame"])
+    np.testing.assert_array_equal(sample.keyframe, arrays(1)["frame"])
+    assert not sample.motion_qpel.any()
+    assert sample.motion_qpel.shape == (24, 36, 2)
+    assert sample.intra.all()
+    assert sample.intra.shape == (6, 9)
 
 
 def test_store_without_samples_is_valid(tmp_path):
@@ -159,15 +173,21 @@ def test_truncated_store_is_refused(path):
         len(ClipStore(path))
 
 
-def test_damaged_pixels_are_refused(path):
+@pytest.mark.parametrize("name", ["frame", "keyframe", "motion_qpel"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_damage_is_refused(path, name, place):
     with h5py.File(path) as file:
-        chunk = file["frame"].id.get_chunk_info(1)
+        (chunk,) = (
+            chunk
+            for chunk in map(file[name].id.get_chunk_info, range(file[name].id.get_num_chunks()))
+            if chunk.chunk_offset == (1, 0, 0, 0)
+        )
     content = bytearray(path.read_bytes())
-    content[chunk.byte_offset + 200] ^= 0xFF
+    content[chunk.byte_offset + int(place * chunk.size)] ^= 0x10
     path.write_bytes(content)
     with ClipStore(path) as store:
         assert_is_sample(store.read(0), 0)
-        with pytest.raises(StoreError, match=r"store.h5: frame of sample 1 is damaged.*Delete the file"):
+        with pytest.raises(StoreError, match=rf"store.h5: {name} of sample 1 is damaged.*Delete the file"):
             store.read(1)
 
 
