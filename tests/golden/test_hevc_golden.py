@@ -19,7 +19,7 @@ def clip(request):
     """The bitstream, and its arrays at every fourth pixel: they are constant on 4x4 blocks."""
     bitstream = (DATA / f"{request.param}.hevc").read_bytes()
     with np.load(DATA / f"{request.param}.npz") as arrays:
-        return bitstream, arrays["mv"][:, ::4, ::4], arrays["ref_idx"][:, ::4, ::4]
+        return bitstream, arrays["mv"][:, ::4, ::4], arrays["ref_idx"][:, ::4, ::4].astype(np.int32)
 
 
 def test_vectors_and_references_equal_the_published(clip):
