@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from arseg import __version__
 from arseg.errors import StoreError
 from arseg.files import atomic_path
+from arseg.hdf5 import open_finished
 from arseg.stages import STAGES
 
 FORMAT_VERSION = 2
@@ -209,7 +210,14 @@ class ClipStore:
 
     def _open(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():
-            self._file = _open_finished(self.path)
+            self._file = open_finished(
+                self.path,
+                "clip store",
+                format_version=FORMAT_VERSION,
+                attributes={"manifest_digest"},
+                command="arseg clips ...",
+                mend=MEND,
+            )
             self._process = os.getpid()
         return self._file
 
@@ -339,29 +347,6 @@ def create_stores(
             yield writers
             for writer in writers.values():
                 writer.finish()
-
-
-def _open_finished(path: Path) -> h5py.File:
-    try:
-        # Finished stores never change, so there is nothing to lock; some network file systems cannot.
-        file = h5py.File(path, "r", locking=False)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such clip store. Make it: arseg clips ...") from error
-    except OSError as error:
-        raise StoreError(
-            f"{path}: expected a clip store (HDF5), found a file that is truncated or something else ({error}). {MEND}"
-        ) from error
-    problem = None
-    if "format_version" not in file.attrs or "manifest_digest" not in file.attrs:
-        problem = "expected a clip store, found an HDF5 file without its attributes"
-    elif file.attrs["format_version"] != FORMAT_VERSION:
-        problem = f"expected clip store format {FORMAT_VERSION}, found {file.attrs['format_version']}"
-    elif not file.attrs.get("complete", False):
-        problem = "expected a complete clip store, found one whose writer was interrupted"
-    if problem:
-        file.close()
-        raise StoreError(f"{path}: {problem}. {MEND}")
-    return file
 
 
 def _plain(value: Any) -> Any:

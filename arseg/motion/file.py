@@ -18,6 +18,7 @@ from arseg import __version__
 from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
 from arseg.errors import StoreError
 from arseg.files import atomic_path
+from arseg.hdf5 import open_finished
 
 FORMAT_VERSION = 1
 """Raised when the layout changes so that older programs cannot read it."""
@@ -112,7 +113,14 @@ class MotionFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = _open_finished(self.path)
+        self._file = open_finished(
+            self.path,
+            "motion file",
+            format_version=FORMAT_VERSION,
+            attributes={"composed_reason"},
+            command=f"arseg motion VIDEO -o {path}",
+            mend=MEND,
+        )
 
     def __enter__(self) -> "MotionFile":
         return self
@@ -247,25 +255,3 @@ def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[Mot
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         yield MotionFileWriter(file, attributes)
         file.attrs["complete"] = True
-
-
-def _open_finished(path: Path) -> h5py.File:
-    try:
-        file = h5py.File(path, "r", locking=False)  # finished files never change
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such motion file. Make it: arseg motion VIDEO -o {path}") from error
-    except OSError as error:
-        raise StoreError(
-            f"{path}: expected a motion file (HDF5), found a file that is truncated or something else ({error}). {MEND}"
-        ) from error
-    problem = None
-    if not {"format_version", "composed_reason"} <= set(file.attrs):
-        problem = "expected a motion file, found an HDF5 file without its attributes"
-    elif file.attrs["format_version"] != FORMAT_VERSION:
-        problem = f"expected motion file format {FORMAT_VERSION}, found {file.attrs['format_version']}"
-    elif not file.attrs.get("complete", False):
-        problem = "expected a complete motion file, found one whose writer was interrupted"
-    if problem:
-        file.close()
-        raise StoreError(f"{path}: {problem}. {MEND}")
-    return file
