@@ -117,8 +117,9 @@ class ClipSample:
     motion_qpel: NDArray[np.int16]
     """Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe, shape
     (H, W, 2)."""
-    intra: NDArray[np.bool_]
-    """Which 4x4 blocks of the frame are intra-coded, shape (ceil(H / 4), ceil(W / 4))."""
+    intra: NDArray[np.bool_] | None
+    """Which 4x4 blocks of the frame are intra-coded, shape (ceil(H / 4), ceil(W / 4)); None in a store that was
+    imported from data without this."""
     identity: ClipIdentity
     """Which frame it is."""
 
@@ -182,7 +183,7 @@ class ClipStore:
             keyframe=self._read_array("keyframe", index),
             frame=self._read_array("frame", index),
             motion_qpel=self.read_motion(index),
-            intra=self._read_array("intra", index),
+            intra=self._read_array("intra", index) if "intra" in self._open() else None,
             identity=self._read_identities()[index],
         )
 
@@ -247,9 +248,9 @@ class ClipStoreWriter:
         keyframe: NDArray[np.uint8],
         frame: NDArray[np.uint8],
         motion_qpel: NDArray[np.int16],
-        intra: NDArray[np.bool_],
+        intra: NDArray[np.bool_] | None,
     ) -> None:
-        """Write one sample; arrays as in `ClipSample`.
+        """Write one sample; arrays as in `ClipSample`. Either all samples have ``intra`` or none.
 
         At distance 0 the frame is all there is to write: it is its own keyframe, without motion and intra-coded.
 
@@ -259,7 +260,7 @@ class ClipStoreWriter:
             If the frame has another size than those before.
         """
         if "frame" not in self._file:
-            self._create_arrays(frame.shape[0], frame.shape[1], intra.shape)
+            self._create_arrays(frame.shape[0], frame.shape[1], None if intra is None else intra.shape)
         expected = self._file["frame"].shape[1:]
         if frame.shape != expected:
             raise StoreError(
@@ -271,7 +272,8 @@ class ClipStoreWriter:
         if not self._keyframe_is_frame:
             self._write_array("keyframe", index, keyframe)
             self._write_array("motion_qpel", index, motion_qpel)
-            self._write_array("intra", index, intra)
+            if intra is not None:
+                self._write_array("intra", index, intra)
         self._pending.remove(index)
 
     def record_encoder(self, encoder: str, parameters: str) -> None:
@@ -283,7 +285,7 @@ class ClipStoreWriter:
         assert not self._pending, f"samples {sorted(self._pending)} were never written"
         self._file.attrs["complete"] = True
 
-    def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...]) -> None:
+    def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...] | None) -> None:
         # Samples are read one by one in random order, so a chunk holds no more than one. Of motion it holds one
         # component, which compresses better alone. Shuffle sorts the bytes of int16 by significance; on the
         # interleaved bytes of a picture it would do nothing.
@@ -291,8 +293,9 @@ class ClipStoreWriter:
             "frame": ((height, width, 3), np.uint8, (height, width, 3)),
             "keyframe": ((height, width, 3), np.uint8, (height, width, 3)),
             "motion_qpel": ((height, width, 2), np.int16, (height, width, 1)),
-            "intra": (blocks, np.bool_, blocks),
         }
+        if blocks is not None:
+            layout["intra"] = (blocks, np.bool_, blocks)
         for name, (shape, dtype, chunk) in layout.items():
             if name == "keyframe" and self._keyframe_is_frame:
                 self._file[name] = self._file["frame"]  # a hard link: two names, one set of pixels

@@ -47,7 +47,7 @@ def plan_clips(
     Parameters
     ----------
     rows : iterable of ManifestRow
-        Annotated frames.
+        Annotated frames; none is planned at a distance beyond its ``max_distance``.
     gop : int
         Frames L of a group of pictures.
     distances : sequence of int
@@ -84,6 +84,8 @@ def plan_clips(
                 f"Give split {row.split!r} of the manifest the frames around it"
             )
         for distance in sorted(set(distances)):
+            if row.max_distance is not None and distance > row.max_distance:
+                continue
             start = row.frame_index - distance * row.frame_step
             num_frames = gop if tail == "gop" else distance + 1
             key = (row.sequence, start, row.frame_pattern, row.frame_step, num_frames)

@@ -55,6 +55,8 @@ class ManifestRow:
     """Path of the video's frames, as a format string of ``index``; empty for a still."""
     frame_step: int
     """Difference between the numbers of two successive frames of the video; 0 for a still."""
+    max_distance: int | None = None
+    """Largest distance at which the frame is used, where the video begins too late for others; None is no limit."""
 
     def frame_path(self, offset: int) -> Path:
         """Path of another frame of the same video.
@@ -160,12 +162,12 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow], classes: Seque
         If two rows are the same frame of the same split, or the classes are not numbered 0 ... K - 1.
     """
     path = Path(path)
-    rows = sorted(rows)
+    rows = list(rows)
     check_unique((str(path), row) for row in rows)
     with atomic_path(_classes_path(path)) as temporary:
         write_classes(temporary, classes)
     with atomic_path(path) as temporary:
-        write_sheet(temporary, _COLUMNS, (astuple(row) for row in rows))
+        write_sheet(temporary, _COLUMNS, (astuple(row) for row in sorted(rows)))
 
 
 def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
@@ -244,6 +246,7 @@ def _parse_row(sheet_row: SheetRow) -> ManifestRow:
         label=cells["label"],
         frame_pattern=cells["frame_pattern"],
         frame_step=sheet_row.integer("frame_step", 0),
+        max_distance=sheet_row.optional_integer("max_distance", 0),
     )
     for name in ("dataset", "split", "image"):
         if not cells[name]:

@@ -153,6 +153,17 @@ def test_impossible_requests_are_refused(rows, arguments, message):
         plan_clips(rows, 4, **arguments)
 
 
+def test_a_frame_near_the_start_of_its_video_serves_only_as_far_as_it_can(frames):
+    early = replace(make_row(frames, "a", 2), max_distance=0)
+    plans = plan_clips([early, make_row(frames, "a", 5)], gop=4, distances=range(4))
+    assert summary(plans) == [
+        ("a", 2, 4, [(0, 2), (3, 5)]),
+        ("a", 3, 4, [(2, 5)]),
+        ("a", 4, 4, [(1, 5)]),
+        ("a", 5, 4, [(0, 5)]),
+    ]
+
+
 def test_still_is_refused(rows):
     still = replace(rows[0], frame_pattern="", frame_step=0)
     with pytest.raises(

@@ -21,13 +21,14 @@ def video_row(index, split="val"):
     return ManifestRow("camvid", split, "0016E5", index, image, image.replace("val", "valannot"), PATTERN, 2)
 
 
+FIRST = replace(video_row(7959), max_distance=0)
 STILL = ManifestRow("camvid", "stills", "0001TP", 6690, "root/0001TP_006690.png", "", "", 0)
 
 
 @pytest.fixture
 def manifest_path(tmp_path):
     path = tmp_path / "camvid.csv"
-    write_manifest(path, [video_row(7961), STILL, video_row(7959)], CLASSES)
+    write_manifest(path, [video_row(7961), STILL, FIRST], CLASSES)
     return path
 
 
@@ -39,7 +40,7 @@ def edit(path, old, new):
 
 def test_read_gives_what_was_written_sorted(manifest_path):
     manifest = read_manifest(manifest_path)
-    assert manifest.rows == (STILL, video_row(7959), video_row(7961))
+    assert manifest.rows == (STILL, FIRST, video_row(7961))
     assert manifest.classes == CLASSES
     assert manifest.num_classes == 2
     assert manifest.class_names == ("road", "void")
@@ -49,8 +50,8 @@ def test_read_gives_what_was_written_sorted(manifest_path):
 
 def test_files_are_plain_csv(manifest_path):
     assert manifest_path.read_text().splitlines()[:2] == [
-        "dataset,split,sequence,frame_index,image,label,frame_pattern,frame_step",
-        "camvid,stills,0001TP,6690,root/0001TP_006690.png,,,0",
+        "dataset,split,sequence,frame_index,image,label,frame_pattern,frame_step,max_distance",
+        "camvid,stills,0001TP,6690,root/0001TP_006690.png,,,0,",
     ]
     classes_path = manifest_path.with_name("camvid.classes.csv")
     assert classes_path.read_bytes() == (
@@ -60,16 +61,16 @@ def test_files_are_plain_csv(manifest_path):
 
 def test_order_of_rows_changes_neither_bytes_nor_digest(tmp_path, manifest_path):
     other = tmp_path / "other" / "camvid.csv"
-    write_manifest(other, [STILL, video_row(7959), video_row(7961)], CLASSES)
+    write_manifest(other, [STILL, FIRST, video_row(7961)], CLASSES)
     assert other.read_bytes() == manifest_path.read_bytes()
     assert read_manifest(other).digest == read_manifest(manifest_path).digest
 
 
 def test_digest_follows_rows_and_classes(tmp_path, manifest_path):
     digests = {read_manifest(manifest_path).digest}
-    write_manifest(tmp_path / "rows.csv", [STILL, video_row(7959)], CLASSES)
+    write_manifest(tmp_path / "rows.csv", [STILL, FIRST], CLASSES)
     renamed = (replace(CLASSES[0], name="street"), CLASSES[1])
-    write_manifest(tmp_path / "classes.csv", [STILL, video_row(7959), video_row(7961)], renamed)
+    write_manifest(tmp_path / "classes.csv", [STILL, FIRST, video_row(7961)], renamed)
     digests |= {read_manifest(tmp_path / name).digest for name in ("rows.csv", "classes.csv")}
     assert len(digests) == 3
     assert all(len(digest) == 64 for digest in digests)
@@ -77,7 +78,7 @@ def test_digest_follows_rows_and_classes(tmp_path, manifest_path):
 
 def test_split_gives_its_rows_or_names_those_there_are(manifest_path):
     manifest = read_manifest(manifest_path)
-    assert manifest.split("val") == (video_row(7959), video_row(7961))
+    assert manifest.split("val") == (FIRST, video_row(7961))
     with pytest.raises(DataError, match=r"no split 'test'; its splits are: stills, val"):
         manifest.split("test")
 
@@ -107,11 +108,12 @@ def test_frame_before_the_first_number():
         ),
         (",7961,", ",796x,", r"camvid\.csv:4: frame_index is '796x', expected a whole number of 0 or more"),
         (",7961,", ",-1,", r"camvid\.csv:4: frame_index is '-1'"),
-        (",2\n", ",0\n", r"camvid\.csv:3: frame_pattern .* with frame_step 0"),
+        (",2,\n", ",0,\n", r"camvid\.csv:4: frame_pattern .* with frame_step 0"),
+        (",2,0\n", ",2,-1\n", r"camvid\.csv:3: max_distance is '-1', expected a whole number of 0 or more"),
         ("{index:05d}", "{number:05d}", r"camvid\.csv:3: frame_pattern .* does not give the image"),
         ("{index:05d}", "{index:06d}", r"camvid\.csv:3: frame_pattern .* for the index 7959"),
         ("camvid,stills", ",stills", r"camvid\.csv:2: dataset is empty"),
-        (",,,0\n", ",,,0,9\n", r"camvid\.csv:2: 9 cells, expected 8"),
+        (",,,0,\n", ",,,0,,9\n", r"camvid\.csv:2: 10 cells, expected 9"),
     ],
 )
 def test_bad_line_is_named(manifest_path, old, new, message):

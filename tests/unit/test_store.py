@@ -131,6 +131,16 @@ def test_at_distance_0_there_is_the_frame_and_nothing_else(tmp_path, path):
     assert sample.intra.shape == (6, 9)
 
 
+def test_imported_samples_may_lack_the_intra_blocks(tmp_path):
+    with create_stores({tmp_path / "d03.h5": (ATTRIBUTES, IDENTITIES)}) as writers:
+        for index in range(3):
+            writers[tmp_path / "d03.h5"].write(index, **arrays(index) | {"intra": None})
+    with ClipStore(tmp_path / "d03.h5") as store:
+        sample = store.read(1)
+    assert sample.intra is None
+    np.testing.assert_array_equal(sample.motion_qpel, arrays(1)["motion_qpel"])
+
+
 def test_store_without_samples_is_valid(tmp_path):
     write_store(tmp_path / "empty.h5", identities=[], order=())
     with ClipStore(tmp_path / "empty.h5") as store:
