@@ -9,6 +9,8 @@ code of its own::
 """
 
 import pickle
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,19 @@ from arseg.models.registry import build_network
 
 FORMAT_VERSION = 1
 """Bumped when older programs could no longer read the file."""
+
+UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    struct.error,
+)
+"""What PyTorch raises on damaged files, the last three on those in its older format."""
 
 REQUIRED_METADATA: dict[str, type] = {"backbone": str, "num_classes": int, "fusion": bool}
 """What `load_checkpoint` needs to build the network."""
@@ -126,11 +141,22 @@ def read_tensors(path: Path, mend: str) -> Any:
     Raises
     ------
     CheckpointError
-        If the file is damaged, or holds more than tensors and builtins.
+        If the file is missing or damaged, or holds other objects, of which the message names the first.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; {mend}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+    except pickle.UnpicklingError as error:
+        # PyTorch's own words advise to switch the protection off.
+        stranger = re.search(r"\bGLOBAL (\S+)", str(error))
+        reason = (
+            "it is damaged, or was not made by torch.save"
+            if stranger is None
+            else f"it holds {stranger[1]}, not only tensors and builtins; such a file can run code when it is opened"
+        )
+        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}; {mend}") from error
+    except UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({reason}); {mend}") from error
 

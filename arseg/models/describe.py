@@ -1,0 +1,86 @@
+"""What a checkpoint is, in words: ours by its metadata, another program's by its tensors."""
+
+from pathlib import Path
+from typing import Any
+
+from arseg.models.checkpoint import load_checkpoint, read_tensors
+from arseg.models.layout import Fit, guess_network, without_prefix
+from arseg.models.published import (
+    MEND_PUBLISHED,
+    file_digest,
+    is_own_checkpoint,
+    parse_published_name,
+    read_published,
+)
+
+
+def describe_checkpoint(path: Path) -> dict[str, str]:
+    """Say what a checkpoint is and what it was trained for, as far as the file tells.
+
+    Parameters
+    ----------
+    path : Path
+        Checkpoint of arseg, or a state dict of another program.
+
+    Returns
+    -------
+    facts : dict of str to str
+        Facts by their names, in the order to print them in. The last one is the file's SHA-256.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or unreadable, or its weights do not fit its metadata.
+    """
+    path = Path(path)
+    facts = _own_facts(path) if is_own_checkpoint(read_tensors(path, MEND_PUBLISHED)) else _foreign_facts(path)
+    return facts | {"sha256": file_digest(path)}
+
+
+def _own_facts(path: Path) -> dict[str, str]:
+    _, metadata = load_checkpoint(path)
+    facts = {
+        "format": f"checkpoint of arseg {metadata.get('arseg_version', 'unknown')}",
+        "backbone": metadata["backbone"],
+        "role": _role(metadata),
+        "classes": f"{metadata['num_classes']}: {', '.join(metadata.get('class_names', ['no names']))}",
+    }
+    if "scale_percent" in metadata:
+        facts["scale"] = f"{metadata['scale_percent']} %"
+    if "score" in metadata:
+        facts["score"] = f"mIoU {100 * metadata['score']:.2f} in validation"
+    for name in ("epoch", "seed", "normalization"):
+        if name in metadata:
+            facts[name] = str(metadata[name])
+    if "imported_from" in metadata:
+        origin = metadata["imported_from"]
+        facts["imported from"] = f"{origin['file']} (sha256 {origin['sha256']})"
+    return facts
+
+
+def _foreign_facts(path: Path) -> dict[str, str]:
+    state_dict = read_published(path)
+    guess = guess_network(without_prefix(state_dict))
+    facts = {
+        "format": f"state dict of another program, {len(state_dict)} entries",
+        "looks like": "no network known here" if guess is None else _likely(guess),
+    }
+    named = parse_published_name(path)
+    if named is not None:
+        facts |= {
+            "scale": f"{named.scale_percent} %, by the file's name",
+            "epoch": f"{named.epoch}, by the file's name",
+        }
+    return facts
+
+
+def _role(metadata: dict[str, Any]) -> str:
+    if metadata["fusion"]:
+        return "ar (LR branch of AR)"
+    return "hr (HR branch)" if metadata.get("scale_percent", 100) == 100 else "lr (constant-resolution baseline)"
+
+
+def _likely(fit: Fit) -> str:
+    if fit.num_problems:
+        return f"{fit.describe()}, but for {fit.num_problems} tensors that are missing, unknown or of another shape"
+    return fit.describe()

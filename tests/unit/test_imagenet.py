@@ -1,0 +1,120 @@
+"""ImageNet weights come from torch's cache or the network, and a bad one of either is told."""
+
+import builtins
+import socket
+import urllib.request
+
+import pytest
+import torch
+from torchvision.models import ResNet18_Weights, resnet18
+
+from arseg.cli.imagenet import imagenet
+from arseg.errors import CheckpointError
+from arseg.models.imagenet import initialize_backbone, write_imagenet
+from arseg.models.registry import build_network, get_architecture
+
+NAME = "resnet18-f37072fd.pth"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Folder where torch keeps downloads, empty; its parents are of this test alone."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights():
+    torch.manual_seed(5)
+    return resnet18(weights=None).state_dict()
+
+
+@pytest.fixture
+def dead_address(monkeypatch):
+    """Let the weights be at a port of this machine where nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    url = f"http://127.0.0.1:{port}/models/{NAME}"
+    monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.value, "url", url)
+    return url
+
+
+def test_cached_weights_are_used_without_network(cache, weights, dead_address, tmp_path, caplog):
+    torch.save(weights, cache / NAME)
+    network = build_network("psp18", 3, fusion=False)
+    with caplog.at_level("INFO"):
+        initialize_backbone(network, get_architecture("psp18"), "imagenet")
+    assert torch.equal(network.feats.conv1.weight, weights["conv1.weight"])
+    assert torch.equal(network.feats.layer4[1].bn2.weight, weights["layer4.1.bn2.weight"])
+    assert "torchvision's ImageNet weights" in caplog.text
+
+
+def test_written_file_is_the_cached_one_and_starts_a_backbone(cache, weights, tmp_path, capsys):
+    torch.save(weights, cache / NAME)
+    output = tmp_path / "out" / "resnet18.pth"
+    imagenet(output=output)
+    assert capsys.readouterr().out == f"wrote {output}\n"
+    assert output.read_bytes() == (cache / NAME).read_bytes()
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    network = build_network("bise18", 3, fusion=False)
+    initialize_backbone(network, get_architecture("bise18"), str(output))
+    assert torch.equal(network.cp.resnet.conv1.weight, weights["conv1.weight"])
+
+
+def test_download_without_network(cache, dead_address, tmp_path):
+    output = tmp_path / "out" / "resnet18.pth"
+    with pytest.raises(CheckpointError) as refused:
+        write_imagenet(output)
+    message = str(refused.value)
+    assert f"{dead_address} could not be downloaded" in message
+    assert "refused" in message
+    assert f"put it at {cache / NAME}, or set initial_weights to the path of it" in message
+    assert not output.parent.exists()
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("length", [0, 100, 40_000_000])
+def test_damaged_cache(cache, weights, dead_address, tmp_path, length):
+    torch.save(weights, cache / NAME)
+    (cache / NAME).write_bytes((cache / NAME).read_bytes()[:length])
+    expected = rf"{NAME}: not a readable checkpoint.*; delete this file to download it again"
+    with pytest.raises(CheckpointError, match=expected):
+        write_imagenet(tmp_path / "out" / "resnet18.pth")
+    with pytest.raises(CheckpointError, match=expected):
+        initialize_backbone(build_network("bise18", 3, False), get_architecture("bise18"), "imagenet")
+    assert not (tmp_path / "out").exists()
+
+
+class Trap:
+    """Leaves a trace when it is unpickled."""
+
+    def __reduce__(self):
+        return exec, ("import builtins; builtins.trap_was_sprung = True",)
+
+
+def test_cached_code_does_not_run(cache, weights, tmp_path):
+    torch.save(weights | {"fc.weight": Trap()}, cache / NAME)
+    with pytest.raises(CheckpointError, match=r"holds exec, not only tensors.*; delete this file to download it again"):
+        write_imagenet(tmp_path / "resnet18.pth")
+    assert not hasattr(builtins, "trap_was_sprung")
+
+
+def test_cached_file_of_another_network(cache, weights, tmp_path):
+    torch.save({name: tensor for name, tensor in weights.items() if not name.startswith("layer4.")}, cache / NAME)
+    with pytest.raises(
+        CheckpointError, match=rf"{NAME}: backbone weights: layer4\.0.* is missing .*; delete this file"
+    ):
+        write_imagenet(tmp_path / "resnet18.pth")
+    assert not (tmp_path / "resnet18.pth").exists()
+
+
+def test_own_checkpoint_is_no_backbone(tmp_path):
+    torch.save({"format_version": 1, "metadata": {}, "state_dict": {}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"w\.pt: is a checkpoint of arseg already.*; initial_weights takes a"):
+        initialize_backbone(build_network("bise18", 3, False), get_architecture("bise18"), str(tmp_path / "w.pt"))
