@@ -1,0 +1,80 @@
+"""``arseg camvid``: from what one downloads of CamVid to frames and index labels."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from arseg.codec.extract_frames import extract_frames
+from arseg.data.archives import extract_only
+from arseg.data.camvid_labels import write_index_labels
+from arseg.data.camvid_verify import verify_camvid
+from arseg.files import atomic_path
+
+VIDEO_SUFFIXES = (".mxf", ".avi")
+
+
+def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | None = None, threads: int = 1) -> None:
+    """Decode a video into PNG frames with numbers from 1.
+
+    Parameters
+    ----------
+    source : list of Path
+        The video, a zip archive with it, or the parts of one in order.
+    sequence : str
+        Name of the sequence, with which names of frames begin.
+    output : Path
+        Folder to write.
+    ffmpeg : str
+        FFmpeg program to use; the environment variable ARSEG_FFMPEG, or imageio-ffmpeg's own, by default.
+    threads : int
+        Threads of the decoder; changes no frame.
+    """
+    pattern = f"{sequence}_%06d.png"
+    if len(source) == 1 and source[0].suffix.lower() in VIDEO_SUFFIXES:
+        num_frames = extract_frames(source[0], output, pattern, ffmpeg_path=ffmpeg, threads=threads)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # The video may be larger than the disk of temporary files: it lies beside the frames as long as it is needed.
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{sequence}-") as folder:
+            video = Path(folder) / sequence
+            extract_only(source, VIDEO_SUFFIXES, video)
+            num_frames = extract_frames(video, output, pattern, ffmpeg_path=ffmpeg, threads=threads)
+    print(f"wrote {num_frames} frames to {output}")
+
+
+def labels(source: Path, *, output: Path) -> None:
+    """Turn CamVid's colour labels into index labels; colours of none of the twelve classes become 255.
+
+    Parameters
+    ----------
+    source : Path
+        LabeledApproved_full or the Kaggle package, a zip archive or a folder.
+    output : Path
+        Folder to write.
+    """
+    print(f"wrote {write_index_labels(source, output)} labels to {output}")
+
+
+def verify(*, frames: Path, stills: Path, labels: Path, sequences: Path, output: Path) -> None:
+    """Check that frames are whole, and that stills are the same pictures as the decoded frames with their numbers.
+
+    Parameters
+    ----------
+    frames : Path
+        Folder with one folder of decoded frames per sequence.
+    stills : Path
+        Folder or zip archive of the annotated stills.
+    labels : Path
+        Folder of index labels.
+    sequences : Path
+        CSV that relates the numbers of stills and decoded frames.
+    output : Path
+        Report to write (JSON).
+    """
+    report = verify_camvid(frames, stills, labels, sequences)
+    with atomic_path(output) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    for name, facts in report.items():
+        difference = facts["mean_difference"]
+        print(f"{name}: {facts['frames']} frames, {facts['stills']} stills, mean difference {difference} of 255")
+    print(f"wrote {output}")

@@ -1,0 +1,101 @@
+"""Videos to numbered PNG frames, by the FFmpeg program."""
+
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+import av
+import av.error
+import ffmpeg
+
+from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.errors import CodecError
+from arseg.files import atomic_path
+from arseg.progress import track
+
+LAST_LINES = 5
+
+HEADER_TOLERANCE = 0.01
+"""Headers of cameras may be off by some frames."""
+
+
+def extract_frames(
+    video: str | Path, output: str | Path, pattern: str, *, ffmpeg_path: str | None = None, threads: int = 1
+) -> int:
+    """Decode a video into a folder of PNG frames, numbered from 1.
+
+    FFmpeg's own frame rate control is left on, on purpose: the numbering of the published programs comes from it. It
+    repeats the first frame where a container's video starts later than its sound.
+
+    Parameters
+    ----------
+    video : path
+        Any video that FFmpeg reads.
+    output : path
+        Folder to write, whole or not at all.
+    pattern : str
+        Name of a frame as FFmpeg writes it, for example ``0006R0_%06d.png``.
+    ffmpeg_path : str, optional
+        The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
+    threads : int
+        Threads of the decoder; changes no frame.
+
+    Returns
+    -------
+    num_frames : int
+        Number of frames.
+
+    Raises
+    ------
+    CodecError
+        If the video is missing, FFmpeg fails, or a frame is damaged.
+    """
+    video = Path(video)
+    if not video.is_file():
+        raise CodecError(f"{video}: no such video")
+    promised = _promised_frames(video)
+    with atomic_path(Path(output)) as folder:
+        folder.mkdir()
+        stream = ffmpeg.input(str(video), threads=threads, err_detect="explode").video
+        # PNG is lossless at any level; the default one takes most of the time for a tenth of the bytes.
+        stream = stream.output(
+            str(folder / pattern), start_number=1, pix_fmt="rgb24", compression_level=1, threads=threads
+        )
+        stream = stream.global_args("-hide_banner", "-nostdin", "-loglevel", "error", "-xerror", "-progress", "pipe:1")
+        command = ffmpeg.compile(stream, cmd=find_ffmpeg(ffmpeg_path))
+        _run(command, video)
+        num_frames = sum(1 for _ in folder.iterdir())
+        if num_frames < promised * (1 - HEADER_TOLERANCE) or not num_frames:
+            raise CodecError(
+                f"{video}: has {num_frames} frames, but its header promises {promised}: it is cut off. Download it "
+                "again"
+            )
+    return num_frames
+
+
+def _promised_frames(video: Path) -> int:
+    """Read the number of frames off the header, 0 if it is not told: what ends early decodes without complaint."""
+    try:
+        with av.open(str(video)) as container:
+            stream = container.streams.video[0]
+            seconds = (stream.duration or 0) * (stream.time_base or 0)
+            return max(stream.frames, round(seconds * (stream.average_rate or 0)))
+    except (av.error.FFmpegError, IndexError) as error:
+        raise CodecError(f"{video}: cannot be read as a video ({error}). Download it again") from error
+
+
+def _run(command: list[str], video: Path) -> None:
+    """Run FFmpeg, and show how many frames it has written."""
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            reports = (line for line in process.stdout if line.startswith("frame="))
+            for _ in track(reports, f"{video.name}, reports of FFmpeg"):
+                pass
+        errors.seek(0)
+        said = [line.strip() for line in errors if line.strip()]
+    # Some decoders only complain about a damaged frame and go on.
+    if process.returncode or said:
+        last = "\n".join(f"  {line}" for line in said[-LAST_LINES:])
+        raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{last}\n{shlex.join(command)}")

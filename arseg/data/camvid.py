@@ -1,0 +1,257 @@
+"""CamVid: its sequences and how their frames are numbered, its classes, splits and manifest (spec section 2.1)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from arseg.data.archives import PictureSource
+from arseg.data.manifest import ManifestRow, SegmentationClass
+from arseg.data.sheets import read_sheet
+from arseg.errors import DataError
+
+CamVidSplit = Literal["official", "kaggle"]
+
+SEQUENCE_COLUMNS = ("sequence", "video", "first_annotated", "last_annotated", "first_decoded")
+
+NAME_PATTERN = re.compile(r"(?P<sequence>[A-Za-z0-9]+)_f?(?P<number>\d+)")
+"""Name of a still: 0001TP_006690, 0006R0_f00930, 0016E5_00390, Seq05VD_f00030."""
+
+PUBLISHED_GOP = 12
+"""Frames with fewer frames before them than the keyframe of such a clip needs are used at d = 0 only."""
+
+KAGGLE_SPLITS = ("train", "val", "test")
+
+CLASSES = (
+    ("sky", (128, 128, 128)),
+    ("building", (128, 0, 0)),
+    ("column-pole", (192, 192, 128)),
+    ("road", (128, 64, 128)),
+    ("sidewalk", (0, 0, 192)),
+    ("tree", (128, 128, 0)),
+    ("sign-symbol", (192, 128, 128)),
+    ("fence", (64, 64, 128)),
+    ("car", (64, 0, 128)),
+    ("pedestrian", (64, 64, 0)),
+    ("bicyclist", (0, 128, 192)),
+    ("void", (0, 0, 0)),
+)
+"""Names and label colours of the twelve classes that count, by index; the other twenty of CamVid are ignored."""
+
+
+@dataclass(frozen=True)
+class CamVidSequence:
+    """One of the four videos, and how the numbers of its annotated stills relate to those of its decoded frames."""
+
+    name: str
+    """Name of the sequence, as stills begin with."""
+    video: str
+    """File name of the video."""
+    first_annotated: int
+    """Number of the first still."""
+    last_annotated: int
+    """Number of the last still."""
+    first_decoded: int
+    """Number of the decoded frame that is the first still; FFmpeg numbers from 1."""
+
+    @property
+    def last_decoded(self) -> int:
+        """Number of the decoded frame that is the last still."""
+        return self.decoded(self.last_annotated)
+
+    def decoded(self, annotated: int) -> int:
+        """Turn the number of a still into that of the decoded frame."""
+        return annotated - self.first_annotated + self.first_decoded
+
+
+SEQUENCES = {
+    sequence.name: sequence
+    for sequence in (
+        CamVidSequence("0001TP", "01TP_extract.avi", 6690, 10380, 31),
+        CamVidSequence("0006R0", "0006R0.MXF", 930, 3930, 932),
+        CamVidSequence("0016E5", "0016E5.MXF", 390, 8640, 392),
+        CamVidSequence("Seq05VD", "0005VD.MXF", 30, 5100, 32),
+    )
+}
+"""The published numbering; ``config/camvid-sequences.csv`` says the same, for workflows whose FFmpeg differs."""
+
+
+def camvid_classes() -> tuple[SegmentationClass, ...]:
+    """Give the twelve classes; the last one is void, which the published figures count."""
+    return tuple(SegmentationClass(index, name, color, name == "void") for index, (name, color) in enumerate(CLASSES))
+
+
+def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
+    """Read a sheet of sequences: sequence, video, first_annotated, last_annotated, first_decoded.
+
+    Raises
+    ------
+    DataError
+        If the sheet is missing, a line does not fit, or there is none.
+    """
+    path = Path(path)
+    sequences = {}
+    for row in read_sheet(path, SEQUENCE_COLUMNS, "Give one line per video."):
+        first = row.integer("first_annotated", 0)
+        name = row.cells["sequence"]
+        if not name or not row.cells["video"] or name in sequences:
+            raise DataError(
+                f"{row.place}: expected a new sequence and its video, found {name!r}, {row.cells['video']!r}"
+            )
+        last, decoded = row.integer("last_annotated", first), row.integer("first_decoded", 1)
+        sequences[name] = CamVidSequence(name, row.cells["video"], first, last, decoded)
+    if not sequences:
+        raise DataError(f"{path}: no line below the header. Give one line per video.")
+    return sequences
+
+
+def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[CamVidSequence, int]:
+    """Read sequence and number off the name of a still.
+
+    Parameters
+    ----------
+    name : str
+        Name without suffix, for example ``0006R0_f00930``.
+    sequences : mapping of str to CamVidSequence
+        The sequences there are, by name.
+
+    Raises
+    ------
+    DataError
+        If the name is of another form or sequence, or its number beyond the sequence's.
+    """
+    match = NAME_PATTERN.fullmatch(name)
+    if not match or match["sequence"] not in sequences:
+        raise DataError(
+            f"{name!r} is no still of CamVid; expected the name of a sequence ({', '.join(sequences)}), and a number"
+        )
+    sequence, number = sequences[match["sequence"]], int(match["number"])
+    if number > sequence.last_annotated or sequence.decoded(number) < 1:
+        raise DataError(
+            f"{name!r}: {sequence.name} has stills with numbers from {sequence.first_annotated} to "
+            f"{sequence.last_annotated}, by the sheet of sequences"
+        )
+    return sequence, number
+
+
+def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[str, int]:
+    """Give the sequence of a still, and the number of the decoded frame that is the same picture.
+
+    Raises
+    ------
+    DataError
+        As `parse_still`.
+    """
+    sequence, number = parse_still(name, sequences)
+    return sequence.name, sequence.decoded(number)
+
+
+def official_split(sequence: str, number: int) -> str:
+    """Tell the split of a still in the field's division 367/101/233.
+
+    Training: the first half of 0001TP, 0006R0, and 0016E5 but for its part with labels at 15 Hz, which is validation.
+    Test: the second half of 0001TP, and Seq05VD.
+    """
+    if sequence == "0001TP":
+        return "train" if number <= 8520 else "test"
+    if sequence == "0016E5":
+        return "val" if 7959 <= number <= 8159 and number % 2 else "train"
+    return "test" if sequence == "Seq05VD" else "train"
+
+
+def camvid_manifest(
+    dataset: str,
+    *,
+    frames: str | Path,
+    labels: str | Path,
+    stills: str | Path,
+    split: CamVidSplit,
+    sequences: str | Path,
+) -> list[ManifestRow]:
+    """Make the manifest's rows of CamVid.
+
+    Images are decoded frames of the videos, so that a frame and those around it come from one source.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    frames : path
+        Folder with a folder of decoded frames for each sequence, ``0001TP/0001TP_000031.png``.
+    labels : path
+        Folder of index labels under the stills' names.
+    stills : path
+        Folder or zip archive of the annotated stills; only names are read. For ``kaggle``, the package with its
+        folders train, val and test.
+    split : {"official", "kaggle"}
+        The field's division, or that of the package's folders. It is part of the splits' names: ``kaggle-test``.
+    sequences : path
+        Sheet of sequences, see `read_sequences`.
+
+    Returns
+    -------
+    rows : list of ManifestRow
+        One for each still. A frame that has no room for the published clips before it gets ``max_distance`` 0: the
+        published programs use Seq05VD_f00000 as a keyframe only.
+
+    Raises
+    ------
+    DataError
+        If a still, decoded frame or label is missing, or the stills do not tell the split.
+    """
+    table = read_sequences(sequences)
+    rows = []
+    for name, split_name in _split_names(stills, split, table).items():
+        sequence, number = parse_still(name, table)
+        index = sequence.decoded(number)
+        pattern = f"{Path(frames) / sequence.name / sequence.name}_{{index:06d}}.png"
+        image, label = Path(pattern.format(index=index)), Path(labels) / f"{name}.png"
+        if not image.is_file():
+            raise DataError(
+                f"{image}: no such decoded frame, which should be the same picture as the still {name}. Decode the "
+                f"whole of {sequence.video}, or correct the numbers of {sequence.name} in {sequences}."
+            )
+        if not label.is_file():
+            raise DataError(f"{label}: no such label map. Convert the labels of all stills: arseg camvid labels ...")
+        rows.append(
+            ManifestRow(
+                dataset=dataset,
+                split=f"{split}-{split_name}",
+                sequence=sequence.name,
+                frame_index=index,
+                image=str(image),
+                label=str(label),
+                frame_pattern=pattern,
+                frame_step=1,
+                max_distance=0 if index < PUBLISHED_GOP else None,
+            )
+        )
+    return rows
+
+
+def still_names(stills: str | Path) -> dict[str, str]:
+    """Find the annotated stills: their names, and the folder that each lies in.
+
+    Label maps, which packages carry beside them, are left out.
+    """
+    source = PictureSource(stills)
+    folders = {member: source.folder_name(member) for member in source.members}
+    return {
+        member.stem: folder
+        for member, folder in folders.items()
+        if not member.stem.endswith("_L") and "label" not in folder.lower()
+    }
+
+
+def _split_names(stills: str | Path, split: CamVidSplit, table: Mapping[str, CamVidSequence]) -> dict[str, str]:
+    folders = still_names(stills)
+    if split == "official":
+        parsed = {name: parse_still(name, table) for name in folders}
+        return {name: official_split(sequence.name, number) for name, (sequence, number) in parsed.items()}
+    if strangers := [name for name, folder in folders.items() if folder not in KAGGLE_SPLITS]:
+        raise DataError(
+            f"{stills}: {strangers[0]} lies in none of the folders {', '.join(KAGGLE_SPLITS)}, so its split is not "
+            "known. Give the Kaggle package as source.package, or choose split: official, which needs no folders."
+        )
+    return folders

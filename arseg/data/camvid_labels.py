@@ -1,0 +1,105 @@
+"""CamVid's colour labels to class indices."""
+
+import io
+import logging
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from arseg.config import IGNORE_INDEX
+from arseg.data.archives import PictureSource
+from arseg.data.camvid import CLASSES
+from arseg.errors import DataError
+from arseg.files import atomic_path
+from arseg.progress import track
+
+logger = logging.getLogger(__name__)
+
+
+def colors_to_indices(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn label colours into class indices (spec section 2.1).
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+        A colour label.
+
+    Returns
+    -------
+    indices : ndarray of uint8, shape (H, W)
+        0 ... 11 where a colour is exactly that of a class, 255 everywhere else.
+    """
+    indices = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
+    packed = _pack(rgb)
+    for index, (_, color) in enumerate(CLASSES):
+        indices[packed == _pack(np.array(color))] = index
+    return indices
+
+
+def write_index_labels(source: str | Path, output: str | Path) -> int:
+    """Convert all colour labels of a folder or zip archive.
+
+    Parameters
+    ----------
+    source : path
+        Folder or zip archive with files ``NAME_L.png``, or ``NAME.png`` in folders whose names say "label".
+    output : path
+        Folder to write, whole or not at all: ``NAME.png`` with class indices.
+
+    Returns
+    -------
+    num_labels : int
+        Number of label maps.
+
+    Raises
+    ------
+    DataError
+        If there are none, one occurs twice, or one is damaged or not in colours.
+    """
+    pictures = PictureSource(source)
+    members: dict[str, PurePosixPath] = {}
+    for member in pictures.members:
+        if member.stem.endswith("_L") or "label" in pictures.folder_name(member).lower():
+            name = member.stem.removesuffix("_L")
+            if name in members:
+                raise DataError(
+                    f"{source}: {members[name]} and {member} are labels of one still. Give one package only."
+                )
+            members[name] = member
+    if not members:
+        raise DataError(
+            f"{source}: holds no colour labels, which are named like 0001TP_006690_L.png. Give LabeledApproved_full "
+            "or the Kaggle package, zipped or unpacked."
+        )
+    num_ignored = num_pixels = 0
+    with atomic_path(Path(output)) as folder:
+        folder.mkdir()
+        for member, content in track(pictures.read(list(members.values())), "labels", len(members)):
+            indices = colors_to_indices(_read_colors(content, f"{source}: {member}"))
+            Image.fromarray(indices).save(folder / f"{member.stem.removesuffix('_L')}.png")
+            num_ignored += int(np.count_nonzero(indices == IGNORE_INDEX))
+            num_pixels += indices.size
+    logger.info("%.2f %% of the pixels have other colours and are ignored", 100 * num_ignored / num_pixels)
+    return len(members)
+
+
+def _pack(rgb: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Join the channels to one number per pixel, which compares faster than three."""
+    channels = rgb.astype(np.int32)
+    return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+
+
+def _read_colors(content: bytes, place: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+            if picture.mode not in ("RGB", "RGBA", "P"):
+                raise DataError(
+                    f"{place} has the pixel format {picture.mode}, expected colours. Give CamVid's own colour "
+                    "labels; index labels need no conversion."
+                )
+            return np.asarray(picture.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{place} cannot be read as a picture ({error}). Download it again.") from error

@@ -1,0 +1,171 @@
+"""Check what was made of CamVid: frames are whole, and a still is the same picture as its decoded frame."""
+
+import io
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from arseg.data.archives import PictureSource
+from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, parse_still, read_sequences, still_names
+from arseg.errors import DataError
+from arseg.progress import track
+
+NUM_SAMPLES = 8
+"""Stills of each sequence that are compared with decoded frames."""
+
+MAX_SHIFT = 3
+"""The decoded frames this far before and after are compared, too."""
+
+MAX_DIFFERENCE = 16.0
+"""Mean absolute difference of 8-bit values up to which pictures are alike. Another colour matrix makes a few units,
+another street several tens."""
+
+
+def verify_camvid(
+    frames: str | Path, stills: str | Path, labels: str | Path, sequences: str | Path
+) -> dict[str, dict[str, Any]]:
+    """Check decoded frames, stills and labels against one another.
+
+    Of each sequence, some stills are compared with the decoded frames that should be the same pictures and with
+    those around them: an error in the numbering shows as a better match at another place.
+
+    Parameters
+    ----------
+    frames : path
+        Folder with a folder of decoded frames for each sequence.
+    stills : path
+        Folder or zip archive of the annotated stills.
+    labels : path
+        Folder of index labels.
+    sequences : path
+        Sheet of sequences.
+
+    Returns
+    -------
+    report : dict
+        By sequence: numbers of frames and stills, the frames' size, frames after the last still, and the mean
+        difference from the stills.
+
+    Raises
+    ------
+    DataError
+        If frames are missing, sizes differ, a label is missing, or stills and frames are not the same pictures.
+    """
+    table = read_sequences(sequences)
+    names: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for name in still_names(stills):
+        sequence, number = parse_still(name, table)
+        names[sequence.name].append((number, name))
+        if not (Path(labels) / f"{name}.png").is_file():
+            raise DataError(f"{Path(labels) / name}.png: no such label map, for the still {name} in {stills}")
+    source = PictureSource(stills)
+    members = {member.stem: member for member in source.members}
+    report = {}
+    for name, sequence in table.items():
+        if not names[name]:
+            raise DataError(f"{stills}: holds no still of {name}. Give the stills of all sequences in {sequences}.")
+        report[name] = _verify_sequence(
+            sequence, Path(frames) / name, sorted(names[name]), source, members, Path(labels), sequences
+        )
+    return report
+
+
+def _verify_sequence(
+    sequence: CamVidSequence,
+    folder: Path,
+    stills: list[tuple[int, str]],
+    source: PictureSource,
+    members: dict[str, PurePosixPath],
+    labels: Path,
+    sequences: str | Path,
+) -> dict[str, Any]:
+    num_frames = _count_frames(folder, sequence, sequence.decoded(stills[-1][0]))
+    chosen = [stills[place] for place in np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))]
+    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
+    differences = np.zeros(len(shifts))
+    numbers = {name: number for number, name in chosen}
+    num_compared, size = 0, None
+    for member, content in track(source.read([members[name] for name in numbers]), sequence.name, len(numbers)):
+        still = _decode(content, f"{source.path}: {member}")
+        index = sequence.decoded(numbers[member.stem])
+        size = size or still.shape
+        with Image.open(labels / f"{member.stem}.png") as label:
+            label_size = label.size[::-1]
+        for place, found in ((folder, _read(_frame(folder, index)).shape), (labels / member.name, (*label_size, 3))):
+            if found != size:
+                raise DataError(
+                    f"{place}: {found[1]}x{found[0]} pixels, the still {member} has {size[1]}x{size[0]}. Stills, "
+                    "labels and video must have one size."
+                )
+        neighbours = [index + shift for shift in shifts]
+        if neighbours[0] < 1 or neighbours[-1] > num_frames:
+            continue  # at an end of the video there is nothing to compare with
+        num_compared += 1
+        differences += [np.abs(_read(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
+    if not num_compared:
+        raise DataError(f"{folder}: none of the stills has {MAX_SHIFT} decoded frames before and after it to compare")
+    differences /= num_compared
+    _check_numbering(sequence, differences, sequences)
+    assert size is not None
+    return {
+        "frames": num_frames,
+        "stills": len(stills),
+        "width": size[1],
+        "height": size[0],
+        "frames_after_last_still": num_frames - sequence.decoded(stills[-1][0]),
+        "frames_needed_after_it": PUBLISHED_GOP - 1,
+        "compared": num_compared,
+        "mean_difference": round(float(differences[MAX_SHIFT]), 3),
+        "mean_difference_of_next_best": round(float(np.delete(differences, MAX_SHIFT).min()), 3),
+    }
+
+
+def _count_frames(folder: Path, sequence: CamVidSequence, last: int) -> int:
+    found = {path.name for path in folder.glob(f"{sequence.name}_*.png")} if folder.is_dir() else set()
+    if not found:
+        raise DataError(f"{folder}: holds no decoded frames of {sequence.name}. Make them: arseg camvid frames ...")
+    for index in range(1, max(len(found), last) + 1):
+        if _frame(folder, index).name not in found:
+            raise DataError(
+                f"{_frame(folder, index)}: no such frame; {len(found)} are there, and the last still is frame {last}. "
+                f"Decode the whole of {sequence.video} again."
+            )
+    return len(found)
+
+
+def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64], sequences: str | Path) -> None:
+    best = int(differences.argmin()) - MAX_SHIFT
+    if differences[best + MAX_SHIFT] > MAX_DIFFERENCE:
+        raise DataError(
+            f"{sequence.name}: decoded frames and stills are other pictures: they differ by "
+            f"{differences[MAX_SHIFT]:.1f} of 255 on average, and by {differences[best + MAX_SHIFT]:.1f} at best. "
+            f"Check that {sequence.video} is the video of these stills, and first_decoded in {sequences}."
+        )
+    if differences[best + MAX_SHIFT] < differences[MAX_SHIFT]:
+        where = "later" if best > 0 else "earlier"
+        raise DataError(
+            f"{sequence.name}: stills are the pictures of decoded frames {abs(best)} {where} than {sequences} says "
+            f"(mean difference {differences[best + MAX_SHIFT]:.2f} instead of {differences[MAX_SHIFT]:.2f}). Your "
+            f"FFmpeg numbers {sequence.video} differently: set first_decoded of {sequence.name} to "
+            f"{sequence.first_decoded + best} there."
+        )
+
+
+def _frame(folder: Path, index: int) -> Path:
+    return folder / f"{folder.name}_{index:06d}.png"
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    return _decode(path.read_bytes(), str(path))
+
+
+def _decode(content: bytes, place: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{place}: cannot be read as a picture ({error}). Make or download it again.") from error

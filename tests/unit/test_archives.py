@@ -1,0 +1,96 @@
+"""Pictures in folders and zip archives, and files out of archives in parts."""
+
+import zipfile
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+
+from arseg.data.archives import PictureSource, extract_only
+from arseg.errors import DataError
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+@pytest.fixture
+def video(tmp_path):
+    """A file of a megabyte in a zip archive that is cut into three parts; gives its bytes and the parts."""
+    content = np.random.default_rng(0).bytes(1_000_003)
+    write_zip(tmp_path / "v.zip", {"folder/V.MXF": content, "readme.txt": b"hello"})
+    whole = (tmp_path / "v.zip").read_bytes()
+    parts = [tmp_path / f"v.zip.00{number}" for number in (1, 2, 3)]
+    for part, piece in zip(parts, (whole[:7], whole[7:600_000], whole[600_000:]), strict=True):
+        part.write_bytes(piece)
+    return content, parts
+
+
+def test_parts_are_read_as_one(video, tmp_path):
+    content, parts = video
+    extract_only(parts, (".mxf",), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda parts: parts[1].unlink(), r"v\.zip\.002: no such file.*A part is missing, cut off or out of order"),
+        (lambda parts: parts.pop(), r"v\.zip\.001 \+ .*v\.zip\.002: no whole zip archive.*download the parts again"),
+        (lambda parts: parts[2].write_bytes(parts[2].read_bytes()[:-50]), r"no whole zip archive"),
+        (
+            lambda parts: parts[1].write_bytes(parts[1].read_bytes()[:-999]),
+            r"v\.zip\.003: .*A part is missing, cut off",
+        ),
+        (lambda parts: parts.reverse(), r"no whole zip archive|is damaged"),
+    ],
+)
+def test_missing_and_broken_parts_are_refused(video, tmp_path, damage, message):
+    _, parts = video
+    damage(parts)
+    with pytest.raises(DataError, match=message):
+        extract_only(parts, (".mxf",), tmp_path / "out")
+
+
+def test_changed_bytes_do_not_pass(video, tmp_path):
+    _, parts = video
+    content = bytearray(parts[1].read_bytes())
+    content[1000] ^= 1
+    parts[1].write_bytes(content)
+    with pytest.raises(DataError, match=r"folder/V\.MXF is damaged \(Bad CRC-32"):
+        extract_only(parts, (".mxf",), tmp_path / "out")
+
+
+def test_an_archive_without_or_with_two_videos_is_refused(tmp_path):
+    write_zip(tmp_path / "a.zip", {"a.txt": b""})
+    with pytest.raises(
+        DataError, match=r"a\.zip: expected one file with the suffix \.mxf or \.avi in it, found 0 among a"
+    ):
+        extract_only([tmp_path / "a.zip"], (".mxf", ".avi"), tmp_path / "out")
+    write_zip(tmp_path / "b.zip", {"a.avi": b"", "b.avi": b""})
+    with pytest.raises(DataError, match=r"found 2 among a\.avi, b\.avi"):
+        extract_only([tmp_path / "b.zip"], (".mxf", ".avi"), tmp_path / "out")
+
+
+def test_folder_and_archive_are_read_alike(tmp_path):
+    files = {"top/b.png": b"2", "top/deep/a.png": b"1", "top/notes.txt": b"", "__MACOSX/top/._b.png": b"x"}
+    write_zip(tmp_path / "p.zip", files)
+    for name, content in files.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(content)
+    for path in (tmp_path / "p.zip", tmp_path / "p"):
+        source = PictureSource(path)
+        assert source.members == (PurePosixPath("top/b.png"), PurePosixPath("top/deep/a.png"))
+        assert [content for _, content in source.read(source.members)] == [b"2", b"1"]
+
+
+def test_what_holds_no_pictures_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such folder or zip archive"):
+        PictureSource(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"holds no PNG picture"):
+        PictureSource(tmp_path)
+    (tmp_path / "page.zip").write_text("<html>404</html>")
+    with pytest.raises(DataError, match=r"page\.zip: no whole zip archive"):
+        PictureSource(tmp_path / "page.zip")
