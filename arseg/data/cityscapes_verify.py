@@ -1,0 +1,204 @@
+"""Check an unpacked Cityscapes before anything is made of it: every frame that a clip needs, and the right one."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from arseg.data.cityscapes import (
+    SPLITS,
+    STILLS_FOLDER,
+    VIDEO_FOLDER,
+    AnnotatedFrame,
+    annotated_frames,
+    missing_image,
+)
+from arseg.data.images import check_sizes_match, read_image
+from arseg.errors import ConfigError, DataError
+from arseg.files import atomic_path
+from arseg.progress import track
+
+EXPECTED_FRAMES = {"train": 2975, "val": 500}
+"""Annotated frames of the full data set."""
+
+SNIPPET_FRAMES = 30
+ANNOTATED_POSITION = 19
+"""Frames of a snippet before the annotated one (spec section 2.2)."""
+
+COMPARED_STILLS = 8
+"""Frames of a split whose still is compared with the video."""
+
+SHOWN_PROBLEMS = 5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class SplitReport:
+    """What was found of one split."""
+
+    annotated: int
+    """Frames with labels."""
+    expected: int
+    """The same in the full data set."""
+    videos: int = 0
+    """Annotated frames with the video before them that clips need."""
+    stills_only: int = 0
+    """Annotated frames of which there is a still, but no video."""
+    incomplete_snippets: list[str] = field(default_factory=list)
+    """Snippets that lack frames which no clip needs."""
+    compared_stills: int = 0
+    """Frames whose still is the video's frame, pixel by pixel."""
+
+
+def verify_cityscapes(
+    root: str | Path, labels: str | Path, output: str | Path, *, gop: int = 12
+) -> dict[str, SplitReport]:
+    """Check that every annotated frame has its label map, its image and the frames before it; write a report.
+
+    Fewer frames than in the full data set, snippets with fewer than 30 frames and stills without a video are warnings.
+
+    Parameters
+    ----------
+    root : path
+        Folder with ``gtFine`` and ``leftImg8bit_sequence``, or ``leftImg8bit``, or both.
+    labels : path
+        Folder of train-id maps.
+    output : path
+        JSON file to write: what was found, by split.
+    gop : int
+        Longest group of pictures L that clips shall have: L - 1 frames are needed before the annotated one.
+
+    Returns
+    -------
+    report : dict of SplitReport
+        By split, as in the file.
+
+    Raises
+    ------
+    ConfigError
+        If a snippet has no room for the group of pictures.
+    DataError
+        If an image, a label map or a needed frame is missing, a label map has another size than its image, or the
+        still of a frame is another picture than the video's frame. The message shows the first of many.
+    """
+    root, labels = Path(root), Path(labels)
+    if not 1 <= gop <= ANNOTATED_POSITION + 1:
+        raise ConfigError(
+            f"gop {gop}: Cityscapes has {ANNOTATED_POSITION} frames before each annotated one, so groups of pictures "
+            f"have 1 to {ANNOTATED_POSITION + 1} frames there. Choose a smaller gop."
+        )
+    frames = annotated_frames(root)
+    problems: list[str] = []
+    report = {}
+    for split in SPLITS:
+        of_split = [frame for frame in frames if frame.split == split]
+        report[split] = _check_split(root, labels, of_split, gop, problems)
+    if problems:
+        more = len(problems) - SHOWN_PROBLEMS
+        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+        raise DataError(
+            f"{root}: {len(problems)} problems:\n  {shown}" + (f"\n  ... and {more} more" if more > 0 else "")
+        )
+    for split, found in report.items():
+        _warn(root, split, found)
+    with atomic_path(Path(output)) as temporary:
+        text = json.dumps({split: asdict(found) for split, found in report.items()}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _check_split(
+    root: Path, labels: Path, frames: Sequence[AnnotatedFrame], gop: int, problems: list[str]
+) -> SplitReport:
+    report = SplitReport(len(frames), EXPECTED_FRAMES[frames[0].split])
+    # Listed once: asking for each of 30 frames of 3,475 snippets takes minutes on a network disk.
+    video_names = {folder: _names(root / VIDEO_FOLDER / folder) for folder in {frame.folder for frame in frames}}
+    comparable = []
+    for frame in track(frames, f"snippets of {frames[0].split}"):
+        names = video_names[frame.folder]
+        image = frame.image_path(root)
+        if image is None:
+            problems.append(missing_image(root, frame))
+            continue
+        if frame.image_name() not in names:
+            report.stills_only += 1
+        elif gap := [frame.image_name(offset) for offset in range(1 - gop, 0) if frame.image_name(offset) not in names]:
+            problems.append(
+                f"{image}: {len(gap)} of the {gop - 1} frames before it are missing, the first is {gap[0]}. Unpack "
+                f"{VIDEO_FOLDER}_trainvaltest.zip again, or choose a smaller gop"
+            )
+        else:
+            report.videos += 1
+            positions = range(-ANNOTATED_POSITION, SNIPPET_FRAMES - ANNOTATED_POSITION)
+            if any(frame.image_name(offset) not in names for offset in positions):
+                report.incomplete_snippets.append(frame.image_name().removesuffix("_leftImg8bit.png"))
+            if (root / STILLS_FOLDER / frame.folder / frame.image_name()).is_file():
+                comparable.append(frame)
+        if problem := _label_problem(image, frame.train_ids_path(labels)):
+            problems.append(problem)
+    chosen = np.linspace(0, len(comparable) - 1, min(COMPARED_STILLS, len(comparable))).round().astype(int)
+    for index in chosen:
+        if problem := _still_problem(root, comparable[index]):
+            problems.append(problem)
+        else:
+            report.compared_stills += 1
+    return report
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _label_problem(image: Path, label: Path) -> str:
+    if not label.is_file():
+        return f"{label}: no such label map. Make it: arseg cityscapes labels"
+    try:
+        check_sizes_match(image, label)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
+    video, still = (root / package / frame.folder / frame.image_name() for package in (VIDEO_FOLDER, STILLS_FOLDER))
+    try:
+        same = np.array_equal(read_image(video), read_image(still))
+    except DataError as error:
+        return str(error)
+    if same:
+        return ""
+    return (
+        f"{video}: another picture than {still}, of which the labels were made. Unpack both packages again; if only "
+        f"the stills are changed copies, move {STILLS_FOLDER} elsewhere, it is not needed beside {VIDEO_FOLDER}"
+    )
+
+
+def _warn(root: Path, split: str, found: SplitReport) -> None:
+    if found.annotated != found.expected:
+        logger.warning(
+            "%s: split %s has %d annotated frames, the full data set has %d",
+            root,
+            split,
+            found.annotated,
+            found.expected,
+        )
+    if found.stills_only:
+        logger.warning(
+            "%s: %d annotated frames of split %s have no video: they serve phase 1 only",
+            root / VIDEO_FOLDER,
+            found.stills_only,
+            split,
+        )
+    if found.incomplete_snippets:
+        logger.warning(
+            "%s: %d snippets of split %s have fewer than %d frames, though all that clips need; the first is %s",
+            root / VIDEO_FOLDER,
+            len(found.incomplete_snippets),
+            split,
+            SNIPPET_FRAMES,
+            found.incomplete_snippets[0],
+        )
