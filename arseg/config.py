@@ -90,6 +90,10 @@ def encoding_name(encode: EncodeConfig, *, subpixel: bool = False) -> str:
     return f"{encode.name}-subpixel" if subpixel else encode.name
 
 
+PUBLISHED_SPLITS = {"camvid": "kaggle-test", "cityscapes": "val"}
+"""Split of each data set that the published values were measured on, as the adapters name it."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Constants of a training run (spec section 6); the defaults are the paper's for CamVid."""

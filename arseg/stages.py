@@ -7,7 +7,10 @@ leave it alone after a pure refactoring, and nothing is.
 
 STAGES: dict[str, int] = {
     "synthesize": 1,
-    "manifest": 1,
+    "download": 1,
+    "camvid": 1,
+    "cityscapes": 1,
+    "manifest": 2,
     "native": 1,
     "clips": 2,
     "phase1": 1,

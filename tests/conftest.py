@@ -10,9 +10,9 @@ from hypothesis import settings
 
 from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
 from arseg.config import EncodeConfig
-from arseg.data.adapters import write_dataset_manifest
 from arseg.data.clips import make_clip_stores
-from arseg.data.manifest import read_manifest
+from arseg.data.frames import frames_manifest
+from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import CodecError
 
@@ -90,9 +90,7 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
         gop=4,
     )
     root, path = folder / "frames", folder / "tiny.csv"
-    write_dataset_manifest(
-        path, kind="synthetic", dataset="tiny", root=root, classes=root / "classes.csv", splits=root / "splits.csv"
-    )
+    write_manifest(path, *frames_manifest("tiny", root, root / "classes.csv", root / "splits.csv"))
     manifest, encode = read_manifest(path), EncodeConfig(codec="h264", rate="200k", gop=4)
     return TinyDataset(
         path,

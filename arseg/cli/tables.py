@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from arseg.evaluate.compare import compare, read_published_values, read_results
 from arseg.evaluate.published import from_evaluation, write_published
 from arseg.evaluate.tables import collect_evaluations, read_table, write_summary, write_table
 from arseg.evaluate.tables import tabulate as tidy_table
@@ -35,7 +36,7 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
         print(f"wrote {path}")
 
 
-def curves(table: Path, *, by_distance: Path, by_cost: Path) -> None:
+def curves(table: Path, *, by_distance: Path, by_cost: Path, published: Path | None = None) -> None:
     """Draw mIoU by reference distance, and mean mIoU by cost.
 
     Parameters
@@ -46,9 +47,12 @@ def curves(table: Path, *, by_distance: Path, by_cost: Path) -> None:
         Figure to write: mIoU against the frames since the keyframe.
     by_cost : Path
         Figure to write: mean mIoU against multiply-accumulates per frame.
+    published : Path
+        CSV of published values, to draw those of the same configurations beside ours.
     """
     data = read_table(table)
-    miou_by_distance(data, by_distance)
+    comparison = compare(read_results([table]), read_published_values(published)) if published else None
+    miou_by_distance(data, by_distance, comparison)
     accuracy_by_cost(data, by_cost)
     for path in (by_distance, by_cost):
         print(f"wrote {path}")

@@ -25,11 +25,13 @@ MODE_LINES: dict[Any, Any] = {
 }
 """Solid and filled for AR, dashed and hollow for LR: the modes differ without their colours, too."""
 
+PUBLISHED_LINE: dict[Any, Any] = {"linestyle": ":", "linewidth": 1.6, "zorder": 2}
+
 MODE_COLORS = {"HR": "black", "AR": "#0072B2", "LR": "#D55E00"}
 """Where colour does not tell scales apart it tells modes apart (two colours of Okabe and Ito's palette)."""
 
 
-def miou_by_distance(table: pd.DataFrame, output: str | Path) -> None:
+def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.DataFrame | None = None) -> None:
     """Draw mIoU_d against the reference distance d: one line per mode and scale, one panel per setting.
 
     Lines are means over seeds; with several seeds a band spans their least and greatest value.
@@ -40,6 +42,8 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path) -> None:
         Tidy table of `arseg.evaluate.tables`.
     output : path
         Figure to write, for example a PNG.
+    comparison : DataFrame, optional
+        From `arseg.evaluate.compare.compare`: published values to draw as dotted lines in the same colours.
     """
     colors = _scale_colors(table)
     with mpl.rc_context(STYLE):
@@ -52,6 +56,8 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path) -> None:
                 if rows["seed"].nunique() > 1:
                     band = (by_distance.index, by_distance["min"], by_distance["max"])
                     axes.fill_between(*band, color=line["color"], alpha=0.15, linewidth=0)
+            for scale, distances, miou in _published_lines(comparison, part):
+                axes.plot(distances, miou, color=colors[scale], **PUBLISHED_LINE)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label_axes(figure, "reference distance d (frames)", "mIoU at distance d (%)")
         shown = table[["mode", "scale"]].drop_duplicates().itertuples(index=False)
@@ -67,6 +73,8 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path) -> None:
             )
             for mode, scale in lines
         ]
+        if comparison is not None:
+            handles.append(Line2D([], [], label="published", color="0.3", **PUBLISHED_LINE))
         columns = len(handles) if len(handles) <= 4 else ceil(len(handles) / 2)
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.8)
         save_figure(figure, output)
@@ -116,6 +124,17 @@ def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8)
         save_figure(figure, output)
+
+
+def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Iterator[tuple[Any, pd.Series, pd.Series]]:
+    """Give scale, distances and percents of the published lines that belong to a panel."""
+    if comparison is None:
+        return
+    of_panel = comparison["backbone"] == part["backbone"].iloc[0].partition("-")[0]
+    for name in ("dataset", "split", "encoding"):
+        of_panel &= comparison[name] == part[name].iloc[0]
+    for (_, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):
+        yield scale, rows["distance"], 100 * rows["published"]
 
 
 def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:

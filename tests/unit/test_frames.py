@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arseg.data.adapters import write_dataset_manifest
 from arseg.data.frames import frames_manifest, list_frames
-from arseg.data.manifest import read_manifest
+from arseg.data.manifest import read_manifest, write_manifest
 from arseg.errors import DataError
 
 HEADER = "split,images,labels,list,sequence,first,last,frame_step"
@@ -176,23 +175,10 @@ def test_video_needs_numbers(dataset):
         dataset("a,photos,,,,,,1")
 
 
-def test_unknown_kind_names_key_and_mend(dataset):
-    sheets = {"root": dataset.folder, "classes": "c.csv", "splits": "s.csv"}
-    with pytest.raises(DataError, match=r"datasets\.city\.kind is 'cityscapes'.*Set it to frames"):
-        write_dataset_manifest(dataset.folder / "m.csv", kind="cityscapes", dataset="city", **sheets)
-    assert not (dataset.folder / "m.csv").exists()
-
-
 @pytest.mark.needs_camvid
 def test_camvid_sheets_choose_the_documented_frames(tmp_path, camvid_root, repository):
-    write_dataset_manifest(
-        tmp_path / "camvid.csv",
-        kind="frames",
-        dataset="camvid",
-        root=camvid_root,
-        classes=repository / "config/camvid-classes.csv",
-        splits=repository / "config/camvid-sequence-splits.csv",
-    )
+    classes, splits = (repository / "config" / name for name in ("camvid-classes.csv", "camvid-sequence-splits.csv"))
+    write_manifest(tmp_path / "camvid.csv", *frames_manifest("camvid", camvid_root, classes, splits))
     manifest = read_manifest(tmp_path / "camvid.csv")
     assert Counter(row.split for row in manifest.rows) == {
         "stills": 367,

@@ -96,7 +96,7 @@ def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, sche
         ),
         (
             lambda c: c["datasets"]["camvid"]["source"].update(folder="x"),
-            r"x\.yaml: datasets\.camvid\.source\.folder: unknown key; Allowed: root",
+            r"x\.yaml: datasets\.camvid\.source\.folder: unknown key; Allowed: files, labels, package, sequences",
         ),
         (
             lambda c: c["datasets"]["cityscapes"]["training"].update(epoch=3),

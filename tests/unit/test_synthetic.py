@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arseg.data.adapters import write_dataset_manifest
+from arseg.data.frames import frames_manifest
 from arseg.data.images import read_image, read_label
-from arseg.data.manifest import read_manifest
+from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic import synthesize
 from arseg.data.synthetic.canvas import Camera, Canvas
 from arseg.data.synthetic.layout import random_scene
@@ -40,14 +40,7 @@ def tree(tmp_path_factory):
 @pytest.fixture(scope="module")
 def manifest(tree):
     path = tree.parent / "manifest.csv"
-    write_dataset_manifest(
-        path,
-        kind="synthetic",
-        dataset="synthetic",
-        root=tree,
-        classes=tree / "classes.csv",
-        splits=tree / "splits.csv",
-    )
+    write_manifest(path, *frames_manifest("synthetic", tree, tree / "classes.csv", tree / "splits.csv"))
     return read_manifest(path)
 
 

@@ -9,17 +9,20 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def snakemake(folder: Path, *words: str, checkout: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    """Run the workflow of a checkout with a working directory of its own."""
+def snakemake(
+    folder: Path, *words: str, checkout: Path = REPOSITORY, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the workflow of a checkout with a working directory, and perhaps environment variables, of its own."""
     command = [Path(sys.executable).with_name("snakemake"), "--snakefile", checkout / "Snakefile"]
     profile = ["--workflow-profile", checkout / "profiles/default"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment.setdefault("ARSEG_CAMVID", os.environ.get("ARSEG_CAMVID", str(REPOSITORY)))
     return subprocess.run(
         [*map(str, command), "--directory", str(folder), "--cores", "2", *map(str, profile), *words],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PATH": path, "ARSEG_CAMVID": os.environ.get("ARSEG_CAMVID", str(REPOSITORY))},
+        env=os.environ | environment,
     )
 
 

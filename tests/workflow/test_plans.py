@@ -14,7 +14,16 @@ PLANS = {
     # CamVid: 2 networks x (HR + 7 LR) in phase 1, 7 in phase 2, 15 evaluations; 8 shards of 1 test and 2 other splits.
     # Cityscapes likewise with 32 shards, but its val split serves phase 2 and the test.
     "config/config.yaml": {
+        "download_camvid": 6,  # the Kaggle package, three videos, the fourth's zip in two parts
+        "decode_camvid": 4,
+        "index_camvid_labels": 1,
+        "verify_camvid": 1,
+        "download_cityscapes": 3,
+        "unpack_cityscapes": 1,
+        "label_cityscapes": 1,
+        "verify_cityscapes": 1,
         "write_manifest": 2,
+        "fetch_imagenet_weights": 1,
         "build_native_reader": 1,
         "make_test_clips_gop12": 8 + 32,
         "make_training_clips": 2 * 8 + 32,
@@ -22,6 +31,7 @@ PLANS = {
         "train_phase2": 2 * 2 * 7,
         "evaluate": 2 * 2 * 15,
         "tabulate": 1,
+        "compare_with_published": 1,
         "plot_curves": 1,
         "plot_panel": 4,
     },
@@ -51,6 +61,8 @@ PLANS = {
     },
 }
 
+CITY = {"kind": "cityscapes", "source": {}, "fps": 17, "rates": ["5000k"], "backbones": ["bise18"]}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -77,6 +89,11 @@ def test_plain_snakemake_means_the_paper(folder):
         ({"scales": [1.5]}, "scales[0]: 1.5 is greater than or equal to the maximum of 1"),
         ({"scales": [0.555], "panel_scale": 0.555}, "scales[0]: 0.555 is not a whole percentage, like 0.45"),
         ({"panel_scale": 0.4}, "panel_scale: 0.4 is none of scales [0.5]"),
+        (
+            {"datasets": {"city": CITY | {"source": {"rot": "x"}}}},
+            "datasets.city.source.rot: unknown key; did you mean 'root'?",
+        ),
+        ({"datasets": {"mine": CITY | {"kind": "frames"}}}, "datasets.mine.splits: this key is missing"),
         ({"codecs": ["vp9"]}, "codecs[0]: 'vp9' is not allowed; Allowed: h264, hevc"),
         ({"encoder": {"references": 3}}, "encoder.references 3: H.264 needs exactly 1, because decoders do not tell"),
         (

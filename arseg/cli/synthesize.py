@@ -1,46 +1,8 @@
-"""``arseg synthesize`` and ``arseg manifest``."""
+"""``arseg synthesize``."""
 
 from pathlib import Path
 
-from arseg.data.adapters import write_dataset_manifest
 from arseg.data.synthetic.dataset import synthesize as synthesize_frames
-
-
-def manifest(
-    kind: str,
-    *,
-    dataset: str,
-    root: Path,
-    output: Path,
-    classes: Path | None = None,
-    splits: Path | None = None,
-) -> None:
-    """Write the manifest of a data set: its annotated frames, where their video is, and its classes.
-
-    Parameters
-    ----------
-    kind : str
-        Kind of the data set: frames (your own folders) or synthetic.
-    dataset : str
-        Name of the data set.
-    root : Path
-        Folder of the data set.
-    output : Path
-        Manifest to write; the classes go beside it, as <stem>.classes.csv.
-    classes : Path
-        CSV of the classes: index, name, red, green, blue, void; <root>/classes.csv by default.
-    splits : Path
-        CSV with the rules that choose frames for splits; <root>/splits.csv by default.
-    """
-    write_dataset_manifest(
-        output,
-        kind=kind,
-        dataset=dataset,
-        root=root,
-        classes=classes or root / "classes.csv",
-        splits=splits or root / "splits.csv",
-    )
-    print(f"wrote {output}")
 
 
 def synthesize(

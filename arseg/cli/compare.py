@@ -1,0 +1,40 @@
+"""``arseg compare``."""
+
+from pathlib import Path
+
+from arseg.evaluate.compare import compare as compare_with_published
+from arseg.evaluate.compare import read_published_values, read_results, summarize_comparison
+from arseg.files import atomic_path
+
+
+def compare(
+    results: list[Path],
+    *,
+    published: Path = Path("config/published-miou.csv"),
+    csv: Path | None = None,
+    summary: Path | None = None,
+) -> None:
+    """Put results beside the published values, and print the differences at each distance.
+
+    Parameters
+    ----------
+    results : list of Path
+        Tables (miou.csv), evaluations (.npz) or result files under the authors' names (.txt).
+    published : Path
+        CSV of the published values.
+    csv : Path
+        Table of the comparison to write, a row per distance.
+    summary : Path
+        The printed text to write as Markdown.
+    """
+    comparison = compare_with_published(read_results(results), read_published_values(published))
+    text = summarize_comparison(comparison)
+    print(text)
+    if csv:
+        with atomic_path(csv) as temporary:
+            comparison.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+        print(f"wrote {csv}")
+    if summary:
+        with atomic_path(summary) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"wrote {summary}")

@@ -1,0 +1,34 @@
+"""``arseg import``."""
+
+from pathlib import Path
+
+from arseg.data.authors_import import import_authors_clips
+from arseg.data.authors_tree import AuthorsDataset
+
+
+def import_clips(
+    root: Path,
+    *,
+    dataset: AuthorsDataset,
+    split: str,
+    output: Path,
+    distances: list[int] | None = None,
+) -> None:
+    """Turn the AR-Seg authors' processed data into a manifest and clip stores.
+
+    Parameters
+    ----------
+    root : Path
+        The authors' folder that is named for bitrate and GOP, for example camvid-sequence/3M-GOP12.
+    dataset : str
+        camvid or cityscapes.
+    split : str
+        Split to import, as its folders are named: test (CamVid), val (Cityscapes), ...
+    output : Path
+        Folder for manifest.csv, the clip stores d00.h5, d01.h5, ... and converted label maps.
+    distances : list of int
+        Reference distances; all by default.
+    """
+    imported = import_authors_clips(root, dataset=dataset, split=split, output=output, distances=distances)
+    for path in (imported.manifest, *imported.stores):
+        print(f"wrote {path}")

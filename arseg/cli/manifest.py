@@ -1,0 +1,82 @@
+"""``arseg manifest``: one command for each kind of data set."""
+
+from pathlib import Path
+from typing import Literal
+
+from arseg.data.camvid import camvid_classes, camvid_manifest
+from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
+from arseg.data.frames import frames_manifest
+from arseg.data.manifest import write_manifest
+
+
+def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = None, splits: Path | None = None) -> None:
+    """Write the manifest of your own folders of frames and index labels.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    root : Path
+        Folder of the data set.
+    output : Path
+        Manifest to write; the classes go beside it, as <stem>.classes.csv.
+    classes : Path
+        CSV of the classes: index, name, red, green, blue, void; <root>/classes.csv by default.
+    splits : Path
+        CSV with the rules that choose frames for splits; <root>/splits.csv by default.
+    """
+    rows = frames_manifest(dataset, root, classes or root / "classes.csv", splits or root / "splits.csv")
+    write_manifest(output, *rows)
+    print(f"wrote {output}")
+
+
+def camvid(
+    *,
+    dataset: str,
+    frames: Path,
+    labels: Path,
+    stills: Path,
+    sequences: Path,
+    split: Literal["official", "kaggle"],
+    output: Path,
+) -> None:
+    """Write the manifest of CamVid.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    frames : Path
+        Folder with one folder of decoded frames per sequence, from arseg camvid frames.
+    labels : Path
+        Folder of index labels, from arseg camvid labels.
+    stills : Path
+        Folder or zip archive of the annotated stills; only their names are read.
+    sequences : Path
+        CSV that relates the numbers of stills and decoded frames.
+    split : str
+        official: 367/101/233 frames. kaggle: 369/100/232, the folders of the Kaggle package.
+    output : Path
+        Manifest to write; the classes go beside it, as <stem>.classes.csv.
+    """
+    rows = camvid_manifest(dataset, frames=frames, labels=labels, stills=stills, split=split, sequences=sequences)
+    write_manifest(output, rows, camvid_classes())
+    print(f"wrote {output}")
+
+
+def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
+    """Write the manifest of Cityscapes.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    root : Path
+        Folder with gtFine and leftImg8bit_sequence (or, for phase 1 alone, leftImg8bit).
+    labels : Path
+        Folder of train-id labels, from arseg cityscapes labels.
+    output : Path
+        Manifest to write; the classes go beside it, as <stem>.classes.csv.
+    """
+    write_manifest(output, cityscapes_manifest(dataset, root, labels), cityscapes_classes())
+    print(f"wrote {output}")

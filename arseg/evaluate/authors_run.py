@@ -1,0 +1,228 @@
+"""The evaluation that the authors' command does: their checkpoints on their processed data, in several modes.
+
+Finds checkpoints and data by the authors' names (spec section 9), converts both into files that are kept, so that a
+second run starts at once, and runs the protocol on them.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from arseg.config import Backbone, Mode
+from arseg.data.authors_import import CLASSES, ImportedClips, import_authors_clips
+from arseg.data.authors_tree import AuthorsDataset, find_tree
+from arseg.errors import CheckpointError, ConfigError
+from arseg.evaluate.iou import AbsentRule
+from arseg.evaluate.protocol import evaluate
+from arseg.evaluate.published import from_evaluation, write_published
+from arseg.evaluate.result import Evaluation
+from arseg.models.convert import import_checkpoint
+from arseg.models.published import parse_published_name, published_normalization
+
+AuthorsBackbone = Literal["psp18", "bise18"]
+"""The authors' names of networks; their psp18 of CamVid and that of Cityscapes are two."""
+
+MEGABITS: dict[AuthorsDataset, float] = {"camvid": 3, "cityscapes": 5}
+"""Bitrates of the published figures, in Mb/s."""
+
+SPLITS: dict[AuthorsDataset, str] = {"camvid": "test", "cityscapes": "val"}
+"""Splits of the published figures."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishedSetup:
+    """Which of the authors' files to evaluate."""
+
+    dataset: AuthorsDataset = "camvid"
+    """Data set."""
+    backbone: AuthorsBackbone = "psp18"
+    """Backbone."""
+    scale: tuple[float, ...] = (0.5,)
+    """Resolutions of the networks in modes LR and AR."""
+    bitrate: float | None = None
+    """Bitrate of the data in Mb/s; by default 3 for CamVid, 5 for Cityscapes."""
+    gop: int = 12
+    """Length of a group of pictures of the data."""
+    split: str | None = None
+    """Split of the data; by default test for CamVid, val for Cityscapes."""
+
+    @property
+    def network(self) -> Backbone:
+        """The backbone as the registry names it."""
+        return "psp18-cityscapes" if (self.dataset, self.backbone) == ("cityscapes", "psp18") else self.backbone
+
+    def scales_percent_of(self, mode: Mode) -> tuple[int, ...]:
+        """Resolutions to evaluate in a mode, in percent.
+
+        Raises
+        ------
+        ConfigError
+            If a scale is no whole percentage below 100.
+        """
+        if mode == "hr":
+            return (100,)
+        for scale in self.scale:
+            if not 0 < scale < 1 or abs(100 * scale - round(100 * scale)) > 1e-6:
+                raise ConfigError(f"--scale {scale:g}: expected whole hundredths from 0.01 to 0.99, for example 0.5")
+        return tuple(dict.fromkeys(round(100 * scale) for scale in self.scale))
+
+
+@dataclass(frozen=True)
+class AuthorsResult:
+    """One evaluation and its files."""
+
+    evaluation: Evaluation
+    """The counts."""
+    counts_path: Path
+    """Where they are."""
+    published_path: Path
+    """The scores as the authors record them."""
+
+
+def evaluate_authors_files(
+    checkpoint_root: Path,
+    data_root: Path,
+    setup: PublishedSetup,
+    *,
+    modes: Sequence[Mode],
+    output: Path,
+    work: Path,
+    seed: int,
+    device: str = "auto",
+    workers: int = 2,
+    absent: AbsentRule = "skip",
+) -> Iterator[AuthorsResult]:
+    """Evaluate the authors' checkpoints on their processed data.
+
+    All checkpoints are found and converted first and the data imported next, before hours go into the first mode.
+
+    Parameters
+    ----------
+    checkpoint_root : Path
+        Folder with ``{dataset}-{backbone}/{HR,LR,AR}/PSPNet_resnet18_{scale}_{epoch}_.pth`` in it.
+    data_root : Path
+        Folder with ``camvid-sequence/3M-GOP12`` or ``leftImg8bit_sequence/5M-GOP12`` in it.
+    setup : PublishedSetup
+        Which of them.
+    modes : sequence of {"hr", "lr", "ar"}
+        Protocols; "lr" and "ar" at each scale, "hr" once.
+    output : Path
+        Folder for the results: for each a text file under the authors' name, and the confusion matrices beside it
+        under the same name with ``.npz``.
+    work : Path
+        Folder that keeps imported clips and converted checkpoints.
+    seed : int
+        Seed that the networks were trained with; it names the results.
+    device, workers, absent
+        As in `arseg.evaluate.protocol.evaluate`.
+
+    Yields
+    ------
+    result : AuthorsResult
+        As soon as it is written.
+
+    Raises
+    ------
+    ConfigError
+        If a scale or the device cannot be.
+    CheckpointError
+        If a checkpoint is missing or belongs to another network.
+    DataError, MotionError, StoreError
+        If the data are incomplete.
+    """
+    runs = [(mode, percent) for mode in dict.fromkeys(modes) for percent in setup.scales_percent_of(mode)]
+    hr_branch: list[tuple[Mode, int]] = [("hr", 100)] if "ar" in modes else []
+    checkpoints = {
+        (mode, percent): _convert(checkpoint_root, setup, mode, percent, work)
+        for mode, percent in dict.fromkeys(hr_branch + runs)
+    }
+    clips = _import(data_root, setup, work)
+    for mode, percent in runs:
+        evaluation = evaluate(
+            stores=clips.stores,
+            manifest=clips.manifest,
+            mode=mode,
+            scale_percent=percent,
+            hr=None if mode == "lr" else checkpoints["hr", 100],
+            lr=None if mode == "hr" else checkpoints[mode, percent],
+            seed=seed,
+            device=device,
+            workers=workers,
+            absent=absent,
+        )
+        published_path = write_published(from_evaluation(evaluation), output)
+        counts_path = published_path.with_suffix(".npz")
+        evaluation.save(counts_path)
+        yield AuthorsResult(evaluation, counts_path, published_path)
+
+
+def find_checkpoint(folder: Path, scale_percent: int) -> Path:
+    """Find the authors' checkpoint of one scale.
+
+    Several epochs of a scale are successive bests of one training, so the latest is the one to take.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of one role, for example ``camvid-psp18/AR``.
+    scale_percent : int
+        Resolution that the network was trained at, in percent.
+
+    Returns
+    -------
+    path : Path
+        The checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none; the message lists what is there.
+    """
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = [(path, parse_published_name(path)) for path in paths]
+    epochs = {name.epoch: path for path, name in named if name is not None and name.scale_percent == scale_percent}
+    if not epochs:
+        there = ", ".join(path.name for path in paths) or ("nothing" if folder.is_dir() else "no such folder")
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint PSPNet_resnet18_{scale_percent / 100}_{{epoch}}_.pth, found: {there}. "
+            "Put it there, or choose other scales, modes or another backbone: --scale, --mode, --backbone"
+        )
+    chosen = epochs[max(epochs)]
+    if len(epochs) > 1:
+        logger.info("%s is taken, the latest of epochs %s", chosen, ", ".join(map(str, sorted(epochs))))
+    return chosen
+
+
+def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, work: Path) -> Path:
+    """Convert a checkpoint unless the same file was converted before; give the path of ours."""
+    model = f"{setup.dataset}-{setup.backbone}"
+    source = find_checkpoint(root / model / mode.upper(), scale_percent)
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # The digest in its name tells whose conversion a file is, also after the source was replaced.
+    converted = work / "checkpoints" / model / mode / f"scale{scale_percent}-{digest[:16]}.pt"
+    if not converted.is_file():
+        report = import_checkpoint(
+            source,
+            converted,
+            backbone=setup.network,
+            mode=mode,
+            scale_percent=scale_percent,
+            classes=CLASSES[setup.dataset](),
+            normalization=published_normalization(setup.dataset, setup.network),
+        )
+        logger.info("%s: %s", source, report.summary())
+    return converted
+
+
+def _import(data_root: Path, setup: PublishedSetup, work: Path) -> ImportedClips:
+    megabits = MEGABITS[setup.dataset] if setup.bitrate is None else setup.bitrate
+    tree = find_tree(data_root, setup.dataset, megabits, setup.gop)
+    split = setup.split or SPLITS[setup.dataset]
+    folder = work / "clips" / setup.dataset / split / f"{tree.rate}-gop{tree.gop}"
+    return import_authors_clips(tree.root, dataset=setup.dataset, split=split, output=folder)

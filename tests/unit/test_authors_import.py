@@ -1,0 +1,330 @@
+"""The authors' processed data as clip stores: miniature trees, and what may be wrong with a real one."""
+
+import shutil
+
+import numpy as np
+import pytest
+from authors_examples import (
+    CITYSCAPES_NAMES,
+    HEIGHT,
+    WIDTH,
+    motion,
+    picture,
+    save_picture,
+    write_camvid_tree,
+    write_cityscapes_tree,
+)
+from PIL import Image
+
+from arseg.cli.main import main
+from arseg.data.authors_import import import_authors_clips
+from arseg.data.manifest import read_manifest
+from arseg.errors import ConfigError, DataError, MotionError, StoreError
+from arseg.store import ClipStore
+
+FRAME = "0001TP_006690"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_camvid_tree(tmp_path)
+
+
+def import_camvid(tree, split="test", **options):
+    return import_authors_clips(tree, dataset="camvid", split=split, output=tree.parent / "out", **options)
+
+
+def import_cityscapes(tree, split="val", **options):
+    return import_authors_clips(tree, dataset="cityscapes", split=split, output=tree.parent / "out", **options)
+
+
+def test_camvid_manifest(tree):
+    imported = import_camvid(tree)
+    assert imported.manifest == tree.parent / "out/manifest.csv"
+    manifest = read_manifest(imported.manifest)
+    assert [(row.sequence, row.frame_index, row.max_distance) for row in manifest.rows] == [
+        ("0001TP", 31, None),
+        ("0016E5", 422, None),
+        ("Seq05VD", 2, 0),
+        ("Seq05VD", 62, None),
+    ]
+    assert {(row.dataset, row.split, row.frame_pattern, row.frame_step) for row in manifest.rows} == {
+        ("camvid", "test", "", 0)
+    }
+    decoded = tree / "decoded_GOP3_dist_0"
+    assert manifest.rows[0].image == str(decoded / f"test/{FRAME}.png")
+    assert manifest.rows[0].label == str(decoded / f"test_labels_with_ignored/{FRAME}.png")
+    assert (manifest.num_classes, manifest.class_names[0], manifest.class_names[11]) == (12, "sky", "void")
+
+
+def test_camvid_stores_say_how_the_clips_were_made(tree):
+    imported = import_camvid(tree)
+    assert [path.name for path in imported.stores] == ["d00.h5", "d01.h5", "d02.h5"]
+    with ClipStore(imported.stores[2]) as store:
+        found = store.attributes
+    assert (found.dataset, found.split, found.distance, found.shard, found.num_shards) == ("camvid", "test", 2, 0, 1)
+    assert (found.codec, found.rate, found.gop, found.fps) == ("hevc", "3000k", 3, 30)
+    assert (found.preset, found.references, found.parameters, found.tail) == ("medium", 0, "", "gop")
+    assert found.encoding == "hevc-3000k-gop3-medium-imported"
+    assert found.encoder == "the authors' processed data"
+    assert found.manifest_digest == read_manifest(imported.manifest).digest
+
+
+def test_camvid_samples_are_the_trees_own_arrays(tree):
+    imported = import_camvid(tree)
+    with ClipStore(imported.stores[2]) as store:
+        assert [(i.sequence, i.frame_index, i.keyframe_index) for i in store.identities()] == [
+            ("0001TP", 31, 29),
+            ("0016E5", 422, 420),
+            ("Seq05VD", 62, 60),
+        ]
+        sample = store.read(1)
+    np.testing.assert_array_equal(sample.frame, picture(1, 2))
+    np.testing.assert_array_equal(sample.keyframe, picture(1, 2, 1))
+    np.testing.assert_array_equal(sample.motion_qpel, motion(1, 2))
+    assert sample.intra is None
+    assert sample.identity.keyframe_image == str(tree / "frames/0016E5/0016E5_000420.png")
+
+
+def test_frames_at_distance_0_are_their_own_keyframes_and_include_the_one_without_room(tree):
+    with ClipStore(import_camvid(tree).stores[0]) as store:
+        assert [i.frame_index for i in store.identities()] == [31, 422, 2, 62]
+        sample = store.read(2)
+    np.testing.assert_array_equal(sample.frame, picture(2, 0))
+    np.testing.assert_array_equal(sample.keyframe, sample.frame)
+    assert not sample.motion_qpel.any()
+
+
+def test_labels_may_be_named_as_camvids_own(tmp_path):
+    tree = write_camvid_tree(tmp_path, label_suffix="_L")
+    row = read_manifest(import_camvid(tree).manifest).rows[0]
+    assert row.label == str(tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}_L.png")
+
+
+def test_training_splits_have_the_largest_distance_only(tmp_path):
+    tree = write_camvid_tree(tmp_path, split="train")
+    for distance in (0, 1):
+        shutil.rmtree(tree / f"decoded_GOP3_dist_{distance}")
+    imported = import_camvid(tree, split="train", distances=[2])
+    assert [path.name for path in imported.stores] == ["d02.h5"]
+    rows = read_manifest(imported.manifest).rows
+    assert [row.frame_index for row in rows] == [31, 422, 62]  # the frame for d = 0 only has no place here
+    assert rows[0].image == str(tree / f"decoded_GOP3_dist_2/train/{FRAME}.png")
+
+
+def test_the_manifest_does_not_depend_on_the_distances(tree):
+    digest = read_manifest(import_camvid(tree, distances=[2]).manifest).digest
+    assert read_manifest(import_camvid(tree, distances=[0, 1]).manifest).digest == digest
+
+
+@pytest.mark.parametrize(
+    ("collection", "stem"),
+    [("leftImg8bit_sequence", "_leftImg8bit"), ("cityscapes-sequence", "_gtFine_leftImg8bit")],
+)
+def test_cityscapes(tmp_path, collection, stem):
+    tree = write_cityscapes_tree(tmp_path, collection=collection, stem=stem)
+    imported = import_cityscapes(tree)
+    manifest = read_manifest(imported.manifest)
+    assert [(row.sequence, row.frame_index, row.max_distance) for row in manifest.rows] == [
+        ("frankfurt_000000", 294, None),
+        ("munster_000001", 19, None),
+    ]
+    assert manifest.rows[0].image.endswith(f"leftImg8bit/val/frankfurt/frankfurt_000000_000294{stem}.png")
+    assert (manifest.num_classes, manifest.class_names[0]) == (19, "road")
+    with ClipStore(imported.stores[1]) as store:
+        found, sample = store.attributes, store.read(1)
+    assert (found.rate, found.gop, found.fps, found.tail) == ("5000k", 2, 17, "annotated")
+    assert found.encoding == "hevc-5000k-gop2-medium-imported"
+    np.testing.assert_array_equal(sample.frame, picture(1, 1))
+    np.testing.assert_array_equal(sample.keyframe, picture(1, 1, 1))
+    np.testing.assert_array_equal(sample.motion_qpel, motion(1, 1))
+    assert sample.identity.keyframe_index == 18
+
+
+def test_cityscapes_labels_become_train_ids(tmp_path):
+    tree = write_cityscapes_tree(tmp_path)
+    row = read_manifest(import_cityscapes(tree).manifest).rows[0]
+    assert row.label == str(
+        tmp_path / f"leftImg8bit_sequence/out/labels/{CITYSCAPES_NAMES[0]}_gtFine_labelTrainIds.png"
+    )
+    source = tree / f"decoded_GOP2_dist_0/gtFine/val/frankfurt/{CITYSCAPES_NAMES[0]}_gtFine_labelIds.png"
+    ids, train_ids = np.array(Image.open(source)), np.array(Image.open(row.label))
+    for label_id, train_id in {0: 255, 3: 255, 7: 0, 8: 1, 11: 2, 21: 8, 23: 10, 26: 13, 33: 18}.items():
+        assert set(train_ids[ids == label_id]) == {train_id}
+
+
+# Runs that go on
+
+
+def test_finished_stores_are_kept_and_missing_ones_made(tree, caplog):
+    imported = import_camvid(tree)
+    kept = imported.stores[1].stat().st_mtime_ns
+    imported.stores[2].unlink()
+    with caplog.at_level("INFO"):
+        assert import_camvid(tree) == imported
+    assert imported.stores[1].stat().st_mtime_ns == kept
+    assert imported.stores[2].is_file()
+    assert [m for m in caplog.messages if "is there already" in m] == [
+        f"{path}: is there already" for path in imported.stores[:2]
+    ]
+
+
+def test_damaged_stores_and_those_of_another_manifest_are_made_again(tree):
+    imported = import_camvid(tree)
+    imported.stores[0].write_bytes(imported.stores[0].read_bytes()[:1000])
+    shutil.copy(imported.stores[2], imported.stores[1])
+    import_camvid(tree)
+    for distance, path in enumerate(imported.stores):
+        with ClipStore(path) as store:
+            assert store.attributes.distance == distance
+    for folder in tree.glob("decoded*"):
+        (folder / "test/0016E5_00420.png").unlink()
+    import_camvid(tree)
+    with ClipStore(imported.stores[1]) as store:
+        assert [i.frame_index for i in store.identities()] == [31, 62]
+
+
+def test_a_failure_leaves_no_half_store(tree):
+    motion_file = tree / "MVmap_GOP3_dist_2/Seq05VD/Seq05VD_f00060.bin"
+    motion_file.write_bytes(b"")
+    with pytest.raises(MotionError):
+        import_camvid(tree)
+    assert sorted(path.name for path in (tree.parent / "out").iterdir()) == [
+        "d00.h5",
+        "d01.h5",
+        "manifest.classes.csv",
+        "manifest.csv",
+    ]
+
+
+# What may be wrong with a tree
+
+
+def remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (
+            f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin",
+            rf"MVmap_GOP3_dist_1/0001TP/{FRAME}\.bin: no such motion; .*decoded_GOP3_dist_1/test/{FRAME}\.png needs it",
+        ),
+        ("frames/0001TP/0001TP_000029.png", r"frames/0001TP/0001TP_000029\.png: no such keyframe; .*dist_2/test/"),
+        (
+            f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png",
+            rf"{FRAME}\.png or .*{FRAME}_L\.png: no such label map",
+        ),
+        (
+            f"decoded_GOP3_dist_2/test/{FRAME}.png",
+            rf"decoded_GOP3_dist_2/test: lacks the decoded frame of {FRAME}, .* another distance: .*test/{FRAME}\.png",
+        ),
+        ("decoded_GOP3_dist_1", r"decoded_GOP3_dist_1/test: no such folder\. .*arseg import --distances"),
+    ],
+)
+def test_missing_files_are_named(tree, missing, message):
+    remove(tree / missing)
+    with pytest.raises(DataError, match=message):
+        import_camvid(tree)
+    assert not (tree.parent / "out").exists()
+
+
+def test_a_frame_that_is_missing_at_distance_0_only_is_named(tree):
+    remove(tree / f"decoded_GOP3_dist_0/test/{FRAME}.png")
+    with pytest.raises(DataError, match=rf"dist_0/test: lacks the decoded frame of {FRAME}, .*dist_1/test/{FRAME}"):
+        import_camvid(tree)
+
+
+def test_missing_files_of_cityscapes_are_named(tmp_path):
+    tree = write_cityscapes_tree(tmp_path)
+    remove(tree / "frames/val/munster/munster_000001_000018_leftImg8bit.png")
+    with pytest.raises(DataError, match=r"val/munster/munster_000001_000018_leftImg8bit\.png: no such keyframe"):
+        import_cityscapes(tree)
+
+
+def test_truncated_motion(tree):
+    path = tree / f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin"
+    path.write_bytes(path.read_bytes()[:-4])
+    expected = HEIGHT * WIDTH * 4
+    with pytest.raises(MotionError, match=rf"{FRAME}\.bin: has {expected - 4} bytes, expected {expected}: .*64x48"):
+        import_camvid(tree)
+
+
+def test_keyframe_of_another_size(tree):
+    save_picture(tree / "frames/0001TP/0001TP_000030.png", picture(0, height=24))
+    with pytest.raises(DataError, match=r"0001TP_000030\.png: the keyframe has 64x24 pixels, its frame .* has 64x48"):
+        import_camvid(tree)
+
+
+def test_label_of_another_size(tree):
+    label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
+    save_picture(label, np.zeros((HEIGHT, 32), np.uint8))
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame .* has 64x48"):
+        import_camvid(tree)
+
+
+def test_labels_of_other_classes(tree):
+    label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
+    save_picture(label, np.full((HEIGHT, WIDTH), 31, np.uint8))
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: label value 31 at row 0.*the 12 classes"):
+        import_camvid(tree)
+
+
+def test_label_ids_that_cityscapes_does_not_have(tmp_path):
+    tree = write_cityscapes_tree(tmp_path)
+    label = tree / f"decoded_GOP2_dist_0/gtFine/val/frankfurt/{CITYSCAPES_NAMES[0]}_gtFine_labelIds.png"
+    save_picture(label, np.full((HEIGHT, WIDTH), 40, np.uint8))
+    with pytest.raises(DataError, match=rf"{CITYSCAPES_NAMES[0]}_gtFine_labelIds\.png: label value 40 at row 0, .* id"):
+        import_cityscapes(tree)
+
+
+def test_frames_of_two_sizes(tree):
+    save_picture(tree / "decoded_GOP3_dist_0/test/Seq05VD_f00060.png", picture(0, height=24))
+    save_picture(
+        tree / "decoded_GOP3_dist_0/test_labels_with_ignored/Seq05VD_f00060.png", np.zeros((24, WIDTH), np.uint8)
+    )
+    with pytest.raises(StoreError, match=r"Seq05VD_f00060\.png: the frame has 64x24 pixels, those before it 64x48"):
+        import_camvid(tree)
+
+
+def test_unknown_names(tree, tmp_path):
+    save_picture(tree / "decoded_GOP3_dist_0/test/0099ZZ_000001.png", picture(0))
+    with pytest.raises(DataError, match=r"dist_0/test/0099ZZ_000001\.png: .*0099ZZ.*\. Remove it, or give it its name"):
+        import_camvid(tree)
+    tree = write_cityscapes_tree(tmp_path)
+    save_picture(tree / "decoded_GOP2_dist_1/leftImg8bit/val/bonn/bonn.png", picture(0))
+    with pytest.raises(DataError, match=r"val/bonn/bonn\.png: 'bonn' is no name of Cityscapes; expected CITY_000000_"):
+        import_cityscapes(tree)
+
+
+def test_empty_and_unknown_splits(tree):
+    with pytest.raises(DataError, match=r"dist_0/val: no such folder, .*; the splits there: test\. .*--split"):
+        import_camvid(tree, split="val")
+    (tree / "decoded_GOP3_dist_0/val").mkdir()
+    with pytest.raises(DataError, match=r"decoded_GOP3_dist_0/val: holds no decoded frames"):
+        import_camvid(tree, split="val", distances=[0])
+
+
+def test_folders_that_are_no_tree(tree):
+    with pytest.raises(DataError, match=r"nowhere/3M-GOP12: no such folder"):
+        import_camvid(tree.parent / "nowhere/3M-GOP12")
+    with pytest.raises(DataError, match=r"decoded_GOP3_dist_0: expected a folder named .* like 3M-GOP12"):
+        import_camvid(tree / "decoded_GOP3_dist_0")
+
+
+def test_distances_that_cannot_be(tree):
+    with pytest.raises(ConfigError, match=r"distances \[3\]: .*3M-GOP3 has distances 0 to 2"):
+        import_camvid(tree, distances=[0, 3])
+
+
+# The command
+
+
+def test_command_names_what_it_wrote(tree, tmp_path, capsys):
+    output = tmp_path / "imported"
+    words = ["import", tree, "--dataset", "camvid", "--split", "test", "--output", output, "--distances", 0, 2]
+    main([str(word) for word in words])
+    assert capsys.readouterr().out.splitlines() == [
+        f"wrote {output / name}" for name in ("manifest.csv", "d00.h5", "d02.h5")
+    ]
