@@ -22,6 +22,9 @@ resource_scopes:
 
 include: "workflow/rules/config.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/camvid.smk"
+include: "workflow/rules/cityscapes.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/codec.smk"
 include: "workflow/rules/clips.smk"
@@ -40,6 +43,7 @@ rule all:
     default_target: True
     input:
         rules.tabulate.output,
+        comparisons(),
         figures(),
 
 

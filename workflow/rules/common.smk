@@ -1,6 +1,5 @@
-# Every Python function of the workflow: from configuration items to file names and flags.
+# Python of the workflow: from configuration items to file names and flags. That of the data sets is in sources.smk.
 import csv
-import os
 import shlex
 
 
@@ -28,85 +27,17 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def expanded(path, key):
-    """Expand environment variables in a configured path; an unset one is an error that names the key."""
-    result = os.path.expandvars(os.path.expanduser(path))
-    if "$" in result:
-        raise WorkflowError(
-            f"{key}: {path!r} names an environment variable that is not set. Export it, or write the path."
-        )
-    return result
-
-
-def source_path(dataset, key):
-    return expanded(
-        DATASETS[dataset]["source"][key], f"datasets.{dataset}.source.{key}"
-    )
-
-
-def synthesize_flags(wildcards):
-    return as_flags(
-        DATASETS[wildcards.dataset]["source"] | {"gop": max(config["gops"])}
-    )
-
-
-def manifest_source(wildcards):
-    """Name the files and folders that a data set's manifest is made from."""
-    kind = DATASETS[wildcards.dataset]["kind"]
-    if kind == "synthetic":
-        return {"root": f"{RESULTS}/frames/{wildcards.dataset}"}
-    if kind == "frames":
-        paths = {
-            key: existing_path(wildcards.dataset, key)
-            for key in ("classes", "splits", "root")
-        }
-        return {**paths, "chosen": files_of_sheet(paths["splits"], paths.pop("root"))}
-    return {}
-
-
-def existing_path(dataset, key):
-    """Expand a configured path, and stop with the key's name if there is nothing."""
-    path = source_path(dataset, key)
-    if not os.path.exists(path):
-        raise WorkflowError(
-            f"datasets.{dataset}.source.{key}: {path} does not exist. Correct the path."
-        )
-    return path
-
-
-def files_of_sheet(splits, root):
-    """Name the folders and lists that a splits sheet refers to: the manifest changes when they do."""
-    with open(splits, newline="", encoding="utf-8") as file:
-        rules = list(csv.DictReader(file))
-    paths = {
-        os.path.join(root, rule.get(key) or ".")
-        for rule in rules
-        for key in ("images", "labels")
-    }
-    paths |= {
-        os.path.join(os.path.dirname(splits), rule["list"])
-        for rule in rules
-        if rule.get("list")
-    }
-    # What is missing is left to `arseg manifest`, which names the line of the sheet.
-    return sorted(path for path in paths if os.path.exists(path))
-
-
-def manifest_flags(wildcards, input):
-    """Write the flags of `arseg manifest` for a data set's kind."""
-    if DATASETS[wildcards.dataset]["kind"] == "synthetic":
-        return as_flags({"root": input.root})
-    sheets = {key: input[key] for key in ("classes", "splits") if key in input.keys()}
-    return as_flags({"root": source_path(wildcards.dataset, "root")} | sheets)
-
-
 def encode_flags(wildcards):
     """Write the flags of `arseg clips` for an encoding; what is not set is left to the command."""
     settings = ENCODINGS[wildcards.dataset][wildcards.encoding]
     flags = {name: value for name, value in settings.items() if value not in (None, "")}
-    if config["ffmpeg"]:
-        flags["ffmpeg"] = expanded(config["ffmpeg"], "ffmpeg")
-    return as_flags(flags)
+    return " ".join(filter(None, (as_flags(flags), ffmpeg_flags(wildcards))))
+
+
+def ffmpeg_flags(wildcards):
+    return as_flags(
+        {"ffmpeg": expanded(config["ffmpeg"], "ffmpeg")} if config["ffmpeg"] else {}
+    )
 
 
 def native_reader(wildcards):
@@ -116,24 +47,48 @@ def native_reader(wildcards):
     return ancient(rules.build_native_reader.output)
 
 
-def training_flags(phase):
-    """Make the params function of a training rule: the data set's constants and the exceptions that apply."""
+def training_constants(phase, wildcards):
+    """Collect the constants of a training: the data set's, and the exceptions that apply."""
+    dataset = DATASETS[wildcards.dataset]
+    constants = dict(dataset["training"])
+    for override in dataset["training_overrides"]:
+        if (
+            override.get("phase", phase) == phase
+            and override.get("backbone", wildcards.backbone) == wildcards.backbone
+        ):
+            constants |= override["set"]
+    if phase == 1:  # a constant of phase 2 must not train phase 1 again
+        constants = {
+            name: value
+            for name, value in constants.items()
+            if name not in PHASE2_CONSTANTS
+        }
+    return constants
 
-    def flags(wildcards):
-        dataset = DATASETS[wildcards.dataset]
-        constants = dict(dataset["training"])
-        for override in dataset["training_overrides"]:
-            if (
-                override.get("phase", phase) == phase
-                and override.get("backbone", wildcards.backbone) == wildcards.backbone
-            ):
-                constants |= override["set"]
-        if phase == 1:  # a constant of phase 2 must not train phase 1 again
-            constants = {
-                name: value
-                for name, value in constants.items()
-                if name not in PHASE2_CONSTANTS
-            }
+
+def initial_weights(phase):
+    """Make the input function that names the file a backbone starts from, if it starts from one."""
+
+    def weights(wildcards):
+        constants = training_constants(phase, wildcards)
+        source = constants.get("initial_weights", "imagenet")
+        if source == "none" or constants.get("start_from") == "hr":
+            return []
+        if source == "imagenet":
+            return rules.fetch_imagenet_weights.output
+        key = f"datasets.{wildcards.dataset}.training.initial_weights"
+        return existing(expanded(source, key), key)
+
+    return weights
+
+
+def training_flags(phase):
+    """Make the params function of a training rule."""
+
+    def flags(wildcards, input):
+        constants = training_constants(phase, wildcards)
+        if input.initial_weights:
+            constants["initial_weights"] = input.initial_weights
         return as_flags(constants | {"original_quirks": config["original_quirks"]})
 
     return flags
@@ -237,6 +192,42 @@ def evaluations():
         for dataset, encoding, backbone, seed in runs()
         for mode, scale in modes_and_scales()
     ]
+
+
+def published_runs():
+    """Runs that were published, as far as names tell: their tables and curves are put beside the published ones."""
+    with open(PUBLISHED, newline="", encoding="utf-8") as file:
+        published = {
+            (
+                row["dataset"],
+                row["backbone"],
+                int(row["gop"]),
+                float(row["bitrate_mbps"]),
+            )
+            for row in csv.DictReader(file)
+            if row["mode"].lower() in config["modes"]
+            and (row["mode"] == "HR" or float(row["scale"]) in config["scales"])
+        }
+    return [
+        (dataset, encoding, backbone)
+        for dataset, encoding, backbone, _ in runs()
+        for settings in [ENCODINGS[dataset][encoding]]
+        if settings["rate"].endswith("k")
+        and encoding == EncodeConfig(rate=settings["rate"], gop=settings["gop"]).name
+        and DATASETS[dataset]["splits"]["test"] == PUBLISHED_SPLITS.get(dataset)
+        and (
+            dataset,
+            backbone.partition("-")[0],
+            settings["gop"],
+            int(settings["rate"][:-1]) / 1000,
+        )
+        in published
+    ]
+
+
+def comparisons():
+    """The comparison with published values, if there are any."""
+    return rules.compare_with_published.output if published_runs() else []
 
 
 def figures():

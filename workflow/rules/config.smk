@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arseg.config import EncodeConfig, encoding_name
+from arseg.config import PUBLISHED_SPLITS, EncodeConfig, encoding_name
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 from arseg.stages import STAGES
@@ -32,9 +32,27 @@ def checked_config(raw):
             raise ConfigError(
                 f"{CONFIG_FILES}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
             )
+        for name, dataset in complete["datasets"].items():
+            dataset.setdefault("splits", splits_of(dataset))
         return complete
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
+
+
+def splits_of(dataset):
+    """Name the manifest splits that serve each purpose in the data sets whose splits are their own."""
+    if dataset["kind"] == "cityscapes":  # its test labels are not public
+        train, val, test = "train", "val", "val"
+    else:
+        package = dataset["source"].get("split", "kaggle")
+        train, val, test = (f"{package}-{name}" for name in ("train", "val", "test"))
+    return {
+        "phase1_train": train,
+        "phase1_val": val,
+        "phase2_train": train,
+        "phase2_val": val,
+        "test": test,
+    }
 
 
 config = checked_config(config)
@@ -50,6 +68,7 @@ PHASE2_CONSTANTS = {
     "warp_alignment",
     "start_from",
 }
+PUBLISHED = str(Path(workflow.basedir, "config/published-miou.csv"))
 SCALES = [round(scale * 100) for scale in config["scales"]]
 
 

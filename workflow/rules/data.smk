@@ -34,8 +34,7 @@ rule write_manifest:
         runtime=15,
     params:
         stage=STAGES["manifest"],
-        kind=lambda wildcards: DATASETS[wildcards.dataset]["kind"],
-        flags=manifest_flags,
+        kind_and_flags=manifest_command,
     shell:
-        "arseg manifest {params.kind} --dataset {wildcards.dataset} {params.flags}"
+        "arseg manifest {params.kind_and_flags} --dataset {wildcards.dataset}"
         " --output {output.manifest:q} > {log:q} 2>&1"

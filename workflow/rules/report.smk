@@ -1,9 +1,10 @@
 # Confusion matrices to tables, result files under the authors' names, and figures.
-# Outputs: results/<name>/miou.csv, miou.md, published/, figures/
+# Outputs: results/<name>/miou.csv, miou.md, published/, figures/; where runs were published also comparison.{csv,md}
 
 
 localrules:
     tabulate,
+    compare_with_published,
     plot_curves,
 
 
@@ -30,9 +31,33 @@ rule tabulate:
         " --published {output.published:q} > {log:q} 2>&1"
 
 
+rule compare_with_published:
+    input:
+        table=rules.tabulate.output.csv,
+        published=PUBLISHED,
+    output:
+        csv=report(
+            f"{RESULTS}/comparison.csv",
+            category="Tables",
+            caption="../report/comparison.rst",
+            labels={"table": "beside the published values"},
+        ),
+        summary=f"{RESULTS}/comparison.md",
+    log:
+        f"{LOGS}/compare_with_published.log",
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["tables"],
+    shell:
+        "arseg compare {input.table:q} --published {input.published:q} --csv {output.csv:q}"
+        " --summary {output.summary:q} > {log:q} 2>&1"
+
+
 rule plot_curves:
     input:
-        rules.tabulate.output.csv,
+        table=rules.tabulate.output.csv,
+        published=PUBLISHED if published_runs() else [],
     output:
         distance=report(
             f"{RESULTS}/figures/miou_by_distance.png",
@@ -52,8 +77,12 @@ rule plot_curves:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["plots"],
+        flags=lambda wildcards, input: as_flags(
+            {"published": input.published} if input.published else {}
+        ),
     shell:
-        "arseg plot curves {input:q} --by-distance {output.distance:q} --by-cost {output.cost:q} > {log:q} 2>&1"
+        "arseg plot curves {input.table:q} {params.flags} --by-distance {output.distance:q} --by-cost {output.cost:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_panel:

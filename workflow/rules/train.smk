@@ -3,8 +3,23 @@
 # and a training that was stopped must find its state.
 
 
+rule fetch_imagenet_weights:
+    output:
+        "resources/imagenet/resnet18.pth",
+    log:
+        f"{LOGS}/fetch_imagenet_weights.log",
+    localrule: True
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["download"],
+    shell:
+        "arseg imagenet --output {output:q} > {log:q} 2>&1"
+
+
 rule train_phase1:
     input:
+        initial_weights=initial_weights(1),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
     output:
@@ -37,6 +52,7 @@ rule train_phase1:
 
 rule train_phase2:
     input:
+        initial_weights=initial_weights(2),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         hr=hr_weights,

@@ -1,0 +1,88 @@
+# Cityscapes: the user's folder, or packages downloaded with the user's login, to train-id labels.
+# Outputs: resources/<dataset>/{download,data,labels}/, resources/<dataset>/verified.json
+#
+# CITYSCAPES_USERNAME and CITYSCAPES_PASSWORD are read from the environment by the command alone. They stand in no rule,
+# so that they reach no log and no metadata.
+
+
+rule download_cityscapes:
+    output:
+        "resources/{dataset}/download/{package}.zip",
+    log:
+        f"{LOGS}/download_cityscapes/{{dataset}}/{{package}}.log",
+    wildcard_constraints:
+        dataset=datasets_of("cityscapes"),
+        package="|".join(CITYSCAPES_PACKAGES),
+    retries: 2
+    localrule: True
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["download"],
+    shell:
+        "arseg cityscapes download {wildcards.package}.zip --output {output:q} > {log:q} 2>&1"
+
+
+rule unpack_cityscapes:
+    input:
+        expand(
+            "resources/{{dataset}}/download/{package}.zip",
+            package=CITYSCAPES_PACKAGES,
+        ),
+    output:
+        directory("resources/{dataset}/data"),
+    log:
+        f"{LOGS}/unpack_cityscapes/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=datasets_of("cityscapes"),
+    localrule: True
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["cityscapes"],
+    shell:
+        "arseg cityscapes unpack {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule label_cityscapes:
+    input:
+        cityscapes_root,
+    output:
+        directory("resources/{dataset}/labels"),
+    log:
+        f"{LOGS}/label_cityscapes/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=datasets_of("cityscapes"),
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 4
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        stage=STAGES["cityscapes"],
+    shell:
+        "arseg cityscapes labels --root {input:q} --output {output:q} --workers {threads} > {log:q} 2>&1"
+
+
+rule verify_cityscapes:
+    input:
+        root=cityscapes_root,
+        labels=rules.label_cityscapes.output,
+    output:
+        "resources/{dataset}/verified.json",
+    log:
+        f"{LOGS}/verify_cityscapes/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=datasets_of("cityscapes"),
+    conda:
+        "../../envs/arseg.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        stage=STAGES["cityscapes"],
+        gop=max(config["gops"]),
+    shell:
+        "arseg cityscapes verify --root {input.root:q} --labels {input.labels:q} --gop {params.gop}"
+        " --output {output:q} > {log:q} 2>&1"
