@@ -5,9 +5,11 @@ import tempfile
 from pathlib import Path
 
 from arseg.codec.extract_frames import extract_frames
+from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.data.archives import extract_only
 from arseg.data.camvid_labels import write_index_labels
 from arseg.data.camvid_verify import verify_camvid
+from arseg.errors import CodecError
 from arseg.files import atomic_path
 
 VIDEO_SUFFIXES = (".mxf", ".avi")
@@ -30,6 +32,7 @@ def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | Non
         Threads of the decoder; changes no frame.
     """
     pattern = f"{sequence}_%06d.png"
+    ffmpeg = find_ffmpeg(ffmpeg)  # before gigabytes are unpacked
     if len(source) == 1 and source[0].suffix.lower() in VIDEO_SUFFIXES:
         num_frames = extract_frames(source[0], output, pattern, ffmpeg_path=ffmpeg, threads=threads)
     else:
@@ -38,7 +41,10 @@ def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | Non
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{sequence}-") as folder:
             video = Path(folder) / sequence
             extract_only(source, VIDEO_SUFFIXES, video)
-            num_frames = extract_frames(video, output, pattern, ffmpeg_path=ffmpeg, threads=threads)
+            try:
+                num_frames = extract_frames(video, output, pattern, ffmpeg_path=ffmpeg, threads=threads)
+            except CodecError as error:
+                raise CodecError(f"{' + '.join(map(str, source))}, unpacked to a temporary file: {error}") from error
     print(f"wrote {num_frames} frames to {output}")
 
 

@@ -14,6 +14,9 @@ from arseg.errors import DataError
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
 """What `zipfile` raises on archives that are cut off or damaged."""
 
+UNSUPPORTED = RuntimeError
+"""What `zipfile` raises on encrypted files, and on methods it lacks: Windows packs files above 2 GB with Deflate64."""
+
 
 class PictureSource:
     """The PNG pictures below a folder or in a zip archive.
@@ -40,9 +43,10 @@ class PictureSource:
                 names = archive.namelist()
         else:
             raise DataError(f"{path}: no such folder or zip archive")
-        members = [PurePosixPath(name) for name in sorted(names) if name.endswith(".png")]
+        # An archive's own spelling of a name is kept: paths drop the "./" that some programs begin names with.
+        self._names = {PurePosixPath(name): name for name in sorted(names) if name.endswith(".png")}
         # macOS puts a shadow "__MACOSX/._NAME.png" of each file into its archives.
-        self.members = tuple(member for member in members if not member.name.startswith("."))
+        self.members = tuple(member for member in self._names if not member.name.startswith("."))
         """Places of the pictures in the folder or archive, sorted."""
         if not self.members:
             raise DataError(f"{path}: holds no PNG picture. Give the folder or zip archive that has them.")
@@ -57,7 +61,7 @@ class PictureSource:
         Raises
         ------
         DataError
-            If one is damaged.
+            If one is damaged, or packed in a way that Python cannot unpack.
         """
         if self.path.is_dir():
             for member in members:
@@ -66,10 +70,15 @@ class PictureSource:
         with _open_archive([self.path]) as archive:
             for member in members:
                 try:
-                    content = archive.read(str(member))
+                    content = archive.read(self._names[member])
                 except DAMAGE as error:
                     raise DataError(
                         f"{self.path}: {member} is damaged ({error}). Download the archive again."
+                    ) from error
+                except UNSUPPORTED as error:
+                    raise DataError(
+                        f"{self.path}: {member} cannot be unpacked here ({error}). Unpack the archive with another "
+                        "program, such as 7-Zip, and give the folder."
                     ) from error
                 yield member, content
 
@@ -89,7 +98,7 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
     Raises
     ------
     DataError
-        If a part is missing or damaged, or there is no such file, or more than one.
+        If a part is missing or damaged, there is no such file, or more than one, or Python cannot unpack it.
     """
     with _open_archive(parts) as archive:
         names = [name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in suffixes]
@@ -104,6 +113,11 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
                 shutil.copyfileobj(source, target, 1 << 20)
         except DAMAGE as error:
             raise DataError(f"{_names(parts)}: {names[0]} is damaged ({error}). {_mend(parts)}") from error
+        except UNSUPPORTED as error:
+            raise DataError(
+                f"{_names(parts)}: {names[0]} cannot be unpacked here ({error}). Unpack it with another program, such "
+                "as 7-Zip, and give the file."
+            ) from error
 
 
 @contextmanager

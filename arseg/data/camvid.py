@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from arseg.data.archives import PictureSource
@@ -198,14 +198,16 @@ def camvid_manifest(
     Raises
     ------
     DataError
-        If a still, decoded frame or label is missing, or the stills do not tell the split.
+        If a decoded frame or label is missing, a still has a name that does not fit or occurs twice, or the stills do
+        not tell the split.
     """
     table = read_sequences(sequences)
     rows = []
     for name, split_name in _split_names(stills, split, table).items():
         sequence, number = parse_still(name, table)
         index = sequence.decoded(number)
-        pattern = f"{Path(frames) / sequence.name / sequence.name}_{{index:06d}}.png"
+        stem = str(Path(frames) / sequence.name / sequence.name).replace("{", "{{").replace("}", "}}")
+        pattern = f"{stem}_{{index:06d}}.png"
         image, label = Path(pattern.format(index=index)), Path(labels) / f"{name}.png"
         if not image.is_file():
             raise DataError(
@@ -230,22 +232,37 @@ def camvid_manifest(
     return rows
 
 
-def still_names(stills: str | Path) -> dict[str, str]:
-    """Find the annotated stills: their names, and the folder that each lies in.
+def is_label(source: PictureSource, member: PurePosixPath) -> bool:
+    """Tell label maps from stills: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
+    return member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
 
-    Label maps, which packages carry beside them, are left out.
+
+def find_stills(source: PictureSource) -> dict[str, PurePosixPath]:
+    """Find the annotated stills; label maps, which packages carry beside them, are left out.
+
+    Returns
+    -------
+    stills : dict of str to PurePosixPath
+        Place of each in the source, by its name without suffix.
+
+    Raises
+    ------
+    DataError
+        If a still occurs twice.
     """
-    source = PictureSource(stills)
-    folders = {member: source.folder_name(member) for member in source.members}
-    return {
-        member.stem: folder
-        for member, folder in folders.items()
-        if not member.stem.endswith("_L") and "label" not in folder.lower()
-    }
+    stills: dict[str, PurePosixPath] = {}
+    for member in source.members:
+        if is_label(source, member):
+            continue
+        if member.stem in stills:
+            raise DataError(f"{source.path}: {stills[member.stem]} and {member} are one still. Give one package only.")
+        stills[member.stem] = member
+    return stills
 
 
 def _split_names(stills: str | Path, split: CamVidSplit, table: Mapping[str, CamVidSequence]) -> dict[str, str]:
-    folders = still_names(stills)
+    source = PictureSource(stills)
+    folders = {name: source.folder_name(member) for name, member in find_stills(source).items()}
     if split == "official":
         parsed = {name: parse_still(name, table) for name in folders}
         return {name: official_split(sequence.name, number) for name, (sequence, number) in parsed.items()}

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.archives import PictureSource
-from arseg.data.camvid import CLASSES
+from arseg.data.camvid import CLASSES, is_label
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -61,7 +61,7 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
     pictures = PictureSource(source)
     members: dict[str, PurePosixPath] = {}
     for member in pictures.members:
-        if member.stem.endswith("_L") or "label" in pictures.folder_name(member).lower():
+        if is_label(pictures, member):
             name = member.stem.removesuffix("_L")
             if name in members:
                 raise DataError(

@@ -1,6 +1,7 @@
 """Check what was made of CamVid: frames are whole, and a still is the same picture as its decoded frame."""
 
 import io
+import logging
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from arseg.data.archives import PictureSource
-from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, parse_still, read_sequences, still_names
+from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
 from arseg.errors import DataError
 from arseg.progress import track
+
+logger = logging.getLogger(__name__)
 
 NUM_SAMPLES = 8
 """Stills of each sequence that are compared with decoded frames."""
@@ -53,17 +56,18 @@ def verify_camvid(
     Raises
     ------
     DataError
-        If frames are missing, sizes differ, a label is missing, or stills and frames are not the same pictures.
+        If frames are missing, sizes differ, a still occurs twice or has no label, or stills and frames are not the
+        same pictures.
     """
     table = read_sequences(sequences)
     names: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for name in still_names(stills):
+    source = PictureSource(stills)
+    members = find_stills(source)
+    for name in members:
         sequence, number = parse_still(name, table)
         names[sequence.name].append((number, name))
         if not (Path(labels) / f"{name}.png").is_file():
             raise DataError(f"{Path(labels) / name}.png: no such label map, for the still {name} in {stills}")
-    source = PictureSource(stills)
-    members = {member.stem: member for member in source.members}
     report = {}
     for name, sequence in table.items():
         if not names[name]:
@@ -83,24 +87,29 @@ def _verify_sequence(
     labels: Path,
     sequences: str | Path,
 ) -> dict[str, Any]:
-    num_frames = _count_frames(folder, sequence, sequence.decoded(stills[-1][0]))
+    last = sequence.decoded(stills[-1][0])
+    num_frames = _count_frames(folder, sequence, last)
+    if num_frames - last < PUBLISHED_GOP - 1:
+        logger.warning(
+            "%s: %d frames follow the last still, %d are needed for whole clips of %d. Where clips do not fit, set "
+            "clip_tail: annotated",
+            folder,
+            num_frames - last,
+            PUBLISHED_GOP - 1,
+            PUBLISHED_GOP,
+        )
+    size = _size(_frame(folder, 1))
+    for _, name in stills:
+        _check_size(labels / f"{name}.png", _size(labels / f"{name}.png"), sequence, size)
     chosen = [stills[place] for place in np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))]
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     differences = np.zeros(len(shifts))
     numbers = {name: number for number, name in chosen}
-    num_compared, size = 0, None
+    num_compared = 0
     for member, content in track(source.read([members[name] for name in numbers]), sequence.name, len(numbers)):
         still = _decode(content, f"{source.path}: {member}")
         index = sequence.decoded(numbers[member.stem])
-        size = size or still.shape
-        with Image.open(labels / f"{member.stem}.png") as label:
-            label_size = label.size[::-1]
-        for place, found in ((folder, _read(_frame(folder, index)).shape), (labels / member.name, (*label_size, 3))):
-            if found != size:
-                raise DataError(
-                    f"{place}: {found[1]}x{found[0]} pixels, the still {member} has {size[1]}x{size[0]}. Stills, "
-                    "labels and video must have one size."
-                )
+        _check_size(source.path / member, (still.shape[1], still.shape[0]), sequence, size)
         neighbours = [index + shift for shift in shifts]
         if neighbours[0] < 1 or neighbours[-1] > num_frames:
             continue  # at an end of the video there is nothing to compare with
@@ -110,13 +119,12 @@ def _verify_sequence(
         raise DataError(f"{folder}: none of the stills has {MAX_SHIFT} decoded frames before and after it to compare")
     differences /= num_compared
     _check_numbering(sequence, differences, sequences)
-    assert size is not None
     return {
         "frames": num_frames,
         "stills": len(stills),
-        "width": size[1],
-        "height": size[0],
-        "frames_after_last_still": num_frames - sequence.decoded(stills[-1][0]),
+        "width": size[0],
+        "height": size[1],
+        "frames_after_last_still": num_frames - last,
         "frames_needed_after_it": PUBLISHED_GOP - 1,
         "compared": num_compared,
         "mean_difference": round(float(differences[MAX_SHIFT]), 3),
@@ -137,6 +145,14 @@ def _count_frames(folder: Path, sequence: CamVidSequence, last: int) -> int:
     return len(found)
 
 
+def _check_size(place: Path, found: tuple[int, int], sequence: CamVidSequence, size: tuple[int, int]) -> None:
+    if found != size:
+        raise DataError(
+            f"{place}: {found[0]}x{found[1]} pixels, the decoded frames of {sequence.name} have {size[0]}x{size[1]}. "
+            "Stills, labels and video must have one size."
+        )
+
+
 def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64], sequences: str | Path) -> None:
     best = int(differences.argmin()) - MAX_SHIFT
     if differences[best + MAX_SHIFT] > MAX_DIFFERENCE:
@@ -147,16 +163,26 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
         )
     if differences[best + MAX_SHIFT] < differences[MAX_SHIFT]:
         where = "later" if best > 0 else "earlier"
+        beyond = ", and verify again, as they may lie farther still" if abs(best) == MAX_SHIFT else ""
         raise DataError(
             f"{sequence.name}: stills are the pictures of decoded frames {abs(best)} {where} than {sequences} says "
             f"(mean difference {differences[best + MAX_SHIFT]:.2f} instead of {differences[MAX_SHIFT]:.2f}). Your "
             f"FFmpeg numbers {sequence.video} differently: set first_decoded of {sequence.name} to "
-            f"{sequence.first_decoded + best} there."
+            f"{sequence.first_decoded + best} there{beyond}."
         )
 
 
 def _frame(folder: Path, index: int) -> Path:
     return folder / f"{folder.name}_{index:06d}.png"
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture, from its header."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as a picture ({error}). Make it again.") from error
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

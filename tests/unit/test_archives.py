@@ -1,19 +1,22 @@
 """Pictures in folders and zip archives, and files out of archives in parts."""
 
-import zipfile
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from camvid_examples import write_zip
 
 from arseg.data.archives import PictureSource, extract_only
 from arseg.errors import DataError
 
 
-def write_zip(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
+def set_method(path, method):
+    """Say in the headers of a zip archive's only file that it is packed by another method."""
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        place = content.index(signature) + offset
+        content[place : place + 2] = method.to_bytes(2, "little")
+    path.write_bytes(content)
 
 
 @pytest.fixture
@@ -94,3 +97,23 @@ def test_what_holds_no_pictures_is_refused(tmp_path):
     (tmp_path / "page.zip").write_text("<html>404</html>")
     with pytest.raises(DataError, match=r"page\.zip: no whole zip archive"):
         PictureSource(tmp_path / "page.zip")
+
+
+def test_packing_that_python_lacks_is_told(tmp_path):
+    deflate64 = 9
+    write_zip(tmp_path / "v.zip", {"V.MXF": b"video"})
+    set_method(tmp_path / "v.zip", deflate64)
+    with pytest.raises(DataError, match=r"v\.zip: V\.MXF cannot be unpacked here \(.*not supported\)\. Unpack it with"):
+        extract_only([tmp_path / "v.zip"], (".mxf",), tmp_path / "out")
+    write_zip(tmp_path / "p.zip", {"a.png": b"picture"})
+    set_method(tmp_path / "p.zip", deflate64)
+    source = PictureSource(tmp_path / "p.zip")
+    with pytest.raises(DataError, match=r"p\.zip: a\.png cannot be unpacked here \(.*give the folder"):
+        list(source.read(source.members))
+
+
+def test_names_that_begin_with_a_dot_are_read(tmp_path):
+    write_zip(tmp_path / "p.zip", {"./train/a.png": b"1"})
+    source = PictureSource(tmp_path / "p.zip")
+    assert source.members == (PurePosixPath("train/a.png"),)
+    assert list(source.read(source.members)) == [(PurePosixPath("train/a.png"), b"1")]
