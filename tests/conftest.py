@@ -64,6 +64,12 @@ def _cuda_where_promised(request: pytest.FixtureRequest) -> None:
         pytest.skip("no CUDA device")
 
 
+@pytest.fixture
+def loader_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make loaders start their processes also for the few samples that a test has."""
+    monkeypatch.setattr("arseg.workers.FEW_SAMPLES", 0)
+
+
 @dataclass(frozen=True)
 class TinyDataset:
     """Synthetic videos of 64x48 pixels with a GOP of 4: what training and evaluation take."""

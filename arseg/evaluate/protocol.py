@@ -26,7 +26,7 @@ from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
 from arseg.models.device import resolve_device
 from arseg.progress import track
 from arseg.stages import STAGES
-from arseg.workers import loader_context
+from arseg.workers import loader_context, worthwhile_workers
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +188,7 @@ def _count(
     confusions = torch.zeros(gop, num_classes, num_classes, dtype=torch.int64, device=device)
     num_frames = np.zeros(gop, dtype=np.int64)
     size = None
+    workers = worthwhile_workers(workers, len(frames))
     # Batch 1, as published. A loader with no batches passes samples through and keeps their order.
     loader = DataLoader(
         frames,

@@ -25,7 +25,7 @@ MODE_LINES: dict[Any, Any] = {
 }
 """Solid and filled for AR, dashed and hollow for LR: the modes differ without their colours, too."""
 
-PUBLISHED_LINE: dict[Any, Any] = {"linestyle": ":", "linewidth": 1.6, "zorder": 2}
+PUBLISHED_LINE: dict[Any, Any] = {"linestyle": ":", "linewidth": 1.6, "markersize": 2.5, "zorder": 2}
 
 MODE_COLORS = {"HR": "black", "AR": "#0072B2", "LR": "#D55E00"}
 """Where colour does not tell scales apart it tells modes apart (two colours of Okabe and Ito's palette)."""
@@ -56,8 +56,8 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.Dat
                 if rows["seed"].nunique() > 1:
                     band = (by_distance.index, by_distance["min"], by_distance["max"])
                     axes.fill_between(*band, color=line["color"], alpha=0.15, linewidth=0)
-            for scale, distances, miou in _published_lines(comparison, part):
-                axes.plot(distances, miou, color=colors[scale], **PUBLISHED_LINE)
+            for mode, scale, distances, miou in _published_lines(comparison, part):
+                axes.plot(distances, miou, **{**MODE_LINES[mode], "color": colors[scale], **PUBLISHED_LINE})
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _label_axes(figure, "reference distance d (frames)", "mIoU at distance d (%)")
         shown = table[["mode", "scale"]].drop_duplicates().itertuples(index=False)
@@ -126,15 +126,15 @@ def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
         save_figure(figure, output)
 
 
-def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Iterator[tuple[Any, pd.Series, pd.Series]]:
-    """Give scale, distances and percents of the published lines that belong to a panel."""
+def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Give mode, scale, distances and percents of the published lines that belong to a panel."""
     if comparison is None:
         return
     of_panel = comparison["backbone"] == part["backbone"].iloc[0].partition("-")[0]
     for name in ("dataset", "split", "encoding"):
         of_panel &= comparison[name] == part[name].iloc[0]
-    for (_, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):
-        yield scale, rows["distance"], 100 * rows["published"]
+    for (mode, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):
+        yield mode, scale, rows["distance"], 100 * rows["published"]
 
 
 def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:

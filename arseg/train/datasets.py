@@ -21,7 +21,7 @@ from arseg.data.transforms import PairSample, augment, normalize
 from arseg.errors import ArsegError, DataError
 from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore
-from arseg.workers import loader_context
+from arseg.workers import loader_context, worthwhile_workers
 
 Item = dict[str, Tensor] | ArsegError
 """A sample; or an error that the user can mend, handed on because a loader would bury its message in a traceback."""
@@ -198,6 +198,7 @@ def training_loader(
             f"the training split has {len(dataset)} samples, fewer than one batch of {config.batch_size}: "
             "set training.batch_size to at most that, or choose a larger split"
         )
+    workers = worthwhile_workers(workers, len(dataset) * config.epochs)
     return DataLoader(
         dataset,
         batch_size=config.batch_size,
@@ -213,6 +214,7 @@ def training_loader(
 
 def validation_loader(dataset: StillDataset | PairDataset, workers: int) -> DataLoader[Item]:
     """Whole frames one by one (spec section 7: batch 1), so that they may differ in size."""
+    workers = worthwhile_workers(workers, len(dataset))
     return DataLoader(
         dataset,
         batch_size=1,

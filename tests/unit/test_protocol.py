@@ -234,6 +234,7 @@ def test_evaluation_says_what_it_depends_on(tiny, evaluations):
     assert evaluations["hr"].settings.checkpoints == {"hr": settings.checkpoints["hr"]}
 
 
+@pytest.mark.usefixtures("loader_processes")
 def test_order_and_workers_do_not_matter(tiny, evaluations):
     again = run(tiny, "ar", stores=tiny["stores"][::-1], workers=1)
     np.testing.assert_array_equal(again.confusions, evaluations["ar"].confusions)
@@ -362,6 +363,7 @@ def test_no_store(tiny):
         run(tiny, "hr", stores=[])
 
 
+@pytest.mark.usefixtures("loader_processes")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_label_of_another_size_is_named_without_a_traceback(tiny, tmp_path, workers):
     digest = read_manifest(tiny["manifest"]).digest

@@ -81,6 +81,7 @@ def test_the_checkpoint_says_what_it_is(hr):
     assert metadata["score"] == pytest.approx(history["val_miou"].max(), rel=1e-4)
 
 
+@pytest.mark.usefixtures("loader_processes")
 def test_same_seed_same_weights_other_seed_other_weights(tiny_dataset, hr, tmp_path):
     phase1(tiny_dataset, tmp_path / "again", workers=1)
     assert_equal_weights(hr, tmp_path / "again/weights.pt")

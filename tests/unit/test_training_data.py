@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from arseg.train.datasets import (
     training_loader,
     validation_loader,
 )
+from arseg.workers import FEW_SAMPLES
 
 CONFIG = TrainConfig(crop="32x32", random_scales=(0.75, 1.0), batch_size=2)
 
@@ -71,6 +74,7 @@ def test_pairs_take_the_uncompressed_frames(tiny_dataset, manifest):
         torch.testing.assert_close(pair[Draw(sample, "a")]["image"], stills[Draw(sample, "a")]["image"], rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("loader_processes")
 def test_batches_do_not_depend_on_the_number_of_loader_processes(tiny_dataset, manifest):
     dataset = pairs(tiny_dataset, manifest)
     for alone, helped in zip(
@@ -98,12 +102,24 @@ def test_samples_do_not_depend_on_how_clips_were_sharded(tiny_dataset, manifest,
         assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_processes_are_started_for_many_samples_only(manifest):
+    few = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=True)
+    many = StillDataset(manifest.split("train") * FEW_SAMPLES, manifest.num_classes, CONFIG, augmented=True)
+    once = replace(CONFIG, epochs=1)
+    assert training_loader(few, once, seed=0, workers=2).num_workers == 0
+    assert training_loader(many, once, seed=0, workers=2).num_workers == 2
+    assert training_loader(few, replace(CONFIG, epochs=FEW_SAMPLES), seed=0, workers=2).num_workers == 2
+    assert validation_loader(few, workers=2).num_workers == 0
+    assert validation_loader(many, workers=2).num_workers == 2
+
+
 def test_a_split_smaller_than_a_batch_is_refused(manifest):
     dataset = StillDataset(manifest.split("val")[:1], manifest.num_classes, CONFIG, augmented=True)
     with pytest.raises(DataError, match=r"1 samples, fewer than one batch of 2: set training\.batch_size"):
         training_loader(dataset, CONFIG, seed=0, workers=0)
 
 
+@pytest.mark.usefixtures("loader_processes")
 def test_an_unreadable_frame_arrives_as_its_own_error_and_not_as_a_traceback(manifest, tmp_path):
     rows = list(manifest.split("train"))
     broken = tmp_path / "broken.png"
