@@ -1,12 +1,13 @@
 """``arseg manifest``: one command for each kind of data set."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 from arseg.data.camvid import camvid_classes, camvid_manifest
 from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
 from arseg.data.frames import frames_manifest
-from arseg.data.manifest import write_manifest
+from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
 
 
 def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = None, splits: Path | None = None) -> None:
@@ -25,9 +26,7 @@ def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = Non
     splits : Path
         CSV with the rules that choose frames for splits; <root>/splits.csv by default.
     """
-    rows = frames_manifest(dataset, root, classes or root / "classes.csv", splits or root / "splits.csv")
-    write_manifest(output, *rows)
-    print(f"wrote {output}")
+    _write(output, *frames_manifest(dataset, root, classes or root / "classes.csv", splits or root / "splits.csv"))
 
 
 def camvid(
@@ -60,8 +59,7 @@ def camvid(
         Manifest to write; the classes go beside it, as <stem>.classes.csv.
     """
     rows = camvid_manifest(dataset, frames=frames, labels=labels, stills=stills, split=split, sequences=sequences)
-    write_manifest(output, rows, camvid_classes())
-    print(f"wrote {output}")
+    _write(output, rows, camvid_classes())
 
 
 def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
@@ -78,5 +76,10 @@ def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
     output : Path
         Manifest to write; the classes go beside it, as <stem>.classes.csv.
     """
-    write_manifest(output, cityscapes_manifest(dataset, root, labels), cityscapes_classes())
-    print(f"wrote {output}")
+    _write(output, cityscapes_manifest(dataset, root, labels), cityscapes_classes())
+
+
+def _write(output: Path, rows: list[ManifestRow], classes: tuple[SegmentationClass, ...]) -> None:
+    write_manifest(output, rows, classes)
+    counts = Counter(row.split for row in rows)
+    print(f"wrote {output}: " + ", ".join(f"{split} {count}" for split, count in sorted(counts.items())) + " frames")

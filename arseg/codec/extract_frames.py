@@ -1,5 +1,6 @@
 """Videos to numbered PNG frames, by the FFmpeg program."""
 
+import logging
 import shlex
 import subprocess
 import tempfile
@@ -13,6 +14,8 @@ from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 from arseg.progress import track
+
+logger = logging.getLogger(__name__)
 
 LAST_LINES = 5
 
@@ -95,7 +98,8 @@ def _run(command: list[str], video: Path) -> None:
                 pass
         errors.seek(0)
         said = [line.strip() for line in errors if line.strip()]
-    # Some decoders only complain about a damaged frame and go on.
-    if process.returncode or said:
+    if process.returncode:  # a damaged frame makes FFmpeg stop; what else it says is about the container
         last = "\n".join(f"  {line}" for line in said[-LAST_LINES:])
         raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{last}\n{shlex.join(command)}")
+    for line in said:
+        logger.warning("%s: FFmpeg says: %s", video, line)

@@ -15,6 +15,9 @@ from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.progress import track
 
+USUALLY_IGNORED = 0.2
+"""A share of ignored pixels that CamVid's own labels do not reach."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,7 +84,10 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
             Image.fromarray(indices).save(folder / f"{member.stem.removesuffix('_L')}.png")
             num_ignored += int(np.count_nonzero(indices == IGNORE_INDEX))
             num_pixels += indices.size
-    logger.info("%.2f %% of the pixels have other colours and are ignored", 100 * num_ignored / num_pixels)
+    ignored = num_ignored / num_pixels
+    logger.info("%.2f %% of the pixels have other colours and are ignored", 100 * ignored)
+    if ignored > USUALLY_IGNORED:
+        logger.warning("%s: are these CamVid's own colours? Of its labels, a few percent are ignored", source)
     return len(members)
 
 

@@ -171,7 +171,7 @@ def test_kaggle_split_of_other_packages_is_refused(prepared, tmp_path):
         manifest(prepared, stills=tmp_path / "web/701_StillsRaw_full.zip")
 
 
-def test_the_command_writes_a_manifest_with_the_twelve_classes(prepared, tmp_path):
+def test_the_command_writes_a_manifest_with_the_twelve_classes(prepared, tmp_path, capsys):
     words = [
         "manifest",
         "camvid",
@@ -184,6 +184,7 @@ def test_the_command_writes_a_manifest_with_the_twelve_classes(prepared, tmp_pat
     ]
     words += ["--stills", prepared / "web/camvid-kaggle.zip", "--sequences", prepared / "web/sequences.csv"]
     run(*words, "--split", "official", "--output", tmp_path / "camvid.csv")
+    assert "official-test 5, official-train 6, official-val 2 frames" in capsys.readouterr().out
     written = read_manifest(tmp_path / "camvid.csv")
     assert written.rows == tuple(sorted(manifest(prepared, "official")))
     assert written.classes == camvid_classes()

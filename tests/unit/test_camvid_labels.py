@@ -30,8 +30,9 @@ def test_labels_of_other_kinds_are_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_label_of_unknown_colors_only_is_ignored_whole(tmp_path):
+def test_a_label_of_unknown_colors_only_is_ignored_whole(tmp_path, caplog):
     (tmp_path / "in").mkdir()
     Image.fromarray(np.full((4, 6, 3), UNKNOWN, np.uint8)).save(tmp_path / "in/0001TP_006690_L.png")
     write_index_labels(tmp_path / "in", tmp_path / "out")
     assert (read_label(tmp_path / "out/0001TP_006690.png", 12) == 255).all()
+    assert "are these CamVid's own colours?" in caplog.text
