@@ -6,11 +6,12 @@ activations, resizes, pooling and warping are not counted. A multiply-accumulate
 operations.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from arseg.config import Mode, scaled_size
 from arseg.errors import ConfigError
@@ -34,7 +35,10 @@ class MacCount:
 
 
 def count_macs(backbone: str, num_classes: int, height: int, width: int, mode: Mode, scale_percent: int) -> MacCount:
-    """Count the multiply-accumulates of one frame, on tensors without data.
+    """Count the multiply-accumulates of one frame, by running a batch of no frames.
+
+    Tensors of the meta device would do, too, and PyTorch's own counter; but both import its compiler first, for longer
+    than the evaluation of a small split takes.
 
     Parameters
     ----------
@@ -56,20 +60,39 @@ def count_macs(backbone: str, num_classes: int, height: int, width: int, mode: M
         For one frame.
     """
     scaled = (height, width) if mode == "hr" else scaled_size(height, width, scale_percent)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # initial weights are drawn for nothing
         network = build_network(backbone, num_classes, fusion=mode == "ar").eval()
-        image, full_image = torch.empty(1, 3, *scaled), torch.empty(1, 3, height, width)
+    image, full_image = torch.empty(0, 3, *scaled), torch.empty(0, 3, height, width)
     with torch.no_grad():
         if mode != "ar":
-            with FlopCounterMode(display=False) as counter:
+            with _counting(network) as macs:
                 network(image)
-            return MacCount(counter.get_total_flops() // 2, 0)
+            return MacCount(sum(macs), 0)
         keyframe_feature: Tensor = network.encode(full_image).feature
-        with FlopCounterMode(display=False) as counter:
+        with _counting(network) as macs:
             network.classify(network.fuse(keyframe_feature, network.encode(image).feature))
     # One multiply-accumulate per channel and window entry for the similarities, one more for the weighted
     # sum.
-    return MacCount(counter.get_total_flops() // 2, 2 * keyframe_feature.numel() * WINDOW**2)
+    return MacCount(sum(macs), 2 * keyframe_feature.shape[1:].numel() * WINDOW**2)
+
+
+@contextmanager
+def _counting(network: nn.Module) -> Iterator[list[int]]:
+    """Collect the multiply-accumulates that each convolution and linear layer takes for one frame."""
+    macs: list[int] = []
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        assert isinstance(layer.weight, Tensor)
+        macs.append(output.shape[1:].numel() * layer.weight.shape[1:].numel())
+
+    hooks = [
+        layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    try:
+        yield macs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def gmacs_per_frame(

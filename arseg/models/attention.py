@@ -58,7 +58,7 @@ def _strips(query: Tensor) -> Iterator[tuple[int, int]]:
     rows = height
     if query.device.type == "cpu":
         bytes_per_row = query.numel() // height * query.element_size()
-        rows = max(1, _STRIP_BYTES // bytes_per_row)
+        rows = max(1, _STRIP_BYTES // max(1, bytes_per_row))  # a batch may be empty
     for top in range(0, height, rows):
         yield top, min(top + rows, height)
 

@@ -137,10 +137,9 @@ class SegmentationNetwork(nn.Module, ABC):
         return Prediction(self.classify(encoded.feature, (height, width)), encoded.feature, encoded.auxiliary)
 
     def _check_image(self, image: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != 3 or not image.numel():
+        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape[2:]:
             raise DataError(
-                f"image of shape {tuple(image.shape)}: expected (N, 3, H, W) with at least one RGB image of "
-                "at least 1 x 1 pixel"
+                f"image of shape {tuple(image.shape)}: expected (N, 3, H, W), RGB images of at least 1 x 1 pixel"
             )
         if self.training and len(image) < self.min_training_batch:
             raise ConfigError(
