@@ -150,7 +150,7 @@ def test_a_constant_of_phase_2_leaves_phase_1_alone(finished):
 
 def test_a_bumped_stage_reruns_from_that_stage_on(finished, tmp_path):
     # Snakemake imports the package that lies beside the Snakefile.
-    for part in ("arseg", "workflow", "profiles"):
+    for part in ("arseg", "config", "workflow", "profiles"):
         shutil.copytree(REPOSITORY / part, tmp_path / part)
     shutil.copy(REPOSITORY / "Snakefile", tmp_path)
     stages = tmp_path / "arseg/stages.py"

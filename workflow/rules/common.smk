@@ -75,20 +75,22 @@ def initial_weights(phase):
         if source == "none" or constants.get("start_from") == "hr":
             return []
         if source == "imagenet":
-            return rules.fetch_imagenet_weights.output
+            return [rules.fetch_imagenet_weights.output[0]]
         key = f"datasets.{wildcards.dataset}.training.initial_weights"
-        return existing(expanded(source, key), key)
+        return [existing(expanded(source, key), key)]
 
     return weights
 
 
 def training_flags(phase):
     """Make the params function of a training rule."""
+    weights = initial_weights(phase)
 
-    def flags(wildcards, input):
+    # It takes no `input`: Snakemake does not compare what it derives from that.
+    def flags(wildcards):
         constants = training_constants(phase, wildcards)
-        if input.initial_weights:
-            constants["initial_weights"] = input.initial_weights
+        for path in weights(wildcards):
+            constants["initial_weights"] = path
         return as_flags(constants | {"original_quirks": config["original_quirks"]})
 
     return flags

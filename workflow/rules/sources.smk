@@ -108,18 +108,22 @@ def files_of_sheet(splits, root):
     return sorted(path for path in paths if os.path.exists(path))
 
 
-def manifest_command(wildcards, input):
+def manifest_command(wildcards):
     """Write kind and flags of `arseg manifest`."""
     dataset = wildcards.dataset
     kind = DATASETS[dataset]["kind"]
+    source = manifest_source(wildcards)
     if kind == "synthetic":  # it is written as anyone's frames and sheets
-        return f"frames {as_flags({'root': input.root})}"
+        return f"frames {as_flags(source)}"
     if kind == "frames":
-        flags = {"classes": input.classes, "splits": input.splits}
-        return f"frames {as_flags(flags | {'root': source_path(dataset, 'root')})}"
+        flags = {"root": source_path(dataset, "root")}
+        flags |= {key: source[key] for key in ("classes", "splits")}
+        return f"frames {as_flags(flags)}"
     if kind == "cityscapes":
-        return f"cityscapes {as_flags({'root': input.root, 'labels': input.labels})}"
-    flags = {key: input[key] for key in ("labels", "stills", "sequences")}
+        return (
+            f"cityscapes {as_flags({key: source[key] for key in ('root', 'labels')})}"
+        )
+    flags = {key: source[key] for key in ("labels", "stills", "sequences")}
     flags |= {
         "frames": f"resources/{dataset}/frames",
         "split": source_of(dataset)["split"],
