@@ -1,5 +1,6 @@
-"""Whole files or none: outputs are written under a temporary name and renamed when complete."""
+"""Whole files or none: outputs are written under a temporary name and renamed when complete; and their digests."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -47,3 +48,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file, in hexadecimal; read in pieces, whatever its size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

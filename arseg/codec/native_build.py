@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from arseg.codec.native_source import PACKAGE_SHA256, LibrarySource, fetch_source
 from arseg.errors import CodecError
-from arseg.files import atomic_path
+from arseg.files import atomic_path, file_digest
 
 READER_VARIABLE = "ARSEG_HEVC_READER"
 """Environment variable that names the program to use; nothing is compiled then."""
@@ -139,7 +139,7 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
     """
     if os.environ.get(READER_VARIABLE) and (named := find_native_reader()):
         logger.info("%s names the HEVC reader: nothing to build", READER_VARIABLE)
-        return ReaderRecord(str(named), reader_version(named), _digest(named))
+        return ReaderRecord(str(named), reader_version(named), file_digest(named))
     program = _built_program()
     lock = FileLock(f"{program}.lock")
     try:
@@ -225,7 +225,7 @@ def _build(program: Path, source: str | None, force: bool) -> ReaderRecord:
     record = ReaderRecord(
         program=str(program),
         version=version,
-        sha256=_digest(program),
+        sha256=file_digest(program),
         library=library.origin,
         library_sha256=library.sha256,
         compiler=_first_line([compiler, "--version"]),
@@ -239,7 +239,7 @@ def _read_record(program: Path) -> ReaderRecord | None:
     """Read what is known of a program that was built; None if it is not there, damaged, or does not run here."""
     try:
         record = ReaderRecord(**json.loads(program.with_suffix(".json").read_text()))
-        whole = record.program == str(program) and record.sha256 == _digest(program)
+        whole = record.program == str(program) and record.sha256 == file_digest(program)
         return record if whole and reader_version(program) == record.version else None
     except (OSError, ValueError, TypeError, CodecError):
         return None
@@ -286,10 +286,6 @@ def _num_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _first_line(command: list[str]) -> str:

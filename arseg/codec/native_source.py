@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
 from arseg.errors import CodecError
+from arseg.files import file_digest
 
 PACKAGE = "pylibde265==0.1.0"
 """Package whose source archive carries libde265 1.0.16, as pip names it."""
@@ -124,8 +125,7 @@ def _download(address: str, path: Path) -> Path:
 
 def _unpack(archive: Path, origin: str, workspace: Path, expected: str) -> LibrarySource:
     """Check an archive's digest before anything else; then unpack it."""
-    with archive.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file_digest(archive)
     _check_digest(sha256, expected, origin)
     folder = workspace / "source"
     try:

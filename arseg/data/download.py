@@ -4,7 +4,6 @@ A sheet says where files are and what they must be. This module owns the sheet, 
 the finished file; `arseg.data.transfer` talks to one server.
 """
 
-import hashlib
 import logging
 import re
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from arseg.data.partial_file import PartialFile
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.data.transfer import SCHEMES, TransferError, transfer
 from arseg.errors import DataError
+from arseg.files import file_digest
 
 FILE_COLUMNS = ("file", "url", "sha256", "bytes")
 TRIES_PER_MIRROR = 2
@@ -130,7 +130,8 @@ def _download(file: RemoteFile, output: Path) -> None:
     if _is_there(file, output):
         return
     part = PartialFile(output)
-    if file.sha256 and part.size and _sha256(part.path) == file.sha256:  # killed between its last byte and its renaming
+    # Killed between its last byte and its renaming, a part is whole.
+    if file.sha256 and part.size and file_digest(part.path) == file.sha256:
         part.finish()
         return
     if file.num_bytes is not None and part.size >= file.num_bytes:
@@ -168,7 +169,7 @@ def _is_there(file: RemoteFile, output: Path) -> bool:
     size = output.stat().st_size
     if file.num_bytes not in (None, size):
         reason = f"{size} bytes, expected {file.num_bytes}"
-    elif file.sha256 and (found := _sha256(output)) != file.sha256:
+    elif file.sha256 and (found := file_digest(output)) != file.sha256:
         reason = f"SHA-256 {found}, expected {file.sha256}"
     else:
         logger.info("%s: is there already%s", output, "" if file.sha256 else "; delete it to download it again")
@@ -179,15 +180,10 @@ def _is_there(file: RemoteFile, output: Path) -> bool:
 
 def _try_mirror(file: RemoteFile, url: str, part: PartialFile) -> None:
     continued = transfer(url, part, num_bytes=file.num_bytes, verifiable=bool(file.sha256))
-    found = _sha256(part.path)
+    found = file_digest(part.path)
     if not file.sha256:
         logger.info("%s: %d bytes, sha256 %s; note them in the sheet of files", file.name, part.size, found)
     elif found != file.sha256:
         part.discard()
         # The earlier attempt's bytes may be to blame: this mirror gets a chance to send all of its own.
         raise TransferError(f"SHA-256 {found}, expected {file.sha256}", again=continued)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,7 +4,6 @@ Finds checkpoints and data by the authors' names (spec section 9), converts both
 second run starts at once, and runs the protocol on them.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.published import from_evaluation, write_published
 from arseg.evaluate.result import Evaluation
+from arseg.files import file_digest
 from arseg.models.convert import import_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
 
@@ -202,8 +202,7 @@ def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, 
     """Convert a checkpoint unless the same file was converted before; give the path of ours."""
     model = f"{setup.dataset}-{setup.backbone}"
     source = find_checkpoint(root / model / mode.upper(), scale_percent)
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_digest(source)
     # The digest in its name tells whose conversion a file is, also after the source was replaced.
     converted = work / "checkpoints" / model / mode / f"scale{scale_percent}-{digest[:16]}.pt"
     if not converted.is_file():

@@ -1,6 +1,5 @@
 """Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from arseg.config import NORMALIZATIONS, Mode, Normalization, WarpAlignment
 from arseg.data.manifest import Manifest
 from arseg.errors import CheckpointError
+from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
@@ -108,15 +108,13 @@ def load_branch(
             f"{path}: was trained beside another HR branch than the one given: it fuses that one's features and has "
             "its classifier. Give the HR branch that it was trained beside, or train it again."
         )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Branch(
         network=network.to(device).eval(),
         backbone=metadata["backbone"],
         normalization=NORMALIZATIONS[normalization],
         scale_percent=scale_percent,
         warp_alignment=metadata.get("warp_alignment", "published"),
-        digest=digest,
+        digest=file_digest(path),
     )
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from arseg.config import NORMALIZATIONS, Backbone, Mode
 from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError, ConfigError
-from arseg.files import atomic_path
+from arseg.files import atomic_path, file_digest
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.layout import PREFIX, Fit, first_names, fit_network, guess_network, published_entries, without_prefix
 from arseg.models.network import SegmentationNetwork
-from arseg.models.published import file_digest, parse_published_name, read_published
+from arseg.models.published import parse_published_name, read_published
 from arseg.models.registry import build_network
 from arseg.stages import STAGES
 

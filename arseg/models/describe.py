@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint, read_tensors
 from arseg.models.layout import Fit, guess_network, without_prefix
 from arseg.models.published import (
     MEND_PUBLISHED,
-    file_digest,
     is_own_checkpoint,
     parse_published_name,
     read_published,

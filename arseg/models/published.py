@@ -3,7 +3,6 @@
 What their tensors mean is not decided here but in `arseg.models.convert`.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,12 +78,6 @@ def read_published(path: Path, mend: str = MEND_PUBLISHED) -> dict[str, Tensor]:
             f"{mend}"
         )
     return dict(content)
-
-
-def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def published_normalization(dataset: str, backbone: Backbone) -> str:
