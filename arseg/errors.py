@@ -8,6 +8,9 @@ mend it. The command line prints that message and exits with 2; everything else 
 class ArsegError(Exception):
     """Base of all errors that a user can mend."""
 
+    exit_code = 2
+    """What the command line exits with."""
+
 
 class ConfigError(ArsegError, ValueError):
     """A configuration key, or a command-line option, has a value that cannot work."""
@@ -31,3 +34,9 @@ class StoreError(ArsegError, ValueError):
 
 class CheckpointError(ArsegError, ValueError):
     """A checkpoint is unreadable or belongs to another network."""
+
+
+class StoppedError(ArsegError):
+    """A training was told to stop before its end, and has saved its state: the same command goes on."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later

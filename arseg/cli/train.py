@@ -1,11 +1,15 @@
 """``arseg train phase1`` and ``arseg train phase2``."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from arseg.config import Backbone, TrainConfig
+from arseg.models.device import resolve_devices
+from arseg.models.processes import process_index
+from arseg.train.fit import Machine
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
 
@@ -24,7 +28,9 @@ def phase1(
     scale_percent: int = 100,
     seed: int = 233,
     device: str = "auto",
+    devices: int = 1,
     workers: int = 2,
+    save_minutes: float = 5.0,
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the HR branch (--scale-percent 100) or the constant-resolution LR baseline (below 100).
@@ -44,15 +50,20 @@ def phase1(
     history : Path
         CSV of losses and scores per epoch; <output's folder>/history.csv by default.
     resume : Path
-        Folder of the resumable state; <output's folder>/resume by default.
+        Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
+        SIGUSR1 and Ctrl-C save it first and exit with 75.
     scale_percent : int
         Resolution that the network sees, in percent.
     seed : int
         Seed of all randomness.
     device : str
         auto, cpu, cuda or cuda:N.
+    devices : int
+        How many GPUs train together (with --device cpu, processes); they share each batch.
     workers : int
-        Processes that load samples; changes no result.
+        Processes that load samples for each device; changes no result.
+    save_minutes : float
+        Longest time between two saved states.
     """
     miou = train_phase1(
         manifest=manifest,
@@ -62,9 +73,8 @@ def phase1(
         scale_percent=scale_percent,
         seed=seed,
         config=config,
-        device=device,
+        machine=_machine(device, devices, resume or output.parent / "resume", save_minutes),
         workers=workers,
-        resume=resume or output.parent / "resume",
         output=output,
         history=history or output.parent / "history.csv",
     )
@@ -83,7 +93,9 @@ def phase2(
     resume: Path | None = None,
     seed: int = 233,
     device: str = "auto",
+    devices: int = 1,
     workers: int = 2,
+    save_minutes: float = 5.0,
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the LR branch of AR-Seg beside a frozen HR branch.
@@ -105,13 +117,18 @@ def phase2(
     history : Path
         CSV of losses and scores per epoch; <output's folder>/history.csv by default.
     resume : Path
-        Folder of the resumable state; <output's folder>/resume by default.
+        Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
+        SIGUSR1 and Ctrl-C save it first and exit with 75.
     seed : int
         Seed of all randomness.
     device : str
         auto, cpu, cuda or cuda:N.
+    devices : int
+        How many GPUs train together (with --device cpu, processes); they share each batch.
     workers : int
-        Processes that load samples; changes no result.
+        Processes that load samples for each device; changes no result.
+    save_minutes : float
+        Longest time between two saved states.
     """
     miou = train_phase2(
         manifest=manifest,
@@ -121,10 +138,15 @@ def phase2(
         scale_percent=scale_percent,
         seed=seed,
         config=config,
-        device=device,
+        machine=_machine(device, devices, resume or output.parent / "resume", save_minutes),
         workers=workers,
-        resume=resume or output.parent / "resume",
         output=output,
         history=history or output.parent / "history.csv",
     )
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
+
+
+def _machine(device: str, devices: int, resume: Path, save_minutes: float) -> Machine:
+    if process_index():  # started by the first process, which speaks for all
+        logging.disable(logging.INFO)
+    return Machine(resolve_devices(device, devices), resume, save_minutes)

@@ -2,6 +2,9 @@
 
 Each architecture's loss comes as named parts, already weighted, whose sum is the loss: what is logged is then
 what is optimised. Score maps are resized to the labels' size here.
+
+Where several processes train one batch (`arseg.models.processes`), means over pixels are means over all of its pixels,
+so that the average of the processes' losses and gradients is that of one process.
 """
 
 import math
@@ -12,6 +15,7 @@ from torch.nn import functional as F
 
 from arseg.config import IGNORE_INDEX
 from arseg.models.network import Prediction
+from arseg.models.processes import gather_over_processes, num_processes, sum_over_processes
 from arseg.models.resize import resize
 
 OHEM_THRESHOLD = -math.log(0.7)
@@ -39,10 +43,9 @@ def nll(log_probabilities: Tensor, labels: Tensor, original: bool = False) -> Te
     loss : Tensor, shape ()
     """
     labels = labels.long()
-    if original:
-        return F.nll_loss(log_probabilities, labels, ignore_index=IGNORE_INDEX)
-    num_valid = (labels != IGNORE_INDEX).sum()
-    return F.nll_loss(log_probabilities, labels, ignore_index=IGNORE_INDEX, reduction="sum") / num_valid.clamp(min=1)
+    num_valid = sum_over_processes((labels != IGNORE_INDEX).sum())
+    total = F.nll_loss(log_probabilities, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    return total * num_processes() / (num_valid if original else num_valid.clamp(min=1))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, original: bool = False) -> Tensor:
@@ -100,7 +103,8 @@ def ohem_cross_entropy(logits: Tensor, labels: Tensor, original: bool = False) -
     """
     labels = labels.long()
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none").flatten()
-    fewest = int((labels != IGNORE_INDEX).sum()) // OHEM_MIN_FRACTION
+    losses = gather_over_processes(losses)
+    fewest = int(sum_over_processes((labels != IGNORE_INDEX).sum())) // OHEM_MIN_FRACTION
     taken = losses[losses > OHEM_THRESHOLD]
     if taken.numel() < fewest:
         taken = losses.topk(fewest).values

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from arseg.errors import ConfigError, DataError
 from arseg.models.creff import CReFF
+from arseg.models.processes import num_processes
 
 
 class Encoded(NamedTuple):
@@ -141,7 +142,7 @@ class SegmentationNetwork(nn.Module, ABC):
             raise DataError(
                 f"image of shape {tuple(image.shape)}: expected (N, 3, H, W), RGB images of at least 1 x 1 pixel"
             )
-        if self.training and len(image) < self.min_training_batch:
+        if self.training and len(image) * num_processes() < self.min_training_batch:
             raise ConfigError(
                 f"batch_size {len(image)}: {type(self).__name__} normalises features pooled to one pixel per "
                 f"image, so that training needs batch_size {self.min_training_batch} or more"

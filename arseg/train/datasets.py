@@ -6,13 +6,13 @@ loader processes, nor on how the clips were divided into shards.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset
 
 from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.data.images import read_image, read_label
@@ -21,7 +21,6 @@ from arseg.data.transforms import PairSample, augment, normalize
 from arseg.errors import ArsegError, DataError
 from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore
-from arseg.workers import loader_context, worthwhile_workers
 
 Item = dict[str, Tensor] | ArsegError
 """A sample; or an error that the user can mend, handed on because a loader would bury its message in a traceback."""
@@ -32,40 +31,6 @@ class Draw(NamedTuple):
 
     sample: int
     seed: str
-
-
-class SeededSampler(Sampler[Draw]):
-    """Go through a data set in an order, and with augmentations, that follow from seed and epoch.
-
-    Parameters
-    ----------
-    num_samples : int
-        Size of the data set.
-    seed : int
-        The experiment's seed.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-    """
-
-    def __init__(self, num_samples: int, seed: int, *, shuffle: bool) -> None:
-        self._num_samples = num_samples
-        self._seed = seed
-        self._shuffle = shuffle
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each one."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._num_samples
-
-    def __iter__(self) -> Iterator[Draw]:
-        order = list(range(self._num_samples))
-        if self._shuffle:
-            random.Random(f"{self._seed}/{self._epoch}").shuffle(order)
-        for index in order:
-            yield Draw(index, f"{self._seed}/{self._epoch}/{index}")
 
 
 class StillDataset(Dataset[Item]):
@@ -176,50 +141,3 @@ def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig
         item["keyframe"] = torch.from_numpy(normalize(sample.keyframe, normalization))
         item["motion_qpel"] = torch.from_numpy(np.ascontiguousarray(sample.motion_qpel))
     return item
-
-
-def _collate(items: list[Item]) -> Item:
-    error = next((item for item in items if isinstance(item, ArsegError)), None)
-    return error or default_collate(items)
-
-
-def training_loader(
-    dataset: StillDataset | PairDataset, config: TrainConfig, seed: int, workers: int
-) -> DataLoader[Item]:
-    """Batches of augmented samples; an incomplete last batch is dropped.
-
-    Raises
-    ------
-    DataError
-        If the split does not fill a single batch.
-    """
-    if len(dataset) < config.batch_size:
-        raise DataError(
-            f"the training split has {len(dataset)} samples, fewer than one batch of {config.batch_size}: "
-            "set training.batch_size to at most that, or choose a larger split"
-        )
-    workers = worthwhile_workers(workers, len(dataset) * config.epochs)
-    return DataLoader(
-        dataset,
-        batch_size=config.batch_size,
-        sampler=SeededSampler(len(dataset), seed, shuffle=True),
-        drop_last=True,
-        collate_fn=_collate,
-        num_workers=workers,
-        multiprocessing_context=loader_context(workers, __name__),
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def validation_loader(dataset: StillDataset | PairDataset, workers: int) -> DataLoader[Item]:
-    """Whole frames one by one (spec section 7: batch 1), so that they may differ in size."""
-    workers = worthwhile_workers(workers, len(dataset))
-    return DataLoader(
-        dataset,
-        batch_size=1,
-        sampler=SeededSampler(len(dataset), 0, shuffle=False),
-        collate_fn=_collate,
-        num_workers=workers,
-        multiprocessing_context=loader_context(workers, __name__),
-    )

@@ -1,6 +1,5 @@
-"""Run a training to its end, whatever run it is: trainer, resumable state, history, best epoch."""
+"""Run a training to its end, whatever run it is: trainer, devices, resumable state, history, best epoch."""
 
-import json
 import logging
 import sys
 import warnings
@@ -9,21 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from arseg.config import TrainConfig
-from arseg.errors import ArsegError, CheckpointError
-from arseg.files import atomic_path
-from arseg.models.checkpoint import read_tensors
-from arseg.train.module import SELECTION_SCORE, BranchTraining
+from arseg.models.processes import process_index
+from arseg.train.batch_norm import BatchNormOfAllProcesses
+from arseg.train.history import DataWait, History
+from arseg.train.module import BranchTraining
+from arseg.train.state import ResumableState, StateFiles, claim_state, load_best, newest_state, sole_training
 
-LOG = logging.getLogger(__name__)
 
-STATE_FILES = ("last.ckpt", "best.ckpt")
-"""Everything of the last epoch, and the weights of the best one."""
+@dataclass(frozen=True)
+class Machine:
+    """How a training runs on a machine; changes no result but for rounding."""
+
+    devices: tuple[torch.device, ...]
+    """Where to train: one process each."""
+    resume: Path
+    """Folder of the resumable state."""
+    save_minutes: float = 5.0
+    """Longest time between two states."""
 
 
 @dataclass(frozen=True)
@@ -34,56 +42,20 @@ class BestEpoch:
     epoch: int
 
 
-class History(Callback):
-    """One row per epoch: losses and scores, in the log and in a CSV file.
-
-    The rows are part of the resumable state, so that the file of a resumed run is whole. (Lightning's CSV logger
-    begins its file anew.)
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._rows: list[dict[str, float]] = []
-
-    def state_dict(self) -> dict[str, Any]:
-        """Rows so far."""
-        return {"rows": self._rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind the rows of an earlier run."""
-        self._rows = state_dict["rows"]
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Record the epoch that ends."""
-        validated = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        row = {"epoch": trainer.current_epoch} | {
-            name: float(value)
-            for name, value in sorted(trainer.callback_metrics.items())
-            if name != "train_loss_now" and (validated or name.startswith("train_"))
-        }
-        self._rows.append(row)
-        with atomic_path(self._path) as temporary:
-            pd.DataFrame(self._rows).to_csv(temporary, index=False, float_format="%.6g")
-        LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-        if not torch.isfinite(trainer.callback_metrics["train_loss"]):
-            raise ArsegError(
-                f"{self._path}: the training loss is {row['train_loss']} in epoch {trainer.current_epoch}. "
-                "Lower training.learning_rate, or train in precision 32-true."
-            )
-
-
 def fit(
     module: BranchTraining,
     train: DataLoader[Any],
     val: DataLoader[Any],
     *,
     config: TrainConfig,
-    device: torch.device,
-    resume: Path,
+    machine: Machine,
     history: Path,
     identity: dict[str, Any],
 ) -> BestEpoch:
     """Train, or go on where an earlier run with the same identity stopped, and load the best epoch's weights.
+
+    Several devices train as one: each takes its share of every batch, batch normalisation and losses span all shares,
+    gradients are averaged. Lightning starts this command once more for each further device; those processes end here.
 
     Parameters
     ----------
@@ -93,10 +65,8 @@ def fit(
         Batches of training samples, and single validation frames.
     config : TrainConfig
         Constants of the run.
-    device : torch.device
-        Where to train.
-    resume : Path
-        Folder of the resumable state: ``last.ckpt`` (everything, each epoch), ``best.ckpt`` (weights).
+    machine : Machine
+        Devices, and where the state is kept.
     history : Path
         CSV file of losses and scores, a row per epoch.
     identity : dict
@@ -111,57 +81,71 @@ def fit(
     ------
     CheckpointError
         If the state to resume from is unreadable, or the folder holds something else.
+    StoppedError
+        If a signal asked for it; the state is saved.
     ArsegError
         If the loss stops being finite.
     """
-    last = _state_to_resume(resume, identity | {"config": asdict(config)})
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    log = History(history)
-    best = ModelCheckpoint(
-        resume,
-        "best",
-        monitor=SELECTION_SCORE,
-        mode="max",
-        save_weights_only=True,
-        enable_version_counter=False,
-    )
-    state = ModelCheckpoint(resume, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    if process_index():  # the first process holds the folder
+        _run(module, train, val, config, machine, history, newest_state(machine.resume))
+        sys.exit(0)
+    with sole_training(machine.resume):
+        _run(
+            module,
+            train,
+            val,
+            config,
+            machine,
+            history,
+            claim_state(machine.resume, identity | {"config": asdict(config)}),
+        )
+        score, epoch = load_best(machine.resume, module)
+    return BestEpoch(score, epoch)
+
+
+def _run(
+    module: BranchTraining,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    config: TrainConfig,
+    machine: Machine,
+    history: Path,
+    state: Path | None,
+) -> None:
+    devices = machine.devices
+    shows_bar = sys.stderr.isatty() and not process_index()
+    plugins: list[Any] = [
+        StateFiles(),
+        # Named, because Lightning would otherwise look for a scheduler and obey its variables.
+        LightningEnvironment(),
+        *([BatchNormOfAllProcesses()] if len(devices) > 1 else []),
+    ]
     with warnings.catch_warnings():
-        # Hints about loader processes and log intervals: both are chosen here on purpose.
-        warnings.filterwarnings("ignore", module="lightning.pytorch")
+        # Hints about loader processes, log intervals and schedulers: all are chosen here on purpose.
+        warnings.filterwarnings("ignore", module="lightning")
         trainer = L.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
+            accelerator="gpu" if devices[0].type == "cuda" else "cpu",
+            devices=[device.index or 0 for device in devices] if devices[0].type == "cuda" else len(devices),
+            strategy=DDPStrategy(find_unused_parameters=module.leaves_parameters_unused)
+            if len(devices) > 1
+            else "auto",
+            plugins=plugins,
+            use_distributed_sampler=False,
             precision=config.precision,
             max_epochs=config.epochs,
             check_val_every_n_epoch=min(config.validate_every, config.epochs),
             num_sanity_val_steps=0,
             logger=False,
             enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
-            callbacks=[log, best, state, *([TQDMProgressBar()] if sys.stderr.isatty() else [])],
-            default_root_dir=resume,
+            enable_checkpointing=False,
+            enable_progress_bar=shows_bar,
+            callbacks=[
+                History(history),
+                DataWait(),
+                ResumableState(machine.resume, machine.save_minutes),
+                *([TQDMProgressBar()] if shows_bar else []),
+            ],
+            default_root_dir=machine.resume,
         )
-        trainer.fit(module, train, val, ckpt_path=last, weights_only=True)
-    weights = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(weights["state_dict"])
-    return BestEpoch(float(best.best_model_score or 0.0), int(weights["epoch"]))
-
-
-def _state_to_resume(resume: Path, identity: dict[str, Any]) -> Path | None:
-    """Find the last state of a run with this identity; clear away that of any other."""
-    record, last = resume / "identity.json", resume / "last.ckpt"
-    text = json.dumps(identity, indent=1, sort_keys=True, default=str)
-    if resume.exists() and any(resume.iterdir()) and not record.exists():
-        raise CheckpointError(f"{resume}: is not the state of a training. Name an empty or a new folder with --resume.")
-    if record.exists() and record.read_text(encoding="utf-8") != text:
-        LOG.info("%s: belongs to a run with other settings; starting anew", resume)
-        for name in STATE_FILES:
-            (resume / name).unlink(missing_ok=True)
-    with atomic_path(record) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    if not last.exists():
-        return None
-    state = read_tensors(last, f"Delete {resume} and train again")
-    LOG.info("resuming after epoch %d from %s", state["epoch"], last)
-    return last
+        trainer.fit(module, train, val, ckpt_path=state, weights_only=True)

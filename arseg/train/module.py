@@ -4,6 +4,7 @@ They differ by the loss of a batch and by how a validation frame is predicted; o
 shared. The arithmetic of a step lives in `arseg.train.step`, as pure functions.
 """
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from arseg.evaluate.confusion import confusion_matrix
 from arseg.evaluate.iou import mean_iou
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
+from arseg.models.processes import sum_over_processes
 from arseg.models.registry import Architecture
 from arseg.train.step import phase1_loss, phase2_loss, schedule_length
 
@@ -61,6 +63,12 @@ class BranchTraining(L.LightningModule, ABC):
         self._schedule_length = schedule_length(config.epochs, num_samples, config.batch_size)
         self._seed = seed
         self._confusion = torch.zeros(0)
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than validation frames
+        if config.channels_last:
+            network.to(memory_format=torch.channels_last)
+
+    leaves_parameters_unused = False
+    """Whether some steps give some parameters no gradient, which several processes must know."""
 
     @abstractmethod
     def batch_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,18 +100,24 @@ class BranchTraining(L.LightningModule, ABC):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self._schedule_length)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_epoch_start(self) -> None:
-        """Seed the dropout by epoch, so that a resumed run draws what an uninterrupted one would."""
-        torch.manual_seed(self._seed * 1_000_003 + self.current_epoch)
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Bring pictures into the memory format of the network."""
+        if self.config.channels_last:
+            for name in {"image", "keyframe"} & set(batch):
+                batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
+        return batch
 
-    def training_step(self, batch: dict[str, Tensor], _index: int) -> Tensor:
-        """One optimisation step's loss."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the dropout by epoch and batch, so that a resumed run draws what an uninterrupted one would."""
+        source = random.Random(f"{self._seed}/{self.current_epoch}/{batch_idx}/{self.global_rank}")
+        torch.manual_seed(source.getrandbits(63))
+
+    def training_step(self, batch: dict[str, Tensor], _index: int) -> dict[str, Any]:
+        """One optimisation step's loss, and its parts for the history."""
         parts = self.batch_loss(batch)
         loss = torch.stack(list(parts.values())).sum()
-        logged = {f"train_{name}": value.detach() for name, value in parts.items()} | {"train_loss": loss.detach()}
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         self.log("train_loss_now", loss.detach(), on_step=True, on_epoch=False, prog_bar=True, logger=False)
-        return loss
+        return {"loss": loss, "parts": {name: value.detach() for name, value in (parts | {"loss": loss}).items()}}
 
     def on_validation_epoch_start(self) -> None:
         """Begin an empty confusion matrix."""
@@ -117,7 +131,7 @@ class BranchTraining(L.LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """One division for the whole split."""
-        miou = mean_iou(self._confusion.cpu().numpy())
+        miou = mean_iou(sum_over_processes(self._confusion).cpu().numpy())
         self.log("val_miou", miou, prog_bar=True)
         self.log(SELECTION_SCORE, self.selection_score(miou))
 
@@ -157,6 +171,11 @@ class Phase2(BranchTraining):
         self._frozen = (hr.eval().requires_grad_(False),)
 
     @property
+    def leaves_parameters_unused(self) -> bool:  # type: ignore[override]
+        """The first stage leaves the fusion alone."""
+        return self.config.unfused_epochs > 0
+
+    @property
     def hr(self) -> SegmentationNetwork:
         """The frozen HR branch."""
         return self._frozen[0]
@@ -169,6 +188,8 @@ class Phase2(BranchTraining):
     def on_fit_start(self) -> None:
         """Take the HR branch to the device; Lightning moves registered children only."""
         self.hr.to(self.device)
+        if self.config.channels_last:
+            self.hr.to(memory_format=torch.channels_last)
 
     def batch_loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `arseg.train.step.phase2_loss`."""

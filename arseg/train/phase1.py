@@ -10,12 +10,12 @@ from arseg import __version__
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.models.checkpoint import save_checkpoint
-from arseg.models.device import resolve_device
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
-from arseg.train.datasets import StillDataset, training_loader, validation_loader
-from arseg.train.fit import fit
+from arseg.train.datasets import StillDataset
+from arseg.train.fit import Machine, fit
+from arseg.train.loaders import training_loader, validation_loader
 from arseg.train.module import Phase1
 
 LOG = logging.getLogger(__name__)
@@ -30,9 +30,8 @@ def train_phase1(
     scale_percent: int,
     seed: int,
     config: TrainConfig,
-    device: str,
+    machine: Machine,
     workers: int,
-    resume: Path,
     output: Path,
     history: Path,
 ) -> float:
@@ -52,12 +51,10 @@ def train_phase1(
         Seed of initial weights, order, augmentation and dropout.
     config : TrainConfig
         Constants of the run.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    machine : Machine
+        Devices to train on, and where the resumable state is kept.
     workers : int
-        Processes that load samples; changes no result.
-    resume : Path
-        Folder of the resumable state.
+        Processes that load samples for each device; changes no result.
     output, history : Path
         Checkpoint to write, and CSV of losses and scores per epoch.
 
@@ -74,7 +71,8 @@ def train_phase1(
     data = read_manifest(manifest)
     train = StillDataset(data.split(train_split), data.num_classes, config, augmented=True)
     val = StillDataset(data.split(val_split), data.num_classes, config, augmented=False)
-    loader = training_loader(train, config, seed, workers)
+    processes = len(machine.devices)
+    loader = training_loader(train, config, seed, workers, processes)
 
     L.seed_everything(seed, verbose=False)
     architecture = ARCHITECTURES[backbone]
@@ -101,10 +99,9 @@ def train_phase1(
     best = fit(
         Phase1(network, architecture, config, scale_percent, len(train), seed),
         loader,
-        validation_loader(val, workers),
+        validation_loader(val, workers, processes),
         config=config,
-        device=resolve_device(device),
-        resume=resume,
+        machine=machine,
         history=history,
         identity=metadata,
     )

@@ -15,13 +15,13 @@ from arseg.errors import ConfigError
 from arseg.evaluate.branch import load_branch
 from arseg.evaluate.samples import open_training_stores
 from arseg.models.checkpoint import save_checkpoint
-from arseg.models.device import resolve_device
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
-from arseg.train.datasets import PairDataset, training_loader, validation_loader
-from arseg.train.fit import fit
+from arseg.train.datasets import PairDataset
+from arseg.train.fit import Machine, fit
+from arseg.train.loaders import training_loader, validation_loader
 from arseg.train.module import Phase2
 from arseg.train.step import start_phase2
 
@@ -40,9 +40,8 @@ def train_phase2(
     scale_percent: int,
     seed: int,
     config: TrainConfig,
-    device: str,
+    machine: Machine,
     workers: int,
-    resume: Path,
     output: Path,
     history: Path,
 ) -> float:
@@ -62,12 +61,10 @@ def train_phase2(
         Seed of initial weights, order, augmentation and dropout.
     config : TrainConfig
         Constants of the run.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    machine : Machine
+        Devices to train on, and where the resumable state is kept.
     workers : int
-        Processes that load samples; changes no result.
-    resume : Path
-        Folder of the resumable state.
+        Processes that load samples for each device; changes no result.
     output, history : Path
         Checkpoint to write, and CSV of losses and scores per epoch.
 
@@ -98,7 +95,8 @@ def train_phase2(
     stores = open_training_stores(train_stores, data)
     train = PairDataset(stores, data.num_classes, config, augmented=True)
     val = PairDataset(open_training_stores(val_stores, data), data.num_classes, config, augmented=False)
-    loader = training_loader(train, config, seed, workers)
+    processes = len(machine.devices)
+    loader = training_loader(train, config, seed, workers, processes)
 
     L.seed_everything(seed, verbose=False)
     backbone = branch.backbone
@@ -131,10 +129,9 @@ def train_phase2(
     best = fit(
         Phase2(branch.network, network, architecture, config, scale_percent, len(train), seed),
         loader,
-        validation_loader(val, workers),
+        validation_loader(val, workers, processes),
         config=config,
-        device=resolve_device(device),
-        resume=resume,
+        machine=machine,
         history=history,
         identity=metadata,
     )

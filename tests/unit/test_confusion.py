@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.errors import ConfigError
 from arseg.evaluate.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
-from arseg.models.device import resolve_device
 
 TARGET = torch.tensor([[0, 0, 1, 1], [2, 2, 255, 255]], dtype=torch.uint8)
 PREDICTED = torch.tensor([[0, 1, 1, 1], [2, 0, 2, 3]])
@@ -55,27 +53,3 @@ def test_scores_of_several_distances_at_once():
 
 def test_no_pixel_has_no_score():
     assert np.isnan(mean_iou(np.zeros((3, 3), dtype=np.int64)))
-
-
-def test_device_names():
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""])
-def test_unknown_device_is_refused(name):
-    with pytest.raises(ConfigError, match=r"expected auto, cpu, or cuda:N"):
-        resolve_device(name)
-
-
-def test_missing_cuda_device_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"--device cuda:0: .* finds no CUDA device here. Use --device cpu"):
-        resolve_device("cuda:0")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert resolve_device("cuda") == torch.device("cuda", 0)
-    assert resolve_device("auto") == torch.device("cuda", 0)
-    assert resolve_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(ConfigError, match=r"finds 2 CUDA device\(s\) here"):
-        resolve_device("cuda:2")

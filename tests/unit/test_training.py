@@ -9,6 +9,7 @@ from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, StoreError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.train.fit import Machine
 from arseg.train.module import Phase1
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
@@ -26,9 +27,8 @@ def phase1(tiny_dataset, folder, config=CONFIG, **changes):
         "backbone": "bise18",
         "scale_percent": 100,
         "seed": 3,
-        "device": "cpu",
+        "machine": Machine((torch.device("cpu"),), folder / "resume"),
         "workers": 0,
-        "resume": folder / "resume",
         "output": folder / "weights.pt",
         "history": folder / "history.csv",
     }
@@ -43,9 +43,8 @@ def phase2(tiny_dataset, hr, folder, config=CONFIG, **changes):
         "val_stores": tiny_dataset.val_stores,
         "scale_percent": 50,
         "seed": 3,
-        "device": "cpu",
+        "machine": Machine((torch.device("cpu"),), folder / "resume"),
         "workers": 0,
-        "resume": folder / "resume",
         "output": folder / "weights.pt",
         "history": folder / "history.csv",
     }
@@ -107,6 +106,23 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_pa
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("changes", [{"precision": "bf16-mixed"}, {"channels_last": True}], ids=str)
+def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, changes):
+    phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | changes)))
+    ours, expected = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, hr.parent))
+    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.02)
+    network, _ = load_checkpoint(tmp_path / "weights.pt")
+    assert all(tensor.dtype != torch.bfloat16 for tensor in network.state_dict().values())
+
+
+def test_phase_2_in_bf16_and_channels_last(tiny_dataset, hr, tmp_path):
+    config = {"precision": "bf16-mixed", "channels_last": True}
+    phase2(tiny_dataset, hr, tmp_path / "fast", TrainConfig(**(vars(CONFIG) | config)))
+    phase2(tiny_dataset, hr, tmp_path / "exact")
+    ours, expected = (pd.read_csv(tmp_path / name / "history.csv") for name in ("fast", "exact"))
+    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.03)
+
+
 def test_state_of_another_run_is_not_resumed(tiny_dataset, tmp_path, caplog):
     phase1(tiny_dataset, tmp_path)
     with caplog.at_level(logging.INFO):
@@ -118,14 +134,15 @@ def test_state_of_another_run_is_not_resumed(tiny_dataset, tmp_path, caplog):
 def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match=r"is not the state of a training\. Name an empty or a new folder"):
-        phase1(tiny_dataset, tmp_path, resume=tmp_path)
+        phase1(tiny_dataset, tmp_path, machine=Machine((torch.device("cpu"),), tmp_path))
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_an_unreadable_state_is_named(tiny_dataset, tmp_path):
     phase1(tiny_dataset, tmp_path)
-    state = tmp_path / "resume/last.ckpt"
-    state.write_bytes(state.read_bytes()[:1000])
+    for name in ("last", "previous"):
+        state = tmp_path / f"resume/{name}.ckpt"
+        state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(
         CheckpointError, match=r"last\.ckpt: not a readable checkpoint.* Delete .*resume and train again"
     ):

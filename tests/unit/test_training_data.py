@@ -10,14 +10,8 @@ from arseg.data.manifest import read_manifest
 from arseg.errors import DataError
 from arseg.evaluate.samples import open_stores
 from arseg.store import ClipStore
-from arseg.train.datasets import (
-    Draw,
-    PairDataset,
-    SeededSampler,
-    StillDataset,
-    training_loader,
-    validation_loader,
-)
+from arseg.train.datasets import Draw, PairDataset, StillDataset
+from arseg.train.loaders import SeededSampler, training_loader, validation_loader
 from arseg.workers import FEW_SAMPLES
 
 CONFIG = TrainConfig(crop="32x32", random_scales=(0.75, 1.0), batch_size=2)
@@ -43,6 +37,50 @@ def test_sampler_goes_through_all_samples_in_an_order_of_its_own_each_epoch():
     assert first != second
     assert first == [draw.sample for draw in SeededSampler(20, seed=1, shuffle=True)]
     assert first != [draw.sample for draw in SeededSampler(20, seed=2, shuffle=True)]
+
+
+@pytest.mark.parametrize(("samples", "drop_last"), [(20, True), (22, True), (22, False)])
+def test_processes_share_each_batch(samples, drop_last):
+    def draws(process, processes):
+        words = {"shuffle": True, "batch_size": 4, "drop_last": drop_last, "process": process, "processes": processes}
+        sampler = SeededSampler(samples, 1, **words)
+        found = list(sampler)
+        assert len(found) == len(sampler)
+        return found
+
+    whole, first, second = draws(0, 1), draws(0, 2), draws(1, 2)
+    for batch in range(samples // 4):
+        assert whole[4 * batch : 4 * batch + 4] == [
+            *first[2 * batch : 2 * batch + 2],
+            *second[2 * batch : 2 * batch + 2],
+        ]
+    assert len(whole) == (20 if drop_last else samples)
+    assert {*whole} == {*first, *second}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.usefixtures("loader_processes")
+def test_a_loader_goes_on_behind_the_batches_that_were_trained(manifest, workers):
+    config = replace(CONFIG, batch_size=2)
+    dataset = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)
+
+    def images(loader, epoch):
+        loader.sampler.set_epoch(epoch)
+        return [batch["image"] for batch in loader]
+
+    loader = training_loader(dataset, config, 1, workers)
+    whole = images(loader, 3)
+    assert loader.state_dict() == {"batches": 0}
+    iterator = iter(loader)
+    next(iterator), next(iterator)
+    state = loader.state_dict()
+    assert state == {"batches": 2}
+    resumed = training_loader(dataset, config, 1, workers)
+    resumed.load_state_dict(state)
+    rest = images(resumed, 3)
+    assert len(rest) == len(whole) - 2
+    assert all(torch.equal(one, other) for one, other in zip(rest, whole[2:], strict=True))
+    assert len(images(resumed, 4)) == len(whole)
 
 
 def test_augmentation_seeds_differ_between_samples_and_epochs():

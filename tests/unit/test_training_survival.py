@@ -1,0 +1,343 @@
+"""Trainings that are killed, stopped, damaged or divided among processes end with the weights of one that was not."""
+
+import logging
+import multiprocessing
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from arseg.config import TrainConfig
+from arseg.errors import ArsegError, ConfigError, StoppedError
+from arseg.models.checkpoint import load_checkpoint
+from arseg.train.fit import Machine
+from arseg.train.module import Phase1
+from arseg.train.phase1 import train_phase1
+from arseg.train.phase2 import train_phase2
+from arseg.train.state import sole_training
+
+CONFIG = TrainConfig(
+    crop="64x48", random_scales=(1.0,), epochs=3, batch_size=2, unfused_epochs=1, initial_weights="none", jitter=0.2
+)
+DROPOUT = replace(CONFIG, epochs=2, batch_size=4)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a process is told to train; picklable."""
+
+    manifest: Path
+    folder: Path
+    config: TrainConfig = CONFIG
+    backbone: str = "bise18"
+    hr: Path | None = None
+    stores: tuple[list[Path], list[Path]] = ([], [])
+    devices: int = 1
+    save_minutes: float = 0.0
+    workers: int = 0
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.pt"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "resume/last.ckpt"
+
+    def run(self) -> float:
+        options = {
+            "manifest": self.manifest,
+            "scale_percent": 100 if self.hr is None else 50,
+            "seed": 3,
+            "config": self.config,
+            "machine": Machine((torch.device("cpu"),) * self.devices, self.folder / "resume", self.save_minutes),
+            "workers": self.workers,
+            "output": self.weights,
+            "history": self.folder / "history.csv",
+        }
+        if self.hr is None:
+            return train_phase1(train_split="train", val_split="val", backbone=self.backbone, **options)
+        return train_phase2(hr=self.hr, train_stores=self.stores[0], val_stores=self.stores[1], **options)
+
+
+def run_in_process(training: Training, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    ordinary = Phase1.on_train_batch_start
+
+    def announced(*words: object) -> None:
+        if not (training.folder / "at-work").exists():
+            (training.folder / "at-work").touch()
+            time.sleep(0.5)
+        ordinary(*words)
+
+    Phase1.on_train_batch_start = announced
+    try:
+        training.run()
+    except ArsegError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def start(training: Training, **environment: str) -> multiprocessing.Process:
+    """Train in a process of its own, made by a server that has imported PyTorch once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["arseg.train.phase1", "arseg.train.phase2", "torch._dynamo"])
+    process = context.Process(target=run_in_process, args=(training, environment))
+    process.start()
+    return process
+
+
+def wait_for(path: Path, process: multiprocessing.Process | subprocess.Popen) -> None:
+    alive = process.is_alive if isinstance(process, multiprocessing.process.BaseProcess) else lambda: not process.poll()
+    while not path.exists():
+        assert alive(), "ended before it began to train"
+        time.sleep(0.02)
+
+
+def train_alone(training: Training) -> None:
+    process = start(training)
+    process.join()
+    assert process.exitcode == 0
+
+
+def train_together(training: Training) -> None:
+    """Train with as many processes as the training has devices."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [
+        start(
+            training,
+            LOCAL_RANK=str(index),
+            NODE_RANK="0",
+            WORLD_SIZE=str(training.devices),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        for index in range(training.devices)
+    ]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * training.devices
+
+
+def assert_same(first: Training, second: Training) -> None:
+    one, other = (load_checkpoint(training.weights)[0].state_dict() for training in (first, second))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (first.folder / "history.csv").read_bytes() == (second.folder / "history.csv").read_bytes()
+
+
+def assert_same_first_epoch(together: Training, alone: Training) -> None:
+    ours, expected = (pd.read_csv(training.folder / "history.csv")[:1] for training in (together, alone))
+    pd.testing.assert_frame_equal(ours, expected, rtol=2e-3, atol=2e-4)
+
+
+def assert_same_way(together: Training, alone: Training, tolerance: float) -> None:
+    still = replace(alone, folder=alone.folder / "still", config=replace(alone.config, learning_rate=1e-12))
+    train_alone(still)
+    one, other, start = (load_checkpoint(training.weights)[0] for training in (together, alone, still))
+    one, other, start = (torch.nn.utils.parameters_to_vector(network.parameters()) for network in (one, other, start))
+    # In a step with a wrong gradient the difference would be as long as the way.
+    assert (one - other).norm() < tolerance * (other - start).norm()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As the processes: sums in another order would be other weights."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_dataset, tmp_path_factory) -> Training:
+    """A training that nothing disturbed: three epochs of five batches."""
+    training = Training(tiny_dataset.manifest, tmp_path_factory.mktemp("reference"), save_minutes=5)
+    train_alone(training)
+    return training
+
+
+@pytest.fixture(scope="module")
+def large_batches(reference, tmp_path_factory) -> Training:
+    """The same with batches of four, which two processes can share."""
+    # Two steps, and not Adam's, which divide by the roots of tiny squares: rounding grows from step to step.
+    config = replace(CONFIG, epochs=1, batch_size=4, optimizer="sgd", learning_rate=1e-3)
+    training = replace(reference, folder=tmp_path_factory.mktemp("alone"), config=config)
+    train_alone(training)
+    return training
+
+
+def test_killed_at_any_moment(reference, tmp_path):
+    training, moment, kills = replace(reference, folder=tmp_path, save_minutes=0), random.Random(1), 0
+    while True:
+        process = start(training)
+        process.join(timeout=moment.uniform(0.3, 4) if kills < 8 else None)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills >= 2
+    assert_same(training, reference)
+
+
+def test_killed_after_each_batch(tiny_dataset, tmp_path, monkeypatch):
+    """Dropout, a schedule, means of losses and loader processes: all of it goes on where it was."""
+    monkeypatch.setattr("arseg.workers.FEW_SAMPLES", 0)
+    whole = Training(tiny_dataset.manifest, tmp_path / "whole", DROPOUT, "psp18")
+    whole.run()
+    pieces = replace(whole, folder=tmp_path / "pieces", workers=1)
+    ordinary, steps, budget = Phase1.on_train_batch_start, [], [0]
+
+    def lose_power(module, batch, index):
+        if len(steps) == budget[0]:
+            raise KeyError("power failure")
+        steps.append((module.current_epoch, index))
+        ordinary(module, batch, index)
+
+    monkeypatch.setattr(Phase1, "on_train_batch_start", lose_power)
+    for budget[0] in range(1, 4):
+        with pytest.raises(KeyError, match="power failure"):
+            pieces.run()
+        assert not pieces.weights.exists()
+    budget[0] = 99
+    pieces.run()
+    assert steps == [(0, 0), (0, 1), (1, 0), (1, 1)], "no batch was left out or trained twice"
+    assert_same(pieces, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_saves_the_state(reference, tmp_path, number):
+    training = replace(reference, folder=tmp_path, save_minutes=60)  # so that the signal alone makes it save
+    process = start(training)
+    wait_for(tmp_path / "at-work", process)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == StoppedError.exit_code == 75
+    assert torch.load(training.state)["global_step"] == 1
+    assert not training.weights.exists()
+    process = start(training)
+    process.join()
+    assert process.exitcode == 0
+    assert_same(training, reference)
+
+
+def test_a_damaged_state_is_passed_over(reference, tmp_path, monkeypatch, caplog):
+    training = replace(reference, folder=tmp_path, save_minutes=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Phase1, "on_train_epoch_end", lambda module: 1 / (1 - module.current_epoch))
+        with pytest.raises(ZeroDivisionError):
+            training.run()
+    training.state.write_bytes(training.state.read_bytes()[:-1000])
+    with caplog.at_level(logging.INFO):
+        training.run()
+    assert "last.ckpt: not a readable checkpoint" in caplog.text
+    assert re.search(r"resuming after .* from .*previous\.ckpt", caplog.text)
+    assert_same(training, reference)
+
+
+def test_a_full_disk_does_not_end_the_training(reference, tmp_path, monkeypatch, caplog):
+    training = replace(reference, folder=tmp_path)
+    save, failures = torch.save, []
+
+    def full_now_and_then(content, path):
+        if "callbacks" in content and len(failures) < 3:
+            failures.append(path)
+            raise RuntimeError("PytorchStreamWriter failed writing file data/1: file write failed")
+        save(content, path)
+
+    monkeypatch.setattr(torch, "save", full_now_and_then)
+    training.run()
+    assert len(failures) == 3
+    assert "last.ckpt: this state could not be saved" in caplog.text
+    assert_same(training, reference)
+
+
+def test_a_second_training_waits_for_the_first(reference, tmp_path):
+    training = replace(reference, folder=tmp_path)
+    with sole_training(tmp_path / "resume"):
+        process = start(training)
+        process.join(timeout=6)
+        assert process.is_alive()
+        assert not (tmp_path / "resume/identity.json").exists()
+    process.join()
+    assert process.exitcode == 0
+    assert_same(training, reference)
+
+
+def test_two_processes_train_as_one(large_batches, tmp_path):
+    training = replace(large_batches, folder=tmp_path, devices=2)
+    train_together(training)
+    assert_same_first_epoch(training, large_batches)
+    assert_same_way(training, large_batches, tolerance=2e-3)
+
+
+@pytest.mark.parametrize("unfused", [0, 1])
+def test_two_processes_train_phase_2(large_batches, tiny_dataset, tmp_path, unfused):
+    stores = (tiny_dataset.train_stores, tiny_dataset.val_stores)
+    config = replace(large_batches.config, unfused_epochs=unfused, epochs=1 + unfused)
+    alone = replace(large_batches, folder=tmp_path / "alone", config=config, hr=large_batches.weights, stores=stores)
+    train_alone(alone)
+    together = replace(alone, folder=tmp_path / "together", devices=2)
+    train_together(together)
+    assert_same_first_epoch(together, alone)
+    if not unfused:  # rounding grows from step to step: after two it is a fiftieth of the way, after four a fifth
+        assert_same_way(together, alone, tolerance=0.1)
+
+
+def test_a_command_with_two_processes_stops_and_goes_on(large_batches, tiny_dataset, tmp_path):
+    config = replace(large_batches.config, epochs=3)
+    training = replace(large_batches, folder=tmp_path, config=config, devices=2)
+    options = {
+        "manifest": tiny_dataset.manifest,
+        "train-split": "train",
+        "val-split": "val",
+        "backbone": "bise18",
+        "output": training.weights,
+        "seed": 3,
+        "device": "cpu",
+        "devices": 2,
+        "workers": 0,
+        "save-minutes": 0,
+        "crop": training.config.crop,
+        "random-scales": 1.0,
+        "epochs": training.config.epochs,
+        "batch-size": training.config.batch_size,
+        "optimizer": training.config.optimizer,
+        "learning-rate": training.config.learning_rate,
+        "unfused-epochs": training.config.unfused_epochs,
+        "initial-weights": "none",
+        "jitter": training.config.jitter,
+    }
+    words = ["train", "phase1", *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
+    command = [str(Path(sys.executable).with_name("arseg")), *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    wait_for(training.state, first)
+    first.terminate()
+    _, log = first.communicate()
+    assert first.returncode == 75, log
+    assert "stopped by SIGTERM in epoch" in log
+    assert "the same command goes on from it" in log
+    assert torch.load(training.state)["global_step"] < 6
+    train_together(training)
+    uninterrupted = replace(training, folder=tmp_path / "uninterrupted")
+    train_together(uninterrupted)
+    assert_same(training, uninterrupted)
+
+
+def test_devices_that_cannot_share_a_batch_are_refused(large_batches, tmp_path):
+    with pytest.raises(ConfigError, match=r"training\.batch_size is 4, which 3 devices cannot share evenly"):
+        replace(large_batches, folder=tmp_path, devices=3).run()
