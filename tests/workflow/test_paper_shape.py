@@ -19,7 +19,7 @@ from arseg.evaluate.published import read_published
 pytestmark = pytest.mark.workflow
 
 SCALES = [0.5, 0.7]
-ONE_THREAD = ("make_training_clips", "make_test_clips_gop12", "train_phase1", "train_phase2", "evaluate", "plot_panel")
+ONE_THREAD = ("make_training_clips", "make_test_clips", "train_phase1", "train_phase2", "evaluate", "plot_panel")
 
 
 def miniature(source: dict[str, dict[str, str]]) -> dict:

@@ -1,5 +1,6 @@
 """What each shipped configuration plans, and what it refuses to plan."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ PLANS = {
         "write_manifest": 2,
         "fetch_imagenet_weights": 1,
         "build_native_reader": 1,
-        "make_test_clips_gop12": 8 + 32,
+        "make_test_clips": 8 + 32,
         "make_training_clips": 2 * 8 + 32,
         "train_phase1": 2 * 2 * 8,
         "train_phase2": 2 * 2 * 7,
@@ -38,7 +39,7 @@ PLANS = {
     "config/demo.yaml": {
         "synthesize": 1,
         "write_manifest": 1,
-        "make_test_clips_gop12": 1,
+        "make_test_clips": 1,
         "make_training_clips": 2,
         "train_phase1": 2,
         "train_phase2": 1,
@@ -50,7 +51,7 @@ PLANS = {
     "config/camvid-sequence.yaml": {  # two codecs, which share phase 1
         "write_manifest": 1,
         "build_native_reader": 1,
-        "make_test_clips_gop12": 2 * 1,
+        "make_test_clips": 2 * 1,
         "make_training_clips": 2 * 2,
         "train_phase1": 4,
         "train_phase2": 2 * 3,
@@ -121,6 +122,25 @@ def test_an_unset_environment_variable_is_named(folder):
     assert run.returncode != 0
     text = " ".join((run.stdout + run.stderr).split())
     assert "datasets.camvid-sequence.source.root: '$ARSEG_NOWHERE/frames' names an environment variable" in text
+
+
+def rules_with_commands():
+    for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")):
+        for text in re.split(r"(?m)^rule ", path.read_text())[1:]:
+            if "\n    shell:" in text:
+                yield pytest.param(path.read_text(), text, id=text.partition(":")[0])
+
+
+@pytest.mark.parametrize(("file", "rule"), [*rules_with_commands()])
+def test_each_rule_logs_measures_and_says_what_it_needs(file, rule):
+    name = rule.partition(":")[0]
+    for directive in ("log", "benchmark", "conda"):
+        assert f"\n    {directive}:\n" in rule
+    if (
+        "localrule: True" not in rule
+        and f"    {name},\n" not in file.partition("localrules:")[2].partition("\nrule")[0]
+    ):
+        assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", rule, flags=re.MULTILINE))
 
 
 def test_lint_finds_nothing():

@@ -10,6 +10,8 @@ rule download_camvid:
         "resources/{dataset}/download/{file}",
     log:
         f"{LOGS}/download_camvid/{{dataset}}/{{file}}.log",
+    benchmark:
+        f"{BENCHMARKS}/download_camvid/{{dataset}}/{{file}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("camvid"),
         file="[A-Za-z0-9_.-]+",
@@ -30,6 +32,8 @@ rule decode_camvid:
         directory("resources/{dataset}/frames/{sequence}"),
     log:
         f"{LOGS}/decode_camvid/{{dataset}}/{{sequence}}.log",
+    benchmark:
+        f"{BENCHMARKS}/decode_camvid/{{dataset}}/{{sequence}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("camvid"),
         sequence="[A-Za-z0-9]+",
@@ -54,6 +58,8 @@ rule index_camvid_labels:
         directory("resources/{dataset}/labels"),
     log:
         f"{LOGS}/index_camvid_labels/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/index_camvid_labels/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("camvid"),
     conda:
@@ -77,6 +83,8 @@ rule verify_camvid:
         "resources/{dataset}/verified.json",
     log:
         f"{LOGS}/verify_camvid/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/verify_camvid/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("camvid"),
     conda:

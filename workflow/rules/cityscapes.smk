@@ -10,6 +10,8 @@ rule download_cityscapes:
         "resources/{dataset}/download/{package}.zip",
     log:
         f"{LOGS}/download_cityscapes/{{dataset}}/{{package}}.log",
+    benchmark:
+        f"{BENCHMARKS}/download_cityscapes/{{dataset}}/{{package}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("cityscapes"),
         package="|".join(CITYSCAPES_PACKAGES),
@@ -33,6 +35,8 @@ rule unpack_cityscapes:
         directory("resources/{dataset}/data"),
     log:
         f"{LOGS}/unpack_cityscapes/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/unpack_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("cityscapes"),
     localrule: True
@@ -51,6 +55,8 @@ rule label_cityscapes:
         directory("resources/{dataset}/labels"),
     log:
         f"{LOGS}/label_cityscapes/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/label_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("cityscapes"),
     conda:
@@ -73,6 +79,8 @@ rule verify_cityscapes:
         "resources/{dataset}/verified.json",
     log:
         f"{LOGS}/verify_cityscapes/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/verify_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
         dataset=datasets_of("cityscapes"),
     conda:

@@ -2,42 +2,37 @@
 # Outputs: results/<name>/clips/<dataset>/<encoding>/{all-distances,last-distance}/<split>/shard<k>/d<distance>.h5
 #
 # Clips that start at the same frame are one clip, whatever distance they serve. A job therefore makes all distances
-# of its shard, so the number of its outputs depends on the GOP: one rule per GOP.
+# of its shard, and declares their folder.
 #
 # No byte depends on the threads. The second one decodes and composes a clip while the first encodes the next.
 
-for gop in config["gops"]:
 
-    rule:
-        name:
-            f"make_test_clips_gop{gop}"
-        input:
-            manifest=rules.write_manifest.output.manifest,
-            classes=rules.write_manifest.output.classes,
-            reader=native_reader,
-        output:
-            expand(
-                f"{RESULTS}/clips/{{{{dataset}}}}/{{{{encoding}}}}/all-distances/{{{{split}}}}/shard{{{{shard}}}}/d{{distance:02d}}.h5",
-                distance=range(gop),
-            ),
-        log:
-            f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
-        wildcard_constraints:
-            encoding="|".join(encoding_names(gop)),
-        conda:
-            "../../envs/arseg.yaml"
-        threads: 2
-        resources:
-            mem_mb=3000,
-            runtime=240,
-        params:
-            stage=STAGES["clips"],
-            folder=subpath(output[0], parent=True),
-            num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
-            flags=encode_flags,
-        shell:
-            "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --all-distances {params.flags}"
-            " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
+rule make_test_clips:
+    input:
+        manifest=rules.write_manifest.output.manifest,
+        classes=rules.write_manifest.output.classes,
+        reader=native_reader,
+    output:
+        directory(
+            f"{RESULTS}/clips/{{dataset}}/{{encoding}}/all-distances/{{split}}/shard{{shard}}"
+        ),
+    log:
+        f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
+    benchmark:
+        f"{BENCHMARKS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.tsv"
+    conda:
+        "../../envs/arseg.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        stage=STAGES["clips"],
+        num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
+        flags=encode_flags,
+    shell:
+        "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --all-distances {params.flags}"
+        " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule make_training_clips:
@@ -49,6 +44,8 @@ rule make_training_clips:
         f"{RESULTS}/clips/{{dataset}}/{{encoding}}/last-distance/{{split}}/shard{{shard}}/d{{distance}}.h5",
     log:
         f"{LOGS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
+    benchmark:
+        f"{BENCHMARKS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     threads: 2

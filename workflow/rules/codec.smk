@@ -7,6 +7,8 @@ rule build_native_reader:
         "resources/native/hevc-motion.json",
     log:
         f"{LOGS}/build_native_reader.log",
+    benchmark:
+        f"{BENCHMARKS}/build_native_reader.tsv"
     localrule: True
     conda:
         "../../envs/arseg.yaml"

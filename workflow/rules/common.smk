@@ -1,24 +1,15 @@
 # Python of the workflow: from configuration items to file names and flags. That of the data sets is in sources.smk.
 import csv
+import os
 import shlex
 
-
-def encoding_names(gop=None):
-    """Name the encodings of all data sets, or those with one length of the group of pictures."""
-    return sorted(
-        {
-            name
-            for table in ENCODINGS.values()
-            for name, settings in table.items()
-            if gop in (None, settings["gop"])
-        }
-    )
+ENCODING_NAMES = sorted({name for table in ENCODINGS.values() for name in table})
 
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
     split="[A-Za-z0-9_-]+",
-    encoding="|".join(encoding_names()),
+    encoding="|".join(ENCODING_NAMES),
     shard=r"\d+",
     distance=r"\d{2}",
     backbone="psp18|psp18-cityscapes|bise18",
@@ -124,8 +115,18 @@ def clip_stores(dataset, encoding, role, distances=None):
     ]
 
 
+def clip_outputs(stores):
+    """Name what the jobs that make clip stores declare: the folders of those with all distances, the others alone."""
+    return sorted(
+        {
+            os.path.dirname(path) if "/all-distances/" in path else path
+            for path in stores
+        }
+    )
+
+
 def training_stores(role):
-    """Make the input function for one of the splits of phase 2: clips at the largest distance."""
+    """Make the function that names the stores of one of phase 2's splits: clips at the largest distance."""
 
     def stores(wildcards):
         return clip_stores(wildcards.dataset, wildcards.encoding, role)
@@ -136,6 +137,30 @@ def training_stores(role):
 def test_stores(wildcards):
     distances = range(ENCODINGS[wildcards.dataset][wildcards.encoding]["gop"])
     return clip_stores(wildcards.dataset, wildcards.encoding, "test", distances)
+
+
+def last_distance_stores(wildcards):
+    """Name the test clips at the largest distance, where AR-Seg has it hardest."""
+    return clip_stores(wildcards.dataset, wildcards.encoding, "test")
+
+
+def outputs_with(stores):
+    """Make the input function that names what the jobs of some stores declare."""
+
+    def outputs(wildcards):
+        paths = stores(wildcards)
+        folders = clip_outputs(paths)
+        for path in paths:
+            # Snakemake sees the folder of a job, not what is in it.
+            folder = os.path.dirname(path)
+            if folder in folders and os.path.isdir(folder) and not os.path.exists(path):
+                if os.path.exists(f"{folder}/.snakemake_timestamp"):
+                    raise WorkflowError(
+                        f"{path}: is missing from a finished folder. Delete the folder, and it is made again: rm -r {folder}"
+                    )
+        return folders
+
+    return outputs
 
 
 def split_of(role):
@@ -247,17 +272,13 @@ def figures():
 
 
 def all_clips():
-    """Every clip store of the experiment."""
+    """Everything that jobs with clips make for the experiment."""
     paths = set()
     for dataset, encodings in ENCODINGS.items():
-        for encoding, settings in encodings.items():
-            paths |= {*clip_stores(dataset, encoding, "test", range(settings["gop"]))}
-            if "ar" in config["modes"]:
-                paths |= {
-                    path
-                    for role in ("phase2_train", "phase2_val")
-                    for path in clip_stores(dataset, encoding, role)
-                }
+        for encoding in encodings:
+            for role in ("test", "phase2_train", "phase2_val"):
+                if role == "test" or "ar" in config["modes"]:
+                    paths |= {*clip_outputs(clip_stores(dataset, encoding, role))}
     return sorted(paths)
 
 
@@ -277,11 +298,6 @@ def all_networks():
             else:
                 names.add(phase1.format(scale))
     return sorted(names)
-
-
-def last_distance_stores(wildcards):
-    """Name the test clips at the largest distance, where AR-Seg has it hardest."""
-    return clip_stores(wildcards.dataset, wildcards.encoding, "test")
 
 
 def network_flags(wildcards, input):

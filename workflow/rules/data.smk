@@ -7,6 +7,8 @@ rule synthesize:
         directory(f"{RESULTS}/frames/{{dataset}}"),
     log:
         f"{LOGS}/synthesize/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/synthesize/{{dataset}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     resources:
@@ -27,6 +29,8 @@ rule write_manifest:
         classes=f"{RESULTS}/manifest/{{dataset}}.classes.csv",
     log:
         f"{LOGS}/write_manifest/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/write_manifest/{{dataset}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     resources:

@@ -7,13 +7,13 @@ rule evaluate:
         unpack(evaluated_weights),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        stores=test_stores,
+        stores=outputs_with(test_stores),
     output:
         f"{RESULTS}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
     log:
         f"{LOGS}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{dataset}}-{{encoding}}-{{backbone}}-{{mode}}-scale{{scale}}-seed{{seed}}.tsv"
+        f"{BENCHMARKS}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     threads: 4
@@ -24,9 +24,10 @@ rule evaluate:
     params:
         stage=STAGES["evaluate"],
         networks=network_flags,
+        stores=test_stores,
         absent="nan" if config["original_quirks"] else "skip",
         device=config["device"],
     shell:
         "arseg evaluate --mode {wildcards.mode} --scale-percent {wildcards.scale} --seed {wildcards.seed}"
-        " --manifest {input.manifest:q} --stores {input.stores:q} {params.networks} --absent {params.absent}"
+        " --manifest {input.manifest:q} --stores {params.stores:q} {params.networks} --absent {params.absent}"
         " --device {params.device} --output {output:q} > {log:q} 2>&1"

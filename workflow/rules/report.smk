@@ -22,6 +22,8 @@ rule tabulate:
         published=directory(f"{RESULTS}/published"),
     log:
         f"{LOGS}/tabulate.log",
+    benchmark:
+        f"{BENCHMARKS}/tabulate.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
@@ -45,6 +47,8 @@ rule compare_with_published:
         summary=f"{RESULTS}/comparison.md",
     log:
         f"{LOGS}/compare_with_published.log",
+    benchmark:
+        f"{BENCHMARKS}/compare_with_published.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
@@ -73,6 +77,8 @@ rule plot_curves:
         ),
     log:
         f"{LOGS}/plot_curves.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_curves.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
@@ -92,7 +98,7 @@ rule plot_panel:
         hr=hr_weights,
         lr=lr_weights,
         ar=ar_weights,
-        stores=last_distance_stores,
+        stores=outputs_with(last_distance_stores),
     output:
         report(
             f"{RESULTS}/figures/panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.png",
@@ -104,6 +110,8 @@ rule plot_panel:
         ),
     log:
         f"{LOGS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     threads: 4
@@ -113,7 +121,8 @@ rule plot_panel:
         runtime=60,
     params:
         stage=STAGES["plots"],
+        stores=last_distance_stores,
         device=config["device"],
     shell:
-        "arseg plot panel --manifest {input.manifest:q} --stores {input.stores:q} --hr {input.hr:q} --lr {input.lr:q}"
+        "arseg plot panel --manifest {input.manifest:q} --stores {params.stores:q} --hr {input.hr:q} --lr {input.lr:q}"
         " --ar {input.ar:q} --device {params.device} --output {output:q} > {log:q} 2>&1"

@@ -1,6 +1,8 @@
 # Manifest (and, in phase 2, clip stores) to networks. Outputs: results/<name>/phase1/ and results/<name>/phase2/.
 # The folder <seed>/resume beside the weights is on purpose no output: Snakemake deletes outputs before it tries again,
-# and a training that was stopped must find its state.
+# and a training that was stopped must find its state. How many devices train is a resource and no parameter: a profile
+# chooses it, and the network stays the same but for rounding. `exec` puts the training in the place of the shell, which
+# would not pass on the signal that asks it to save its state.
 
 
 rule fetch_imagenet_weights:
@@ -8,6 +10,8 @@ rule fetch_imagenet_weights:
         "resources/imagenet/resnet18.pth",
     log:
         f"{LOGS}/fetch_imagenet_weights.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_imagenet_weights.tsv"
     localrule: True
     conda:
         "../../envs/arseg.yaml"
@@ -28,12 +32,14 @@ rule train_phase1:
     log:
         f"{LOGS}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_phase1/{{dataset}}-{{backbone}}-scale{{scale}}-seed{{seed}}.tsv"
+        f"{BENCHMARKS}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
+    retries: config["restarts"]
     conda:
         "../../envs/arseg.yaml"
     threads: 8
     resources:
         gpu=NEEDS_GPU,
+        devices=1,
         mem_mb=16000,
         runtime=1440,
     params:
@@ -44,9 +50,9 @@ rule train_phase1:
         flags=training_flags(1),
         device=config["device"],
     shell:
-        "arseg train phase1 --manifest {input.manifest:q} --train-split {params.train_split} --val-split {params.val_split}"
+        "exec arseg train phase1 --manifest {input.manifest:q} --train-split {params.train_split} --val-split {params.val_split}"
         " --backbone {wildcards.backbone} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --workers {threads} --resume {params.resume:q}/resume"
+        " --device {params.device} --devices {resources.devices} --workers {threads} --resume {params.resume:q}/resume"
         " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
 
 
@@ -56,29 +62,33 @@ rule train_phase2:
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         hr=hr_weights,
-        train=training_stores("phase2_train"),
-        val=training_stores("phase2_val"),
+        train=outputs_with(training_stores("phase2_train")),
+        val=outputs_with(training_stores("phase2_val")),
     output:
         weights=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
         history=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
     log:
         f"{LOGS}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_phase2/{{dataset}}-{{encoding}}-{{backbone}}-scale{{scale}}-seed{{seed}}.tsv"
+        f"{BENCHMARKS}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
+    retries: config["restarts"]
     conda:
         "../../envs/arseg.yaml"
     threads: 8
     resources:
         gpu=NEEDS_GPU,
+        devices=1,
         mem_mb=16000,
         runtime=1440,
     params:
         stage=STAGES["phase2"],
         resume=subpath(output.weights, parent=True),
+        train=training_stores("phase2_train"),
+        val=training_stores("phase2_val"),
         flags=training_flags(2),
         device=config["device"],
     shell:
-        "arseg train phase2 --manifest {input.manifest:q} --hr {input.hr:q} --train-stores {input.train:q}"
-        " --val-stores {input.val:q} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --workers {threads} --resume {params.resume:q}/resume"
+        "exec arseg train phase2 --manifest {input.manifest:q} --hr {input.hr:q} --train-stores {params.train:q}"
+        " --val-stores {params.val:q} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
+        " --device {params.device} --devices {resources.devices} --workers {threads} --resume {params.resume:q}/resume"
         " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
