@@ -1,14 +1,164 @@
-"""Open HDF5 files that were written once, whole, and never changed afterwards."""
+"""HDF5 files that are written once, whole, and never changed afterwards, and that tell when they are damaged.
 
+HDF5 1.10 gave every structure of a file a checksum, except the heap that holds strings of variable length, and the
+contents of datasets. So files are written in that version's format, strings in fixed length, and every dataset goes
+through a filter that has a checksum (zlib's, or fletcher32).
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from arseg.errors import StoreError
 
+LIBRARY_VERSIONS = ("v110", "v110")
+"""The oldest, and the newest, format that HDF5 may use for the structures of a file."""
+
+UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+"""What h5py raises on damage. Which one depends on the structure that is hit: a group's entry is a KeyError."""
+
+
+class NewFile(h5py.File):
+    """A file to be written, whose structures have checksums; `create_file` opens it.
+
+    HDF5 is never told that it could not write: it crashes when the process ends if a full disk kept it from writing
+    what it holds. `raise_failure` says it instead.
+    """
+
+    def __init__(self, disk: "_Disk") -> None:
+        super().__init__(disk, "w", libver=LIBRARY_VERSIONS)
+        self._disk = disk
+
+    def raise_failure(self) -> None:
+        """Raise what kept the disk from taking all that was written so far, if anything did.
+
+        Raises
+        ------
+        OSError
+            Such as: no space left on device.
+        """
+        if self._disk.failure is not None:
+            raise self._disk.failure
+
+
+@contextmanager
+def create_file(path: Path) -> Iterator[NewFile]:
+    """Open a file for writing; when the block ends, all of it has been given to the operating system.
+
+    Parameters
+    ----------
+    path : Path
+        The file; what is there is overwritten.
+
+    Yields
+    ------
+    file : NewFile
+        To be written, with `NewFile.raise_failure` called from time to time.
+
+    Raises
+    ------
+    OSError
+        If something could not be written.
+    """
+    with _Disk(path, "w+") as disk:
+        with NewFile(disk) as file:
+            yield file
+        if disk.failure is not None:
+            raise disk.failure
+
+
+class _Disk(io.FileIO):
+    """A file that keeps the first failure, and takes what comes after it to nowhere."""
+
+    failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        with self._keeping_failure():
+            while rest and self.failure is None:  # the disk may take a part only, and refuse the next
+                rest = rest[super().write(rest) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._keeping_failure():
+            return super().truncate(size)
+        return size or 0
+
+    @contextmanager
+    def _keeping_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or OSError(error.errno, error.strerror, str(self.name))
+
+
+def write_attributes(target: h5py.HLObject, values: Mapping[str, Any]) -> None:
+    """Write attributes, strings among them as UTF-8 of fixed length; `as_builtin` reads them."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            # Its own creator: that of h5py loses the note that the bytes are UTF-8, and would call them ASCII.
+            content = _encoded(value)
+            target.attrs.create(name, content, dtype=content.dtype)
+        else:
+            target.attrs[name] = value
+
+
+def write_column(group: h5py.Group, name: str, values: Sequence[Any], kind: type) -> None:
+    """Write a list that is read in one go.
+
+    Parameters
+    ----------
+    group : Group
+        Where to.
+    name : str
+        Of the dataset.
+    values : sequence of str or of int
+        May be empty.
+    kind : type
+        ``str``, stored as UTF-8 of fixed length, or ``int``, stored in 64 bits.
+    """
+    data = _encoded(values) if kind is str else np.array(values, np.int64)
+    # What is empty has no chunks.
+    filters = {"chunks": data.shape, "compression": "gzip", "fletcher32": True} if len(values) else {}
+    group.create_dataset(name, data=data, dtype=data.dtype, **filters)
+
+
+def as_builtin(value: Any) -> Any:
+    """Python's own int, float, bool or str of an attribute as h5py reads it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@contextmanager
+def refusing_damage(path: Path, what: str, mend: str) -> Iterator[None]:
+    """Turn what h5py raises on damaged parts into a `StoreError`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what : str
+        The part that is read, in words: "frame of sample 3".
+    mend : str
+        What to do.
+    """
+    try:
+        yield
+    except StoreError:  # is a ValueError
+        raise
+    except UNREADABLE as error:
+        raise StoreError(f"{path}: {what} is damaged ({error}). {mend}") from error
+
 
 def open_finished(
-    path: Path, kind: str, *, format_version: int, attributes: set[str], command: str, mend: str
+    path: Path, kind: str, *, format_versions: Sequence[int], attributes: set[str], command: str, mend: str
 ) -> h5py.File:
     """Open a file for reading, if it is what it shall be.
 
@@ -18,8 +168,8 @@ def open_finished(
         The file.
     kind : str
         What it shall be, in words: "clip store".
-    format_version : int
-        Its root attribute ``format_version``.
+    format_versions : sequence of int
+        What its root attribute ``format_version`` may be; the first is the one that is written.
     attributes : set of str
         Root attributes that tell the kind.
     command : str
@@ -35,25 +185,44 @@ def open_finished(
     Raises
     ------
     StoreError
-        If the file is missing, truncated, unfinished, of another format version or of another kind.
+        If the file is missing, truncated, damaged, unfinished, of another format version or of another kind.
     """
     try:
         # Finished files never change, so there is nothing to lock; some network file systems cannot.
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such {kind}. Make it: {command}") from error
-    except OSError as error:
+    except PermissionError as error:
+        raise StoreError(
+            f"{path}: this {kind} may not be read ({error.strerror}). Ask its owner, or: {command}"
+        ) from error
+    except UNREADABLE as error:
         raise StoreError(
             f"{path}: expected a {kind} (HDF5), found a file that is truncated or something else ({error}). {mend}"
         ) from error
-    problem = None
-    if not {"format_version", *attributes} <= set(file.attrs):
-        problem = f"expected a {kind}, found an HDF5 file without its attributes"
-    elif file.attrs["format_version"] != format_version:
-        problem = f"expected {kind} format {format_version}, found {file.attrs['format_version']}"
-    elif not file.attrs.get("complete", False):
-        problem = f"expected a complete {kind}, found one whose writer was interrupted"
-    if problem:
+    try:
+        with refusing_damage(path, f"the head of the {kind}", mend):
+            problem = _problem(file.attrs, kind, format_versions, attributes)
+        if problem:
+            raise StoreError(f"{path}: {problem}. {mend}")
+    except StoreError:
         file.close()
-        raise StoreError(f"{path}: {problem}. {mend}")
+        raise
     return file
+
+
+def _problem(found: Mapping[str, Any], kind: str, format_versions: Sequence[int], attributes: set[str]) -> str | None:
+    if not {"format_version", *attributes} <= set(found):
+        return f"expected a {kind}, found an HDF5 file without its attributes"
+    if found["format_version"] not in format_versions:
+        return f"expected {kind} format {format_versions[0]}, found {found['format_version']}"
+    if not found.get("complete", False):
+        return f"expected a complete {kind}, found one whose writer was interrupted"
+    return None
+
+
+def _encoded(texts: str | Sequence[str]) -> NDArray[Any]:
+    """One string or several as an array of UTF-8 whose type carries h5py's note that it is that, and not ASCII."""
+    contents = texts.encode() if isinstance(texts, str) else [text.encode() for text in texts]
+    longest = len(contents) if isinstance(contents, bytes) else max(map(len, contents), default=0)
+    return np.array(contents, h5py.string_dtype("utf-8", max(1, longest)))  # HDF5 has no strings of length 0

@@ -7,7 +7,7 @@ is written once, under a temporary name, and never changed afterwards, so any nu
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from arseg import __version__
 from arseg.errors import StoreError
 from arseg.files import atomic_path
-from arseg.hdf5 import open_finished
+from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes, write_column
 from arseg.stages import STAGES
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when the layout changes so that older programs cannot read it, or new ones what is old."""
+
+READABLE_VERSIONS = (FORMAT_VERSION, 2)
+"""In version 2, strings had variable length, and file structure and identities no checksums."""
 
 MEND = "Delete the file and run again"
 
@@ -159,7 +162,7 @@ class ClipStore:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._open()["identity/frame_index"])
+        return len(self._read_identities())
 
     def close(self) -> None:
         """Close the file; a later read opens it again."""
@@ -171,7 +174,8 @@ class ClipStore:
     def attributes(self) -> StoreAttributes:
         """What the store holds and how it was made."""
         stored = self._open().attrs
-        return StoreAttributes(**{field.name: _plain(stored[field.name]) for field in fields(StoreAttributes)})
+        with refusing_damage(self.path, "the list of attributes", MEND):
+            return StoreAttributes(**{field.name: as_builtin(stored[field.name]) for field in fields(StoreAttributes)})
 
     def identities(self) -> list[ClipIdentity]:
         """Identities of all samples, in order, without reading a pixel."""
@@ -183,7 +187,7 @@ class ClipStore:
             keyframe=self._read_array("keyframe", index),
             frame=self._read_array("frame", index),
             motion_qpel=self.read_motion(index),
-            intra=self._read_array("intra", index) if "intra" in self._open() else None,
+            intra=self._read_array("intra", index) if self._has_intra() else None,
             identity=self._read_identities()[index],
         )
 
@@ -193,28 +197,34 @@ class ClipStore:
 
     def _read_identities(self) -> tuple[ClipIdentity, ...]:
         if self._identities is None:
-            group = self._open()["identity"]
-            columns = [
-                group[field.name].asstr()[:] if field.type is str else group[field.name][:].tolist()
-                for field in fields(ClipIdentity)
-            ]
-            self._identities = tuple(ClipIdentity(*values) for values in zip(*columns, strict=True))
+            file = self._open()
+            with refusing_damage(self.path, "the list of samples", MEND):
+                group = file["identity"]
+                columns = [
+                    group[field.name].asstr()[:] if field.type is str else group[field.name][:].tolist()
+                    for field in fields(ClipIdentity)
+                ]
+                self._identities = tuple(ClipIdentity(*values) for values in zip(*columns, strict=True))
         return self._identities
+
+    def _has_intra(self) -> bool:
+        file = self._open()
+        with refusing_damage(self.path, "the list of datasets", MEND):
+            return "intra" in list(file)  # a list that cannot be read raises; `in file` would say no
 
     def _read_array(self, name: str, index: int) -> NDArray[Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
-        try:
-            return self._open()[name][index]
-        except OSError as error:
-            raise StoreError(f"{self.path}: {name} of sample {index} is damaged ({error}). {MEND}") from error
+        file = self._open()
+        with refusing_damage(self.path, f"{name} of sample {index}", MEND):
+            return file[name][index]
 
     def _open(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():
             self._file = open_finished(
                 self.path,
                 "clip store",
-                format_version=FORMAT_VERSION,
+                format_versions=READABLE_VERSIONS,
                 attributes={"manifest_digest"},
                 command="arseg clips ...",
                 mend=MEND,
@@ -229,17 +239,16 @@ class ClipStoreWriter:
     Samples may be written in any order, each once.
     """
 
-    def __init__(self, file: h5py.File, attributes: StoreAttributes, identities: Sequence[ClipIdentity]) -> None:
+    def __init__(self, file: NewFile, attributes: StoreAttributes, identities: Sequence[ClipIdentity]) -> None:
         self._file = file
         self._identities = identities
         self._keyframe_is_frame = attributes.distance == 0
         self._pending = set(range(len(identities)))
-        file.attrs.update(asdict(attributes))
+        self._attributes = attributes
         group = file.create_group("identity")
         columns = zip(*map(astuple, identities), strict=True) if identities else [()] * len(fields(ClipIdentity))
         for field, column in zip(fields(ClipIdentity), columns, strict=True):
-            dtype = h5py.string_dtype() if field.type is str else np.int64
-            group.create_dataset(field.name, data=np.array(column, dtype=dtype))
+            write_column(group, field.name, column, str if field.type is str else int)
 
     def write(
         self,
@@ -274,16 +283,17 @@ class ClipStoreWriter:
             self._write_array("motion_qpel", index, motion_qpel)
             if intra is not None:
                 self._write_array("intra", index, intra)
+        self._file.raise_failure()
         self._pending.remove(index)
 
     def record_encoder(self, encoder: str, parameters: str) -> None:
         """Record what made the clips, which is known only after the first of them."""
-        self._file.attrs.update(encoder=encoder, encoder_parameters=parameters)
+        self._attributes = replace(self._attributes, encoder=encoder, encoder_parameters=parameters)
 
     def finish(self) -> None:
         """Mark the store as complete."""
         assert not self._pending, f"samples {sorted(self._pending)} were never written"
-        self._file.attrs["complete"] = True
+        write_attributes(self._file, asdict(self._attributes) | {"complete": True})
 
     def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...] | None) -> None:
         # Samples are read one by one in random order, so a chunk holds no more than one. Of motion it holds one
@@ -310,7 +320,7 @@ class ClipStoreWriter:
                 shuffle=dtype is np.int16,
                 fillvalue=dtype is np.bool_,  # what a keyframe has: no motion, and intra-coded blocks only
             )
-            dataset.attrs["axes"] = AXES[name]
+            write_attributes(dataset, {"axes": AXES[name]})
 
     def _write_array(self, name: str, index: int, array: NDArray[Any]) -> None:
         """Write one sample of a dataset, chunk by chunk, compressed here as HDF5's filters would."""
@@ -344,14 +354,9 @@ def create_stores(
         temporaries = {path: renames.enter_context(atomic_path(path)) for path in contents}
         with ExitStack() as files:
             writers = {
-                path: ClipStoreWriter(files.enter_context(h5py.File(temporary, "w")), *contents[path])
+                path: ClipStoreWriter(files.enter_context(create_file(temporary)), *contents[path])
                 for path, temporary in temporaries.items()
             }
             yield writers
             for writer in writers.values():
                 writer.finish()
-
-
-def _plain(value: Any) -> Any:
-    """Python's own int or str of an attribute that h5py reads as a NumPy scalar."""
-    return value.item() if isinstance(value, np.generic) else value

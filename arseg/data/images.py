@@ -1,20 +1,25 @@
 """Reading frames and label maps, with errors that say which file is wrong and how to mend it.
 
 Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
-which belong together, is the manifest's business.
+which belong together, is the manifest's business. PNG has checksums, and a damaged one is refused; JPEG has none.
 """
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from arseg.config import IGNORE_INDEX
 from arseg.errors import DataError
 
 IMAGE_MODES = ("RGB", "RGBA", "L", "P")
 """Pillow modes of 8 bits a channel that convert to RGB without loss of meaning."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises on what is no image or a damaged one; its PNG reader raises SyntaxError."""
 
 LABEL_MODES = ("L", "P")
 """One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
@@ -36,7 +41,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, unreadable or truncated, or has more than 8 bits a channel.
+        If the file is missing, unreadable, damaged or truncated, or has more than 8 bits a channel.
     """
     image = _load(Path(path), "frame")
     if image.mode not in IMAGE_MODES:
@@ -65,8 +70,8 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, unreadable or truncated, has several channels, or holds a value that is no
-        class.
+        If the file is missing, unreadable, damaged or truncated, has several channels, or holds a value that
+        is no class.
     """
     image = _load(Path(path), "label map")
     if image.mode not in LABEL_MODES:
@@ -110,20 +115,27 @@ def _header_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
 
 
 def _load(path: Path, what: str) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        # Decoding passes over the checksums of a PNG's chunks; this compares them, and uses the image up.
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()
+        with Image.open(io.BytesIO(content)) as image:
             image.load()
             return image
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:  # Pillow's PNG reader raises SyntaxError
+    except UNREADABLE as error:
         raise _unreadable(path, what, error) from error
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> DataError:
     if not path.exists():
         return DataError(f"{path}: no such {what}. Put the file there, or make the manifest again if the data moved.")
-    return DataError(f"{path}: the {what} cannot be read ({error}). Replace it by an intact copy.")
+    return DataError(
+        f"{path}: the {what} cannot be read ({error}). Replace it by an intact copy; if the workflow made it, delete "
+        "the data set's folder and run again."
+    )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from arseg.config import Mode
 from arseg.errors import DataError
 from arseg.evaluate.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
-from arseg.files import atomic_path
+from arseg.files import atomic_path, zip_damage
 
 FORMAT_VERSION = 2
 """Version of the file layout."""
@@ -167,19 +167,23 @@ def load_evaluation(path: str | Path) -> Evaluation:
     Raises
     ------
     DataError
-        If the file is missing, no evaluation, or of another format version.
+        If the file is missing, damaged, no evaluation, or of another format version.
     """
     path = Path(path)
     mend = "Make it again: arseg evaluate ..."
     try:
+        if damage := zip_damage(path):  # NumPy may stop reading just before the place where it would notice
+            raise DataError(f"{path}: not an evaluation, or a damaged one ({damage}). Delete it. {mend}")
         with np.load(path, allow_pickle=False) as arrays:
             description = json.loads(str(arrays["description"]))
             version = description["format_version"]
             evaluation = _assemble(description, arrays) if version == FORMAT_VERSION else None
+    except DataError:  # is a ValueError
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such evaluation. {mend}") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an evaluation ({type(error).__name__}: {error}). {mend}") from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not an evaluation ({type(error).__name__}: {error}). Delete it. {mend}") from error
     if evaluation is None:
         raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {mend}")
     return evaluation

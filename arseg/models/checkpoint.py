@@ -18,7 +18,7 @@ import torch
 
 from arseg import __version__
 from arseg.errors import CheckpointError, ConfigError
-from arseg.files import atomic_path
+from arseg.files import atomic_path, zip_damage
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
 
@@ -37,6 +37,9 @@ UNREADABLE = (
     struct.error,
 )
 """What PyTorch raises on damaged files, the last three on those in its older format."""
+
+ARCHIVE = b"PK\x03\x04"
+"""How files begin that `torch.save` writes today; those in its older format have no checksums."""
 
 REQUIRED_METADATA: dict[str, type] = {"backbone": str, "num_classes": int, "fusion": bool}
 """What `load_checkpoint` needs to build the network."""
@@ -73,8 +76,8 @@ def save_checkpoint(path: Path, network: SegmentationNetwork, metadata: dict[str
         "state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
         "metadata": {"arseg_version": __version__, **metadata},
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a path, it would write that, which is a temporary one, into the file
 
 
 def load_checkpoint(
@@ -146,7 +149,13 @@ def read_tensors(path: Path, mend: str) -> Any:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {mend}")
     try:
+        with path.open("rb") as file:
+            is_archive = file.read(len(ARCHIVE)) == ARCHIVE
+        if is_archive and (damage := zip_damage(path)):  # PyTorch writes checksums, but does not compare them
+            raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {mend}")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:  # is a ValueError
+        raise
     except pickle.UnpicklingError as error:
         # PyTorch's own words advise to switch the protection off.
         stranger = re.search(r"\bGLOBAL (\S+)", str(error))
@@ -164,7 +173,7 @@ def read_tensors(path: Path, mend: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by training")
-    content = read_tensors(path, "copy or train it again")
+    content = read_tensors(path, "delete it, and copy or train it again")
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(
             f"{path}: written by another program; expected a checkpoint of arseg with format_version, "

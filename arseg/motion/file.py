@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from arseg import __version__
 from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
-from arseg.errors import StoreError
 from arseg.files import atomic_path
-from arseg.hdf5 import open_finished
+from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when the layout changes so that older programs cannot read it."""
+
+READABLE_VERSIONS = (FORMAT_VERSION, 1)
+"""In version 1, strings had variable length, and the file's structure no checksums."""
 
 MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
 
@@ -116,7 +118,7 @@ class MotionFile:
         self._file = open_finished(
             self.path,
             "motion file",
-            format_version=FORMAT_VERSION,
+            format_versions=READABLE_VERSIONS,
             attributes={"composed_reason"},
             command=f"arseg motion VIDEO -o {path}",
             mend=MEND,
@@ -129,16 +131,17 @@ class MotionFile:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._file["poc"])
+        with refusing_damage(self.path, "the list of pictures", MEND):
+            return len(self._file["poc"])
 
     @property
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
         stored = self._file.attrs
-        values = {field.name: stored[field.name] for field in fields(MotionAttributes)}
-        return MotionAttributes(
-            **{name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
-        )
+        with refusing_damage(self.path, "the list of attributes", MEND):
+            return MotionAttributes(
+                **{field.name: as_builtin(stored[field.name]) for field in fields(MotionAttributes)}
+            )
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
@@ -160,24 +163,22 @@ class MotionFile:
             mode=self._read("mode", index),
             motion_qpel=self._read("motion_qpel", index),
             ref_poc=self._read("ref_poc", index),
-            composed_qpel=self._read("composed_qpel", index) if "composed_qpel" in self._file else None,
+            composed_qpel=self._read("composed_qpel", index) if self.attributes.composed else None,
         )
 
     def _read(self, name: str, index: int) -> Any:
-        try:
+        with refusing_damage(self.path, f"{name} of picture {index}", MEND):
             return self._file[name][index]
-        except OSError as error:
-            raise StoreError(f"{self.path}: {name} of picture {index} is damaged ({error}). {MEND}") from error
 
 
 class MotionFileWriter:
     """Fills one motion file in display order; `create_motion_file` makes it."""
 
-    def __init__(self, file: h5py.File, attributes: MotionAttributes) -> None:
+    def __init__(self, file: NewFile, attributes: MotionAttributes) -> None:
         self._file = file
         self._keyframe_index = -1
         self._num_pictures = 0
-        file.attrs.update(asdict(attributes))
+        write_attributes(file, asdict(attributes))
         height, width = attributes.height, attributes.width
         blocks = num_blocks(height), num_blocks(width)
         # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
@@ -197,7 +198,7 @@ class MotionFileWriter:
     def leave_out_composed(self, reason: str) -> None:
         """Drop the motion to the keyframes for the whole video; what it took is used for what comes."""
         del self._file["composed_qpel"]
-        self._file.attrs.update(composed=False, composed_reason=reason)
+        write_attributes(self._file, {"composed": False, "composed_reason": reason})
 
     def append(self, picture: DecodedPicture, composed_qpel: NDArray[np.int16] | None) -> None:
         """Write the next picture; with `composed_qpel` of shape (H, W, 2) if the file composes."""
@@ -217,6 +218,7 @@ class MotionFileWriter:
             self._file["ref_poc"][index, list_index] = picture.ref_poc[list_index]
         if composed_qpel is not None and not picture.is_keyframe:
             self._file["composed_qpel"][index] = composed_qpel
+        self._file.raise_failure()
 
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...] = (), fill: int | None = None
@@ -233,7 +235,7 @@ class MotionFileWriter:
             fletcher32=True,
             fillvalue=fill,
         )
-        dataset.attrs["axes"] = AXES[name]
+        write_attributes(dataset, {"axes": AXES[name]})
 
 
 @contextmanager
@@ -252,6 +254,6 @@ def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[Mot
     writer : MotionFileWriter
         Takes the pictures.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, create_file(temporary) as file:
         yield MotionFileWriter(file, attributes)
         file.attrs["complete"] = True

@@ -51,6 +51,12 @@ def test_round_trip(network, saved):
     assert [p.name for p in saved.parent.iterdir()] == ["weights.pt"]
 
 
+def test_same_weights_give_the_same_bytes(network, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 1234567)  # which is part of temporary names
+    save_checkpoint(tmp_path / "weights.pt", network, METADATA)
+    assert (tmp_path / "weights.pt").read_bytes() == saved.read_bytes()
+
+
 def test_of_two_values_of_a_shared_tensor_the_last_listed_wins(saved, tmp_path):
     state = torch.load(saved, weights_only=True)["state_dict"]
     state = {name: value.clone() for name, value in state.items()}
@@ -86,6 +92,19 @@ def test_truncated_file(saved, tmp_path, fraction):
     path = tmp_path / "weights.pt"
     path.write_bytes(content[: int(len(content) * fraction)])
     with pytest.raises(CheckpointError, match=r"weights\.pt: not a readable checkpoint, perhaps truncated"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_flipped_bit(saved, tmp_path, place):
+    content = bytearray(saved.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # does not notice
+    with pytest.raises(
+        CheckpointError, match=r"weights\.pt: .* does not have its checksum\); delete it, and copy or train"
+    ):
         load_checkpoint(path)
 
 

@@ -243,7 +243,7 @@ def test_files_that_are_no_motion_files_are_refused(recorded, tmp_path):
         MotionFile(recorded)
     with h5py.File(recorded, "a") as file:
         file.attrs["format_version"] = 99
-    with pytest.raises(StoreError, match="expected motion file format 1, found 99"):
+    with pytest.raises(StoreError, match="expected motion file format 2, found 99"):
         MotionFile(recorded)
 
 

@@ -100,7 +100,7 @@ def test_layout_is_the_documented_one(path):
             "intra": ((3, 6, 9), np.bool_, (1, 6, 9)),
         }
         assert all("axes" in file[name].attrs for name in layout)
-        assert "quarter pixel" in file["motion_qpel"].attrs["axes"]
+        assert "quarter pixel" in file["motion_qpel"].attrs["axes"].decode()
         assert file["identity/image"].asstr()[1] == "frames/ä1.png"
         assert file.attrs["complete"]
         assert [file[name].compression for name in layout] == ["gzip"] * 4
@@ -220,6 +220,35 @@ def test_other_format_version_is_refused(path):
     expected = rf"expected clip store format {FORMAT_VERSION}, found {FORMAT_VERSION + 1}. Delete"
     with pytest.raises(StoreError, match=expected):
         ClipStore(path).__enter__()
+
+
+def test_store_of_the_version_before_is_read(path, tmp_path):
+    old = tmp_path / "old.h5"
+    with h5py.File(path) as ours, h5py.File(old, "w") as theirs:
+        for name, value in ours.attrs.items():
+            theirs.attrs[name] = value.decode() if isinstance(value, bytes) else value
+        theirs.attrs["format_version"] = 2
+        for name in ours:
+            if name != "identity":
+                ours.copy(name, theirs)
+        for name, column in ours["identity"].items():
+            is_text = column.dtype.kind == "S"
+            dtype = h5py.string_dtype() if is_text else column.dtype
+            theirs.create_dataset(f"identity/{name}", data=column.asstr()[:] if is_text else column[:], dtype=dtype)
+    with ClipStore(old) as store, ClipStore(path) as new:
+        assert_is_sample(store.read(1), 1)
+        assert store.identities() == IDENTITIES
+        assert replace(store.attributes, format_version=FORMAT_VERSION) == new.attributes
+
+
+def test_everything_has_a_checksum(path):
+    content = path.read_bytes()
+    assert content[8] == 3  # of the superblock: since version 2 it has a checksum, as object headers then have
+    # The heap of strings of variable length, and the structures of HDF5 before 1.8, have none.
+    assert [mark for mark in (b"GCOL", b"TREE", b"HEAP", b"SNOD") if mark in content] == []
+    with h5py.File(path) as file:
+        filters = {name: (item.compression, item.fletcher32) for name, item in file["identity"].items()}
+    assert set(filters.values()) == {("gzip", True)}
 
 
 def test_incomplete_store_is_refused(path):
