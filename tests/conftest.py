@@ -1,6 +1,11 @@
 """Fixtures shared by all tests: real frames, a CUDA device and the HEVC reader, where there are such."""
 
 import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +73,23 @@ def _cuda_where_promised(request: pytest.FixtureRequest) -> None:
 def loader_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make loaders start their processes also for the few samples that a test has."""
     monkeypatch.setattr("arseg.workers.FEW_SAMPLES", 0)
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder of an `arseg` and a `snakemake` that start in no time, for tests that start them many times."""
+    folder = tmp_path_factory.mktemp("bin")
+    server, address = REPOSITORY / "tests/workflow/warm_start.py", folder / "socket"
+    for program in ("arseg", "snakemake"):
+        ask = f"{sys.executable} -S -E {shlex.quote(str(server))} ask {address} {program}"
+        (folder / program).write_text(f'#!/bin/sh\nexec {ask} "$@"\n')
+        (folder / program).chmod(0o755)
+    with subprocess.Popen([sys.executable, server, "serve", address]) as process:
+        while not address.exists():
+            assert process.poll() is None, "the server of warm programs did not start"
+            time.sleep(0.05)
+        yield folder
+        process.kill()
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,28 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+WARM_PROGRAMS: Path | None = None
+"""Folder of an `arseg` and a `snakemake` that need not import PyTorch first; see the fixture `programs`."""
+
 
 def snakemake(
-    folder: Path, *words: str, checkout: Path = REPOSITORY, **environment: str
+    folder: Path, *words: str, checkout: Path = REPOSITORY, cold: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the workflow of a checkout with a working directory, and perhaps environment variables, of its own."""
-    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", checkout / "Snakefile"]
-    profile = ["--workflow-profile", checkout / "profiles/default"]
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Run the workflow of a checkout with a working directory, and perhaps environment variables, of its own.
+
+    `cold` starts ordinary programs, and so does another checkout, whose package is another.
+    """
+    programs = Path(sys.executable).parent
+    path = [str(programs), os.environ["PATH"]]
+    if WARM_PROGRAMS and not cold and checkout == REPOSITORY:
+        programs = WARM_PROGRAMS
+        path.insert(0, str(programs))
+    command = [programs / "snakemake", "--snakefile", checkout / "Snakefile", "--directory", folder, "--cores", "2"]
+    command += ["--workflow-profile", checkout / "profiles/default", *words]
+    environment["PATH"] = os.pathsep.join(path)
     environment.setdefault("ARSEG_CAMVID", os.environ.get("ARSEG_CAMVID", str(REPOSITORY)))
     return subprocess.run(
-        [*map(str, command), "--directory", str(folder), "--cores", "2", *map(str, profile), *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
+        list(map(str, command)), capture_output=True, text=True, check=False, env=os.environ | environment
     )
 
 
