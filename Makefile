@@ -7,7 +7,7 @@ INSTALLED := $(ENVIRONMENT)/.arseg-installed-$(subst /,-,$(CURDIR))
 RUN := PATH="$(abspath $(ENVIRONMENT))/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: demo camvid-sequence test check unit workflow format clean
+.PHONY: demo camvid-sequence test check unit workflow slurm format clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -20,7 +20,10 @@ camvid-sequence: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html
 
-test: check unit workflow
+# SLURM is waited for more than it computes: its tests run beside the unit tests.
+test: check
+	$(MAKE) --jobs 2 --output-sync=target unit slurm
+	$(MAKE) workflow
 
 check: $(INSTALLED)
 	$(RUN) arseg doctor
@@ -35,7 +38,10 @@ unit: $(INSTALLED)
 	$(RUN) pytest -m "not workflow"
 
 workflow: $(INSTALLED)
-	$(RUN) pytest -m workflow
+	$(RUN) pytest -m "workflow and not slurm"
+
+slurm: $(INSTALLED)
+	$(RUN) pytest -m slurm
 
 format: $(INSTALLED)
 	$(RUN) ruff format .
