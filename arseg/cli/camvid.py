@@ -4,6 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from arseg.cli.recorded import ffmpeg_version_of
 from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.data.archives import extract_only
@@ -11,10 +12,12 @@ from arseg.data.camvid_labels import write_index_labels
 from arseg.data.camvid_verify import verify_camvid
 from arseg.errors import CodecError
 from arseg.files import atomic_path
+from arseg.provenance.recording import records
 
 VIDEO_SUFFIXES = (".mxf", ".avi")
 
 
+@records("camvid frames", inputs=["source"], outputs=["output"], facts=ffmpeg_version_of)
 def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | None = None, threads: int = 1) -> None:
     """Decode a video into PNG frames with numbers from 1.
 
@@ -48,6 +51,7 @@ def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | Non
     print(f"wrote {num_frames} frames to {output}")
 
 
+@records("camvid labels", inputs=["source"], outputs=["output"])
 def labels(source: Path, *, output: Path) -> None:
     """Turn CamVid's colour labels into index labels; colours of none of the twelve classes become 255.
 
@@ -61,6 +65,7 @@ def labels(source: Path, *, output: Path) -> None:
     print(f"wrote {write_index_labels(source, output)} labels to {output}")
 
 
+@records("camvid verify", inputs=["frames", "stills", "labels", "sequences"], outputs=["output"])
 def verify(*, frames: Path, stills: Path, labels: Path, sequences: Path, output: Path) -> None:
     """Check that frames are whole, and that stills are the same pictures as the decoded frames with their numbers.
 

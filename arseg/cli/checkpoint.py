@@ -9,10 +9,12 @@ from arseg.errors import ConfigError
 from arseg.models.convert import export_checkpoint, import_checkpoint
 from arseg.models.describe import describe_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
+from arseg.provenance.recording import records
 
 Dataset = Literal["camvid", "cityscapes"]
 
 
+@records("checkpoint import", inputs=["file", "classes"], outputs=["output"])
 def import_published(
     file: Path,
     *,
@@ -61,6 +63,7 @@ def import_published(
     print(f"wrote {output}")
 
 
+@records("checkpoint export", inputs=["weights"], outputs=["output"])
 def export_published(weights: Path, *, output: Path) -> None:
     """Make a state dict for the authors' programs from a checkpoint of arseg.
 

@@ -6,8 +6,10 @@ from arseg.data.cityscapes import write_train_ids
 from arseg.data.cityscapes_download import download_package
 from arseg.data.cityscapes_unpack import unpack_cityscapes
 from arseg.data.cityscapes_verify import verify_cityscapes
+from arseg.provenance.recording import records
 
 
+@records("cityscapes download", outputs=["output"])
 def download(package: str, /, *, output: Path) -> None:
     """Download a package with your login; run again, it continues where it broke off.
 
@@ -25,6 +27,7 @@ def download(package: str, /, *, output: Path) -> None:
     print(f"wrote {output}")
 
 
+@records("cityscapes unpack", inputs=["archives"], outputs=["output"], folder_contents=False)
 def unpack(archives: list[Path], /, *, output: Path) -> None:
     """Unpack the frames and label ids of the splits train and val.
 
@@ -39,6 +42,7 @@ def unpack(archives: list[Path], /, *, output: Path) -> None:
     print(f"wrote {output}")
 
 
+@records("cityscapes labels", inputs=["root"], outputs=["output"])
 def labels(*, root: Path, output: Path, workers: int = 1) -> None:
     """Turn label ids into train ids: 19 classes, and 255 for all others; run again, it continues.
 
@@ -55,6 +59,7 @@ def labels(*, root: Path, output: Path, workers: int = 1) -> None:
     print(f"wrote {output}")
 
 
+@records("cityscapes verify", inputs=["root", "labels"], outputs=["output"])
 def verify(*, root: Path, labels: Path, output: Path, gop: int = 12) -> None:
     """Check that each annotated frame has its labels and the frames before it, and is the frame it should be.
 

@@ -5,12 +5,20 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from arseg.cli.recorded import classes, encoder_of, ffmpeg_version_of
 from arseg.config import EncodeConfig
-from arseg.data.clips import make_clip_stores
+from arseg.data.clips import make_clip_stores, store_path
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
+from arseg.provenance.recording import Arguments, records
 
 
+def stores(arguments: Arguments) -> list[Path]:
+    """Name the stores that are written."""
+    return [store_path(arguments["output"], distance) for distance in _distances(**arguments)]
+
+
+@records("clips", inputs=["manifest", classes], outputs=[stores], facts=ffmpeg_version_of, describe=encoder_of)
 def clips(
     *,
     manifest: Path,
@@ -57,12 +65,11 @@ def clips(
         raise ConfigError(f"shard {shard}: expected 0 ... {num_shards - 1} (num_shards {num_shards})")
     if threads < 1:
         raise ConfigError(f"threads {threads}: the encoder needs at least 1")
-    wanted = range(encode.gop) if all_distances else distances or [encode.gop - 1]
     for path in make_clip_stores(
         read_manifest(manifest),
         split,
         encode,
-        distances=list(wanted),
+        distances=_distances(distances, all_distances, encode),
         shard=shard,
         num_shards=num_shards,
         tail=tail,
@@ -72,3 +79,7 @@ def clips(
         threads=threads,
     ):
         print(f"wrote {path}")
+
+
+def _distances(distances: list[int] | None, all_distances: bool, encode: EncodeConfig, **_: object) -> list[int]:
+    return list(range(encode.gop)) if all_distances else distances or [encode.gop - 1]

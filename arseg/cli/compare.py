@@ -5,8 +5,10 @@ from pathlib import Path
 from arseg.evaluate.compare import compare as compare_with_published
 from arseg.evaluate.compare import read_published_values, read_results, summarize_comparison
 from arseg.files import atomic_path
+from arseg.provenance.recording import records
 
 
+@records("compare", inputs=["results", "published"], outputs=["csv", "summary"])
 def compare(
     results: list[Path],
     *,

@@ -5,8 +5,10 @@ from pathlib import Path
 from arseg.data.download import download as download_file
 from arseg.data.download import read_files_sheet
 from arseg.errors import DataError
+from arseg.provenance.recording import records
 
 
+@records("download", inputs=["sheet"], outputs=["output"])
 def download(name: str, /, *, sheet: Path, output: Path) -> None:
     """Download a file from the first of its mirrors that gives it; run again, it continues where it broke off.
 

@@ -5,11 +5,13 @@ from typing import Annotated, Literal, cast
 
 from cyclopts import Parameter
 
+from arseg.cli.recorded import classes
 from arseg.config import Mode
 from arseg.errors import ConfigError
 from arseg.evaluate.authors_run import PublishedSetup, evaluate_authors_files
 from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.protocol import evaluate as evaluate_networks
+from arseg.provenance.recording import Arguments, records
 
 OWN, AUTHORS = "--manifest and --stores", "--checkpoint-root and --data-root"
 """Options that tell the two forms of the command apart."""
@@ -18,6 +20,17 @@ AUTHORS_FILES = "The authors' own files"
 PUBLISHED_OUTPUT = Path("results/published-evaluation")
 
 
+def results(arguments: Arguments) -> list[Path]:
+    """Name what is written: one evaluation, or the authors' files, of which there may be several."""
+    output: Path | None = arguments["output"]
+    if arguments["manifest"] is not None:
+        return [output] if output else []
+    return sorted((output or PUBLISHED_OUTPUT).glob("*.txt"))
+
+
+@records(
+    "evaluate", inputs=["manifest", classes, "stores", "hr", "lr", "checkpoint_root", "data_root"], outputs=[results]
+)
 def evaluate(
     *,
     mode: list[Literal["hr", "lr", "ar", "HR", "LR", "AR"]],

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from arseg.models.imagenet import write_imagenet
+from arseg.provenance.recording import records
 
 
+@records("imagenet", outputs=["output"])
 def imagenet(*, output: Path) -> None:
     """Fetch the ImageNet weights that backbones start from: torchvision's ResNet-18.
 

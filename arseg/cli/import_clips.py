@@ -4,8 +4,16 @@ from pathlib import Path
 
 from arseg.data.authors_import import import_authors_clips
 from arseg.data.authors_tree import AuthorsDataset
+from arseg.provenance.recording import Arguments, records
 
 
+def imported(arguments: Arguments) -> list[Path]:
+    """Name what was written: the manifest, its classes and the stores."""
+    output: Path = arguments["output"]
+    return [output / "manifest.csv", output / "manifest.classes.csv", *sorted(output.glob("d*.h5"))]
+
+
+@records("import", inputs=["root"], outputs=[imported])
 def import_clips(
     root: Path,
     *,

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from arseg import __version__
 from arseg.errors import ArsegError
+from arseg.provenance.recording import command_line
 
 app = App(
     name="arseg",
@@ -26,7 +27,9 @@ checkpoint = App(name="checkpoint", help="Look at checkpoints; read and write th
 plot = App(name="plot", help="Draw figures.")
 native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
-app.command("arseg.cli.doctor:doctor", help="Print versions, codecs, devices and disk space.")
+app.command("arseg.cli.doctor:doctor", help="Check what this machine offers; say how to get what is missing.")
+app.command("arseg.cli.plan:plan", help="Tell what a configuration still needs: jobs, time, disk.")
+app.command("arseg.cli.provenance:provenance", help="Print where a result comes from.")
 app.command("arseg.cli.synthesize:synthesize", help="Draw the synthetic street scenes.")
 app.command("arseg.cli.download:download", help="Download one file from its mirrors, continuing where it broke off.")
 app.command(camvid)
@@ -67,7 +70,7 @@ native.command("arseg.cli.native:path", help="Print where it is.")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit with 2 and one message if the user can mend what is wrong.
+    """Run a command; exit with 2 (or the error's own code) and one message if the user can mend what is wrong.
 
     Parameters
     ----------
@@ -82,11 +85,12 @@ def main(arguments: list[str] | None = None) -> None:
     if not {"--help", "-h", "--version"} & set(words):
         logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
     try:
-        app(words, exit_on_error=False, result_action="return_value")
+        with command_line(words):
+            app(words, exit_on_error=False, result_action="return_value")
     except CycloptsError:  # already printed, in a box
         sys.exit(2)
     except ArsegError as error:
         if debug:
             raise
         print(f"arseg: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)

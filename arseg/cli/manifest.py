@@ -4,12 +4,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from arseg.cli.recorded import written_classes
 from arseg.data.camvid import camvid_classes, camvid_manifest
 from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
+from arseg.provenance.recording import Arguments, records
 
 
+def sheets(arguments: Arguments) -> list[Path]:
+    """Name the sheets that are read."""
+    root = arguments["root"]
+    return [arguments["classes"] or root / "classes.csv", arguments["splits"] or root / "splits.csv"]
+
+
+@records("manifest frames", inputs=["root", sheets], outputs=["output", written_classes])
 def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = None, splits: Path | None = None) -> None:
     """Write the manifest of your own folders of frames and index labels.
 
@@ -29,6 +38,7 @@ def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = Non
     _write(output, *frames_manifest(dataset, root, classes or root / "classes.csv", splits or root / "splits.csv"))
 
 
+@records("manifest camvid", inputs=["frames", "labels", "stills", "sequences"], outputs=["output", written_classes])
 def camvid(
     *,
     dataset: str,
@@ -62,6 +72,7 @@ def camvid(
     _write(output, rows, camvid_classes())
 
 
+@records("manifest cityscapes", inputs=["root", "labels"], outputs=["output", written_classes])
 def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
     """Write the manifest of Cityscapes.
 

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from arseg.motion.extract import extract_motion
+from arseg.provenance.recording import records
 
 motion = App(name="motion")
 """Loaded when one of its commands runs, because a group's own action cannot be named by import path."""
@@ -19,6 +20,7 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 @motion.default
+@records("motion", inputs=["video"], outputs=["output"])
 def extract(
     video: Video, *, output: Output, composed: bool = True, subpixel: bool = False, max_frames: Count | None = None
 ) -> None:

@@ -9,11 +9,13 @@ from arseg.plots.motion_field import motion_fields
 from arseg.plots.motion_sheet import draw_motion_sheet
 from arseg.plots.motion_video import draw_motion_video
 from arseg.plots.style import CODECS
+from arseg.provenance.recording import records
 
 SHEETS = (".png", ".pdf", ".svg")
 VIDEOS = (".mp4", ".mkv", ".mov")
 
 
+@records("motion show", inputs=["video"], outputs=["output"])
 def show(
     video: Video,
     *,

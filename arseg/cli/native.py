@@ -7,8 +7,10 @@ from pathlib import Path
 from arseg.codec.native_build import build_native_reader, find_native_reader
 from arseg.errors import CodecError
 from arseg.files import atomic_path
+from arseg.provenance.recording import records
 
 
+@records("native build", inputs=["source"], outputs=["record"])
 def build(*, source: str | None = None, record: Path | None = None, force: bool = False) -> None:
     """Compile the HEVC reader into the cache, unless it is there.
 

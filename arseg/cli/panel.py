@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from arseg.cli.recorded import classes
 from arseg.plots.panel import qualitative_panel
+from arseg.provenance.recording import records
 
 
+@records("plot panel", inputs=["manifest", classes, "stores", "hr", "lr", "ar"], outputs=["output"])
 def panel(
     *,
     manifest: Path,

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from arseg.data.synthetic.dataset import synthesize as synthesize_frames
+from arseg.provenance.recording import records
 
 
+@records("synthesize", outputs=["output"])
 def synthesize(
     *,
     output: Path,

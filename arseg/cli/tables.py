@@ -8,8 +8,10 @@ from arseg.evaluate.tables import collect_evaluations, read_table, write_summary
 from arseg.evaluate.tables import tabulate as tidy_table
 from arseg.files import atomic_path
 from arseg.plots.curves import accuracy_by_cost, miou_by_distance
+from arseg.provenance.recording import records
 
 
+@records("tabulate", inputs=["evaluations"], outputs=["csv", "summary", "published"])
 def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Path) -> None:
     """Collect evaluations into one tidy CSV, a Markdown summary, and result files under the authors' names.
 
@@ -36,6 +38,7 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
         print(f"wrote {path}")
 
 
+@records("plot curves", inputs=["table", "published"], outputs=["by_distance", "by_cost"])
 def curves(table: Path, *, by_distance: Path, by_cost: Path, published: Path | None = None) -> None:
     """Draw mIoU by reference distance, and mean mIoU by cost.
 

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from arseg.cli.recorded import classes, history_file, initial_weights, whether_resumed
 from arseg.config import Backbone, TrainConfig
 from arseg.models.device import resolve_devices
 from arseg.models.processes import process_index
+from arseg.provenance.recording import records
 from arseg.train.fit import Machine
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
@@ -16,6 +18,12 @@ from arseg.train.phase2 import train_phase2
 Constants = Annotated[TrainConfig, Parameter(name="*", group="Training constants")]
 
 
+@records(
+    "train phase1",
+    inputs=["manifest", classes, initial_weights],
+    outputs=["output", history_file],
+    facts=whether_resumed,
+)
 def phase1(
     *,
     manifest: Path,
@@ -81,6 +89,12 @@ def phase1(
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
 
+@records(
+    "train phase2",
+    inputs=["manifest", classes, "hr", "train_stores", "val_stores", initial_weights],
+    outputs=["output", history_file],
+    facts=whether_resumed,
+)
 def phase2(
     *,
     manifest: Path,

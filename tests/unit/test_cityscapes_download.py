@@ -77,7 +77,7 @@ def test_package_is_downloaded_with_the_account(site, output, capsys, caplog):
     caplog.set_level(logging.DEBUG)
     main(["cityscapes", "download", PACKAGE, "--output", str(output)])
     assert output.read_bytes() == CONTENT
-    assert [path.name for path in output.parent.iterdir()] == [PACKAGE]
+    assert {path.name for path in output.parent.iterdir()} == {PACKAGE, f"{PACKAGE}.provenance.json"}
     assert [request.method for request in site.asked("/login")] == ["GET", "POST"]
     assert site.asked("/login")[1].body == "username=me%40example.org&password=s3cret-p%C3%A4ssword&submit=Login"
     printed = capsys.readouterr()

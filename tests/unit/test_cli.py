@@ -20,6 +20,8 @@ from arseg.models.registry import build_network
 
 COMMANDS = [
     ["doctor"],
+    ["plan"],
+    ["provenance"],
     ["synthesize"],
     ["manifest", "frames"],
     ["manifest", "camvid"],

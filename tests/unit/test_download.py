@@ -109,7 +109,7 @@ def test_killed_download_is_continued(server, output, tmp_path):
     main(["download", *words])
     assert output.read_bytes() == CONTENT
     assert server.requests[-1].headers["Range"] == f"bytes={there}-"
-    assert [path.name for path in output.parent.iterdir()] == ["data.zip"]
+    assert {path.name for path in output.parent.iterdir()} == {"data.zip", "data.zip.provenance.json"}
 
 
 def test_part_that_was_whole_when_killed_needs_no_server(output):

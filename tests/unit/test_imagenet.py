@@ -61,7 +61,7 @@ def test_written_file_is_the_cached_one_and_starts_a_backbone(cache, weights, tm
     imagenet(output=output)
     assert capsys.readouterr().out == f"wrote {output}\n"
     assert output.read_bytes() == (cache / NAME).read_bytes()
-    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert {path.name for path in output.parent.iterdir()} == {output.name, f"{output.name}.provenance.json"}
     network = build_network("bise18", 3, fusion=False)
     initialize_backbone(network, get_architecture("bise18"), str(output))
     assert torch.equal(network.cp.resnet.conv1.weight, weights["conv1.weight"])
