@@ -151,6 +151,7 @@ def _train_phase1(command: Command, inventory: Inventory, rates: Rates) -> Work:
         val=data.split(command.value("val-split")),
         trained=lambda height, width: _gmacs(backbone, data.num_classes, height, width, scale),
         frozen=lambda height, width: 0.0,
+        images=1,
     )
 
 
@@ -168,6 +169,7 @@ def _train_phase2(command: Command, inventory: Inventory, rates: Rates) -> Work:
         val=sum(store.samples for store in val),
         trained=lambda height, width: _gmacs(backbone, data.num_classes, height, width, scale, "ar"),
         frozen=lambda height, width: _gmacs(backbone, data.num_classes, height, width, 100),
+        images=2,
     )
 
 
@@ -181,6 +183,7 @@ def _training(
     val: float,
     trained: Callable[[int, int], float],
     frozen: Callable[[int, int], float],
+    images: int,
 ) -> Work:
     """Add up epochs and validations; a branch is trained on crops and validated on whole frames."""
     epochs = command.number("epochs", TrainConfig.epochs)
@@ -192,7 +195,7 @@ def _training(
     learnt = steps * trained(height, width)
     run = steps * frozen(height, width) + checks * (trained(data.height, data.width) + frozen(data.height, data.width))
     return Work(
-        data.megapixels * (steps * rates["prepare"] + checks * rates["read"]),
+        images * data.megapixels * (steps * rates["prepare"] + checks * rates["read"]),
         learnt * rates[f"train {network}"] + run * rates[f"run {network}"],
         STEP_PASSES * learnt + run,
         (1 + STATE_COPIES) * rates[f"bytes weights {network}"],

@@ -206,6 +206,7 @@ def test_the_work_of_phase_2_counts_the_frozen_branch_and_samples_of_stores_that
     whole = ("psp18", 12, 500, 1000)
     checked = (count_macs(*whole, "ar", 50).total + count_macs(*whole, "hr", 100).total) / 1e9
     assert judged.gmacs == pytest.approx(24 * (3 * trained + frozen) + 4 * checked)
+    assert judged.core_seconds == pytest.approx(2 * 0.5 * (24 + 4))  # each sample is a frame and its keyframe
 
 
 def test_the_work_of_an_evaluation():

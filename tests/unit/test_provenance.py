@@ -294,6 +294,14 @@ def test_an_input_that_was_edited_after_it_was_made(here, capsys):
     assert "c.txt: as recorded, but changed since it was made and before it was read" in capsys.readouterr().out
 
 
+def test_the_result_itself_is_read_whatever_its_size_and_time(here):
+    count([Path("a.txt")], output=Path("total"))
+    times = Path("total").stat()
+    Path("total").write_text("5")
+    os.utime("total", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert trace(Path("total")).state == State.CHANGED
+
+
 def test_thorough_reads_inputs_whose_size_and_time_are_as_recorded(here):
     count([Path("a.txt")], output=Path("total"))
     times = Path("a.txt").stat()
