@@ -130,7 +130,10 @@ def _unpack(archive: Path, origin: str, workspace: Path, expected: str) -> Libra
     folder = workspace / "source"
     try:
         with tarfile.open(archive) as members:
-            members.extractall(folder, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                members.extractall(folder, filter="data")
+            else:  # Python before 3.11.4, Debian 12's own; the digest has been checked
+                members.extractall(folder)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise CodecError(f"{origin}: no tar archive, or not a whole one: {error}. {ANOTHER_SOURCE}") from error
     library = _find_library(folder, origin)
