@@ -91,15 +91,8 @@ def fit(
         _run(module, train, val, config, machine, history, newest_state(machine.resume))
         sys.exit(0)
     with sole_training(machine.resume):
-        _run(
-            module,
-            train,
-            val,
-            config,
-            machine,
-            history,
-            claim_state(machine.resume, identity | {"config": asdict(config)}),
-        )
+        state = claim_state(machine.resume, identity | {"config": asdict(config)})
+        _run(module, train, val, config, machine, history, state)
         score, epoch = load_best(machine.resume, module)
     return BestEpoch(score, epoch)
 

@@ -57,9 +57,10 @@ def sole_training(folder: Path) -> Iterator[None]:
         raise CheckpointError(
             f"{folder}: cannot keep the state of a training there ({error}). Name another."
         ) from error
-    with lock:
-        lock.release()  # `with` took it a second time
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def claim_state(folder: Path, identity: dict[str, Any]) -> Path | None:
