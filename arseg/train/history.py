@@ -41,6 +41,11 @@ class History(Callback):
         self._rows, self._sums = state_dict["rows"], state_dict["sums"]
         self._batches = state_dict["batches"]
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the rows of an earlier run: Snakemake has deleted the file, and there may be no epoch left to run."""
+        if self._rows and trainer.is_global_zero:
+            self._write()
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
         """Add a batch's losses, without waiting for the device."""
         for name, value in outputs["parts"].items():
@@ -58,14 +63,17 @@ class History(Callback):
         self._rows.append(row)
         self._sums, self._batches = {}, 0
         if trainer.is_global_zero:
-            with atomic_path(self._path) as temporary:
-                pd.DataFrame(self._rows).to_csv(temporary, index=False, float_format="%.6g")
+            self._write()
             LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         if not torch.isfinite(torch.tensor(row["train_loss"])):
             raise ArsegError(
                 f"{self._path}: the training loss is {row['train_loss']} in epoch {trainer.current_epoch}. "
                 "Lower training.learning_rate, or train in precision 32-true."
             )
+
+    def _write(self) -> None:
+        with atomic_path(self._path) as temporary:
+            pd.DataFrame(self._rows).to_csv(temporary, index=False, float_format="%.6g")
 
 
 class DataWait(Callback):

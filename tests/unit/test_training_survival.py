@@ -248,6 +248,18 @@ def test_a_damaged_state_is_passed_over(reference, tmp_path, monkeypatch, caplog
     assert_same(training, reference)
 
 
+def test_killed_after_its_last_epoch(reference, tmp_path, monkeypatch):
+    """Snakemake then deletes the history, which is an output, but not the state."""
+    training = replace(reference, folder=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("arseg.train.phase1.save_checkpoint", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            training.run()
+    (tmp_path / "history.csv").unlink()
+    training.run()
+    assert_same(training, reference)
+
+
 def test_a_full_disk_does_not_end_the_training(reference, tmp_path, monkeypatch, caplog):
     training = replace(reference, folder=tmp_path)
     save, failures = torch.save, []

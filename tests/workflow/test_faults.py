@@ -195,6 +195,13 @@ def test_damage_between_stages_is_refused_and_mended(undisturbed, copy):
     # What is damaged is deleted. What a job would have made of it is not there, had it been the first to read it.
     for name in (TEST_STORE, LR, EVALUATION, EVALUATION.replace("hr/scale100", "lr/scale50"), "results/tiny/miou.csv"):
         (copy.folder / name).unlink()
+    # A job made all distances of a shard, in one folder: that is what it makes again.
+    folder = Path(TEST_STORE).parent
+    code, output = copy.finish()
+    assert code != 0
+    assert f"{TEST_STORE}: is missing from a finished folder" in output
+    assert f"rm -r {folder}" in output
+    shutil.rmtree(copy.folder / folder)
     copy.complete()
     assert_same(copy, undisturbed)
 
