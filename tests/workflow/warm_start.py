@@ -82,6 +82,8 @@ def begin(client: socket.socket) -> list[str]:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(line.split("=", 1) for line in variables.split("\0"))
+    if "OMP_NUM_THREADS" in os.environ:  # PyTorch asks for it when it is imported, which was long ago
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     if "PROCESS" in os.environ:
         Path(os.environ.pop("PROCESS")).write_text(str(os.getpid()))
     if words[0] == "arseg" and "FAULTS" in os.environ:
