@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -16,7 +16,13 @@ LOG_INTERVAL_SECONDS = 10.0
 """Least time between two log lines of one loop."""
 
 
-def track(iterable: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+def track(
+    iterable: Iterable[Item],
+    description: str,
+    total: int | None = None,
+    *,
+    status: Callable[[], str] | None = None,
+) -> Iterator[Item]:
     """Yield the items of `iterable` and report how many are done.
 
     On a terminal this is a tqdm bar. Elsewhere (a log file, a cluster job, a test) a bar is noise: there it
@@ -30,6 +36,8 @@ def track(iterable: Iterable[Item], description: str, total: int | None = None) 
         What the loop does, for example "clips".
     total : int, optional
         Number of items; by default the length of `iterable`, where it has one.
+    status : callable, optional
+        More to say beside the numbers.
 
     Yields
     ------
@@ -39,7 +47,12 @@ def track(iterable: Iterable[Item], description: str, total: int | None = None) 
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if sys.stderr.isatty():
-        yield from tqdm(iterable, desc=description, total=total)
+        with tqdm(desc=description, total=total) as bar:
+            for item in iterable:
+                yield item
+                if status is not None:
+                    bar.set_postfix_str(status(), refresh=False)
+                bar.update()
         return
     started = last_report = time.monotonic()
     done = 0
@@ -48,6 +61,7 @@ def track(iterable: Iterable[Item], description: str, total: int | None = None) 
         done += 1
         now = time.monotonic()
         if now - last_report >= LOG_INTERVAL_SECONDS:
-            logger.info("%s: %d/%s in %.0f s", description, done, total or "?", now - started)
+            more = f" ({status()})" if status is not None else ""
+            logger.info("%s: %d/%s in %.0f s%s", description, done, total or "?", now - started, more)
             last_report = now
     logger.info("%s: %d done in %.1f s", description, done, time.monotonic() - started)

@@ -54,6 +54,7 @@ app.command("arseg.cli.imagenet:imagenet", help="Fetch the ImageNet weights that
 app.command(train)
 train.command("arseg.cli.train:phase1", help="Train the HR branch, or the LR baseline.")
 train.command("arseg.cli.train:phase2", help="Train the LR branch of AR-Seg.")
+app.command("arseg.cli.segment:segment", help="Segment a video.")
 app.command("arseg.cli.evaluate:evaluate", help="Score networks at every reference distance.")
 app.command(checkpoint)
 checkpoint.command("arseg.cli.checkpoint:import_published", name="import", help="Read a checkpoint of the authors.")

@@ -63,13 +63,18 @@ class DecodedPicture:
         return self.pixels.width
 
     def to_rgb(self) -> NDArray[np.uint8]:
-        """Convert the planes to RGB, shape (H, W, 3).
+        """Convert the planes to RGB, shape (H, W, 3), as `to_rgb` does."""
+        return to_rgb(self.pixels)
 
-        By libswscale: BT.601 with limited range (which is what FFmpeg's default conversion chooses on the way
-        in), colour planes enlarged bicubically, as the ``ffmpeg`` program does.
-        """
-        rgb = self.pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC")
-        return rgb.to_ndarray().astype(np.uint8, copy=False)
+
+def to_rgb(pixels: VideoFrame) -> NDArray[np.uint8]:
+    """Convert decoded planes to RGB, shape (H, W, 3).
+
+    By libswscale: BT.601 with limited range (which is what FFmpeg's default conversion chooses on the way in), colour
+    planes enlarged bicubically, as the ``ffmpeg`` program does.
+    """
+    rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC")
+    return rgb.to_ndarray().astype(np.uint8, copy=False)
 
 
 def num_blocks(size: int) -> int:

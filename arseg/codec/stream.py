@@ -11,6 +11,7 @@ import av.error
 from av.bitstream import BitStreamFilterContext
 from av.codec.context import CodecContext
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 
 from arseg.errors import CodecError
 
@@ -31,8 +32,14 @@ class PacketStream:
     """One access unit each; H.264 and HEVC with start codes."""
     extradata: bytes | None = None
     """Headers that the container keeps apart, for standards other than H.264 and HEVC."""
+    decoder: VideoCodecContext | None = None
+    """Decoder that knows all that the container says, for standards other than H.264 and HEVC; not opened yet."""
     frames_per_second: Fraction | None = None
     """Average rate of pictures, where the container says it."""
+    time_base: Fraction | None = None
+    """Seconds in a unit of the packets' times."""
+    num_frames: int | None = None
+    """How many pictures there are, where the container says it."""
 
 
 def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
@@ -82,7 +89,15 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
             packets: Iterator[Packet] = (packet for packet in container.demux(stream) if packet.size)
             if codec in START_CODES:
                 packets = _filtered(packets, BitStreamFilterContext(START_CODES[codec], stream))
-            yield PacketStream(codec, packets, stream.codec_context.extradata, stream.average_rate)
+            yield PacketStream(
+                codec,
+                packets,
+                extradata=stream.codec_context.extradata,
+                decoder=None if codec in START_CODES else stream.codec_context,
+                frames_per_second=stream.average_rate,
+                time_base=stream.time_base,
+                num_frames=stream.frames or None,
+            )
     except av.error.FFmpegError as error:
         raise CodecError(
             f"{source}: cannot be read as a video: {error.strerror}. Name a file or stream that FFmpeg opens"

@@ -1,13 +1,15 @@
 """Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from arseg.config import NORMALIZATIONS, Mode, Normalization, WarpAlignment
-from arseg.data.manifest import Manifest
+from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError
 from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint
@@ -34,6 +36,8 @@ class Branch:
     """Convention of the warp; means nothing in a network without fusion."""
     digest: str
     """SHA-256 of the checkpoint file."""
+    classes: tuple[SegmentationClass, ...]
+    """Classes that it tells apart, as its training knew them; empty where the checkpoint does not describe them."""
 
 
 def load_branch(
@@ -41,7 +45,7 @@ def load_branch(
     *,
     role: Mode,
     scale_percent: int | None,
-    manifest: Manifest,
+    class_names: Sequence[str] | None,
     device: torch.device,
     beside: Branch | None = None,
 ) -> Branch:
@@ -56,8 +60,8 @@ def load_branch(
     scale_percent : int or None
         Resolution that it will see; a network that was trained at another is refused. None takes the one that
         it was trained at.
-    manifest : Manifest
-        Data set; its classes must be the checkpoint's.
+    class_names : sequence of str, optional
+        Classes of the data set, which must be the checkpoint's; None takes whatever it was trained with.
     device : torch.device
         Where the network shall run.
     beside : Branch, optional
@@ -76,15 +80,13 @@ def load_branch(
     network, metadata = load_checkpoint(
         path,
         expect_backbone=None if beside is None else beside.backbone,
-        expect_num_classes=manifest.num_classes,
+        expect_num_classes=None if class_names is None else len(class_names),
     )
     if scale_percent is None:
         scale_percent = int(metadata.get("scale_percent", 100))
-    expected = {
-        "phase": PHASES[role],
-        "scale_percent": scale_percent,
-        "class_names": list(manifest.class_names),
-    }
+    expected: dict[str, object] = {"phase": PHASES[role], "scale_percent": scale_percent}
+    if class_names is not None:
+        expected["class_names"] = list(class_names)
     for key, value in expected.items():
         found = metadata.get(key, value)
         if found != value:
@@ -115,6 +117,16 @@ def load_branch(
         scale_percent=scale_percent,
         warp_alignment=metadata.get("warp_alignment", "published"),
         digest=file_digest(path),
+        classes=_classes(metadata),
+    )
+
+
+def _classes(metadata: Mapping[str, Any]) -> tuple[SegmentationClass, ...]:
+    columns = (metadata.get(key, ()) for key in ("class_names", "class_colors", "class_void"))
+    described = zip(*columns, strict=False)
+    return tuple(
+        SegmentationClass(index, name, (red, green, blue), void)
+        for index, (name, (red, green, blue), void) in enumerate(described)
     )
 
 

@@ -161,13 +161,13 @@ def _load_branches(
 ) -> dict[str, Branch]:
     branches: dict[str, Branch] = {}
     if hr is not None:
-        branches["hr"] = load_branch(hr, role="hr", scale_percent=100, manifest=manifest, device=device)
+        branches["hr"] = load_branch(hr, role="hr", scale_percent=100, class_names=manifest.class_names, device=device)
     if lr is not None:
         branches["lr"] = load_branch(
             lr,
             role=mode,
             scale_percent=scale_percent,
-            manifest=manifest,
+            class_names=manifest.class_names,
             device=device,
             beside=branches.get("hr"),
         )

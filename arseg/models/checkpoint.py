@@ -131,6 +131,28 @@ def load_checkpoint(
     return network.eval(), metadata
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint says of itself, without building its network.
+
+    Parameters
+    ----------
+    path : Path
+        File written by `save_checkpoint`.
+
+    Returns
+    -------
+    metadata : dict
+        As saved.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, foreign or of another format version.
+    """
+    metadata: dict[str, Any] = _read(Path(path))["metadata"]
+    return metadata
+
+
 def read_tensors(path: Path, mend: str) -> Any:
     """Read a file of tensors and builtins, whoever wrote it, without running code that it may contain.
 

@@ -11,7 +11,7 @@ from arseg.models.network import SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion, warp
 
-__all__ = ["predict_constant", "predict_fused", "resize", "to_low_resolution", "warp_keyframe"]
+__all__ = ["fuse_frame", "predict_constant", "predict_fused", "resize", "to_low_resolution", "warp_keyframe"]
 
 
 def to_low_resolution(image: Tensor, scale_percent: int) -> Tensor:
@@ -91,6 +91,41 @@ def warp_keyframe(keyframe_feature: Tensor, motion_qpel: Tensor, alignment: Warp
     return warp(keyframe_feature, motion, alignment)
 
 
+def fuse_frame(
+    lr_network: SegmentationNetwork,
+    keyframe_feature: Tensor,
+    feature: Tensor,
+    motion_qpel: Tensor,
+    output_size: tuple[int, int],
+    alignment: WarpAlignment = "published",
+) -> Tensor:
+    """Fuse a frame's own feature with its keyframe's, and classify: what comes after the LR branch's encoder.
+
+    Parameters
+    ----------
+    lr_network : SegmentationNetwork
+        LR branch, built with fusion.
+    keyframe_feature : Tensor, shape (N, C, H', W')
+        ``hr_network.encode(keyframe).feature`` at full resolution.
+    feature : Tensor, shape (N, C, h, w)
+        ``lr_network.encode(low).feature`` of the frame at low resolution.
+    motion_qpel, output_size, alignment
+        As in `predict_fused`.
+
+    Returns
+    -------
+    scores : Tensor, shape (N, K, height, width)
+
+    Raises
+    ------
+    ConfigError
+        If `lr_network` was built without fusion.
+    """
+    warped = warp_keyframe(keyframe_feature, motion_qpel, alignment)
+    scores = lr_network.classify(lr_network.fuse(warped, feature))
+    return resize(scores, output_size)
+
+
 def predict_fused(
     lr_network: SegmentationNetwork,
     keyframe_feature: Tensor,
@@ -129,7 +164,5 @@ def predict_fused(
     ConfigError
         If `lr_network` was built without fusion.
     """
-    encoded = lr_network.encode(to_low_resolution(image, scale_percent))
-    warped = warp_keyframe(keyframe_feature, motion_qpel, alignment)
-    scores = lr_network.classify(lr_network.fuse(warped, encoded.feature))
-    return resize(scores, output_size)
+    feature = lr_network.encode(to_low_resolution(image, scale_percent)).feature
+    return fuse_frame(lr_network, keyframe_feature, feature, motion_qpel, output_size, alignment)

@@ -75,13 +75,15 @@ class KeyframeFollower:
         self._references = BackReferences()
         self._composer: MotionComposer | None = None
 
-    def follow(self, picture: DecodedPicture) -> NDArray[np.int16]:
+    def follow(self, picture: DecodedPicture, *, restart: bool = False) -> NDArray[np.int16]:
         """Compose the motion of the next picture in display order.
 
         Parameters
         ----------
         picture : DecodedPicture
             The first must be a keyframe; each further keyframe begins anew.
+        restart : bool
+            Make this picture a keyframe for those behind it, whatever it is to the codec.
 
         Returns
         -------
@@ -102,7 +104,7 @@ class KeyframeFollower:
                 picture.height, picture.width, subpixel=self._subpixel, max_ref_back=MAX_REF_BACK
             )
         ref_back = self._references.locate(picture)
-        if picture.is_keyframe:
+        if picture.is_keyframe or restart:
             self._composer.restart()
         self._composer.push(picture.motion_qpel[0], ref_back)
         return self._composer.compose()

@@ -67,9 +67,13 @@ def qualitative_panel(
     split = open_stores(stores, data)
     _check_samples(split, indices)
     torch_device = resolve_device(device)
-    hr = load_branch(hr_path, role="hr", scale_percent=100, manifest=data, device=torch_device)
-    ar = load_branch(ar_path, role="ar", scale_percent=None, manifest=data, device=torch_device, beside=hr)
-    lr = load_branch(lr_path, role="lr", scale_percent=ar.scale_percent, manifest=data, device=torch_device)
+    hr = load_branch(hr_path, role="hr", scale_percent=100, class_names=data.class_names, device=torch_device)
+    ar = load_branch(
+        ar_path, role="ar", scale_percent=None, class_names=data.class_names, device=torch_device, beside=hr
+    )
+    lr = load_branch(
+        lr_path, role="lr", scale_percent=ar.scale_percent, class_names=data.class_names, device=torch_device
+    )
     predictors: dict[str, Predictor] = {
         "hr": ConstantPredictor(hr),
         "lr": ConstantPredictor(lr),

@@ -32,21 +32,22 @@ esac
 
 TRAINING = """\
 # The first start of each training of phase 1 lasts until it is told to stop: time for the test to strike.
-# Snakemake may try again in what is left of the allocation: such a start lasts until it is killed.
+# At the time limit, Snakemake may try again in what is left of the allocation: such a start lasts until it is killed.
 import os, sys, time
 from pathlib import Path
 from arseg.cli.main import main
 if sys.argv[2] == "phase1":
     from arseg.train.module import Phase1
     marker = Path(sys.argv[sys.argv.index("--output") + 1]).parent / "at-work"
-    allocation = os.environ["SLURM_JOB_ID"] + "-" + os.environ.get("SLURM_RESTART_COUNT", "0")
+    allocation = os.environ["SLURM_JOB_ID"]
     ordinary = Phase1.on_train_batch_start
     def wait(module, *words):
         first = not marker.exists()
         if first:
             marker.write_text(allocation)
+        lasts = first or ("scale100" in str(marker) and marker.read_text() == allocation)
         deadline = time.monotonic() + 600
-        while marker.read_text() == allocation and time.monotonic() < deadline:
+        while lasts and time.monotonic() < deadline:
             if first and any(getattr(callback, "_signal", None) for callback in module.trainer.callbacks):
                 break
             time.sleep(0.2)

@@ -339,7 +339,7 @@ def test_imported_checkpoint_takes_its_role_and_goes_out_again(folder, mode, per
         folder / "w.pt",
         role=mode,
         scale_percent=percent,
-        manifest=Manifest((), CLASSES, ""),
+        class_names=[cls.name for cls in CLASSES],
         device=torch.device("cpu"),
     )
     assert branch.normalization == NORMALIZATIONS["bisenet"]

@@ -257,8 +257,8 @@ def test_shards_add_up_to_the_split(tiny, evaluations, tmp_path):
 def test_a_keyframe_is_encoded_once_for_all_its_frames(tiny):
     manifest = read_manifest(tiny["manifest"])
     cpu = torch.device("cpu")
-    hr = load_branch(tiny["hr"], role="hr", scale_percent=100, manifest=manifest, device=cpu)
-    ar = load_branch(tiny["ar"], role="ar", scale_percent=50, manifest=manifest, device=cpu, beside=hr)
+    hr = load_branch(tiny["hr"], role="hr", scale_percent=100, class_names=manifest.class_names, device=cpu)
+    ar = load_branch(tiny["ar"], role="ar", scale_percent=50, class_names=manifest.class_names, device=cpu, beside=hr)
     predictor = FusedPredictor(hr, ar)
     frames = SplitFrames(open_split(tiny["stores"], manifest), K, hr.normalization, with_keyframes=True)
     fused = 0

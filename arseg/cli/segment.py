@@ -1,0 +1,133 @@
+"""``arseg segment``: labels for a user's own video."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from arseg.errors import ConfigError
+from arseg.files import atomic_path
+from arseg.infer.outputs import open_output
+from arseg.infer.report import STAGES, describe, summarize
+from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
+from arseg.motion.live import Following
+from arseg.progress import track
+from arseg.provenance.recording import records
+
+Video = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is the standard input
+
+
+@records("segment", inputs=["video", "checkpoint"], outputs=["output", "summary"], folder_contents=False)
+def segment(
+    video: Video,
+    *,
+    checkpoint: list[Path],
+    output: Annotated[list[Path] | None, Parameter(name=["--output", "-o"])] = None,
+    summary: Path | None = None,
+    scale_percent: int | None = None,
+    compare: Literal["HR", "hr"] | None = None,
+    alpha: float = 0.5,
+    every: int = 1,
+    max_frames: int | None = None,
+    following: Annotated[Following, Parameter(name="*")] = DEFAULT_FOLLOWING,
+    device: str = "auto",
+) -> None:
+    """Segment a video: keyframes in full resolution, all other frames in low, joined by the codec's motion.
+
+    Ctrl-C ends the video there: outputs hold the frames so far.
+
+    Parameters
+    ----------
+    video : str
+        Whatever FFmpeg decodes, best H.264 or HEVC: a file, a network address, or - for standard input.
+    checkpoint : list of Path
+        Checkpoints, or folders with some (results/demo): an LR branch and its HR branch, or a single network.
+    output : list of Path
+        Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv), a folder
+        for palette PNGs.
+    summary : Path
+        JSON file with what the run did and cost.
+    scale_percent : int
+        Resolution of the LR branch, where the folder has several.
+    compare : str
+        HR: run the HR branch on every frame as well, and say what AR-Seg loses and saves on this video.
+    alpha : float
+        Opacity of the classes in a video: 1 shows nothing but them.
+    every : int
+        Write every n-th frame only; others cost little.
+    max_frames : int
+        How many pictures to read; all by default.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    """
+    if not (output or summary or compare):
+        raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
+    segmentation = Segmentation(
+        video,
+        checkpoint,
+        scale_percent=scale_percent,
+        device=device,
+        following=following,
+        every=every,
+        compare_hr=compare is not None,
+        max_frames=max_frames,
+    )
+    num_frames, started = 0, time.monotonic()
+    with ExitStack() as stack:
+        frames = stack.enter_context(closing(iter(segmentation)))
+        first = next(frames)  # before any output is begun: the video may be none
+        rate = (segmentation.frames_per_second or 0) / every
+        writers = [
+            stack.enter_context(open_output(path, segmentation.classes, alpha=alpha, rate=rate))
+            for path in output or []
+        ]
+        stopped = stack.enter_context(_ending_on_signals())
+        total = None if segmentation.num_frames is None else -(-segmentation.num_frames // every)
+        shown = track(chain([first], frames), "frames", total, status=lambda: _shares(segmentation, started))
+        for frame, labels, info in shown:
+            with segmentation.watch("output"):
+                for write in writers:
+                    write(frame, labels, info)
+            num_frames += 1
+            if stopped:
+                break
+    told = summarize(segmentation, num_frames, time.monotonic() - started)
+    if summary is not None:
+        with atomic_path(summary) as temporary:
+            temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if stopped:
+        print(f"stopped by {stopped[0]}")
+    print(describe(told))
+    for path in [*(output or []), *([summary] if summary else [])]:
+        print(f"wrote {path}")
+
+
+def _shares(segmentation: Segmentation, started: float) -> str:
+    seconds = max(1e-9, time.monotonic() - started)
+    spent = segmentation.watch.seconds
+    return " ".join(f"{stage} {100 * spent[stage] / seconds:.0f}%" for stage in STAGES if spent[stage] > 0)
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[list[str]]:
+    """Let Ctrl-C and SIGTERM end the video instead of the program; a second one ends the program."""
+    received: list[str] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

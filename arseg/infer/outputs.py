@@ -1,0 +1,217 @@
+"""Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas.
+
+Each writer is a context manager that gives a function to call for each frame. Its file gets its name when the block
+ends without an error, so that what has a name is whole; PNGs get theirs one by one.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from arseg import __version__
+from arseg.codec.video import create_video
+from arseg.data.manifest import SegmentationClass
+from arseg.errors import ConfigError, DataError
+from arseg.files import atomic_path
+from arseg.hdf5 import create_file, write_attributes
+from arseg.infer.segment import FrameInfo
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
+LABEL_SUFFIXES = (".h5", ".hdf5")
+FORMAT_VERSION = 1
+"""Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
+
+MAX_GAP_SECONDS = 10
+"""Longest time without pictures that a written video shows; a stream's clock may jump by hours."""
+
+DEFAULT_RATE = Fraction(25)
+
+AXES = {
+    "labels": "frame, row, column; class index",
+    "index": "frame; place among the video's pictures that could be decoded",
+    "seconds": "frame; time at which it is shown",
+    "distance": "frame; pictures since its keyframe, 0 at a keyframe",
+}
+"""Axis order and unit of each dataset of the HDF5 file, stored as its attribute ``axes``."""
+
+Write = Callable[[NDArray[np.uint8], NDArray[np.uint8], FrameInfo], None]
+"""Takes a frame (H, W, 3), its labels (H, W) and what else is known."""
+
+
+def open_output(
+    path: Path, classes: Sequence[SegmentationClass], *, alpha: float = 0.5, rate: float | None = None
+) -> AbstractContextManager[Write]:
+    """Choose the writer of an output by its name.
+
+    Parameters
+    ----------
+    path : Path
+        ``.mp4``, ``.mkv`` or ``.mov``: a video of the frames under the classes' colours. ``.h5``: labels. ``.csv``:
+        areas. No suffix: a folder of palette PNGs.
+    classes : sequence of SegmentationClass
+        What the labels mean.
+    alpha : float
+        Opacity of the colours in a video: 0 shows the frames, 1 the labels.
+    rate : float, optional
+        Frames per second of a video; where frames are missing, the last one is repeated.
+
+    Returns
+    -------
+    writer : context manager of callable
+
+    Raises
+    ------
+    ConfigError
+        If the name says none of these, or `alpha` is no share.
+    """
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return _video(path, classes, alpha, Fraction(rate).limit_denominator(1001) if rate else DEFAULT_RATE)
+    if suffix in LABEL_SUFFIXES:
+        return _labels(path, classes)
+    if suffix == ".csv":
+        return _areas(path, classes)
+    if not suffix:
+        return _pictures(path, classes)
+    raise ConfigError(
+        f"--output {path}: cannot tell what to write from {suffix}. Name a video ({', '.join(VIDEO_SUFFIXES)}), labels "
+        f"({', '.join(LABEL_SUFFIXES)}), areas (.csv), or a folder for PNGs"
+    )
+
+
+def overlay(
+    frame: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.uint8], alpha: float
+) -> NDArray[np.uint8]:
+    """Lay the colours of classes over a frame.
+
+    Parameters
+    ----------
+    frame : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    labels : ndarray of uint8, shape (H, W)
+        Class indices.
+    palette : ndarray of uint8, shape (K, 3)
+        Colours.
+    alpha : float
+        Their opacity, 0 ... 1.
+
+    Returns
+    -------
+    mixed : ndarray of uint8, shape (H, W, 3)
+    """
+    weight = np.uint16(round(256 * alpha))
+    colors = palette.astype(np.uint16) * weight  # once for each class instead of for each pixel
+    return ((frame * (np.uint16(256) - weight) + colors[labels]) >> 8).astype(np.uint8)
+
+
+def palette_of(classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
+    """Colours of classes, shape (K, 3)."""
+    return np.array([cls.color for cls in classes], np.uint8)
+
+
+@contextmanager
+def _video(path: Path, classes: Sequence[SegmentationClass], alpha: float, rate: Fraction) -> Iterator[Write]:
+    palette = palette_of(classes)
+    with ExitStack() as stack:
+        clock, video, size = _Clock(rate), None, (0, 0)
+
+        def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
+            nonlocal video, size
+            picture = overlay(frame, labels, palette, alpha)
+            if video is None:  # all pictures get the first one's size, with even sides as 4:2:0 needs them
+                height, width = labels.shape
+                size = width + width % 2, height + height % 2
+                video = stack.enter_context(create_video(path, size[1], size[0], rate))
+            if picture.shape[1::-1] != size:
+                picture = np.asarray(Image.fromarray(picture).resize(size))
+            for shown in clock.fill(picture, info.seconds):
+                video.write(shown)
+
+        yield write
+
+
+class _Clock:
+    """Repeats pictures where some are missing, so that a video of constant rate keeps the time of its source."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self._rate = rate
+        self._next = 0
+        self._last: NDArray[np.uint8] | None = None
+
+    def fill(self, picture: NDArray[np.uint8], seconds: float) -> Iterator[NDArray[np.uint8]]:
+        """Give what to write when a picture comes: the last one for the time without any, then this one."""
+        place = max(round(seconds * self._rate), self._next)
+        if self._last is not None:
+            yield from repeat(self._last, min(place - self._next, round(MAX_GAP_SECONDS * self._rate)))
+        yield picture
+        self._next, self._last = place + 1, picture
+
+
+@contextmanager
+def _pictures(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder}: this folder is not empty. Delete it, or name another output")
+    palette = palette_of(classes).tobytes()
+
+    def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
+        image = Image.fromarray(labels, mode="P")
+        image.putpalette(palette)
+        with atomic_path(folder / f"{info.index:06d}.png") as temporary:
+            image.save(temporary)
+
+    yield write
+
+
+@contextmanager
+def _labels(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
+    with atomic_path(path) as temporary, create_file(temporary) as file:
+        write_attributes(file, {"format_version": FORMAT_VERSION, "arseg_version": __version__, "complete": False})
+        write_attributes(file, {"classes": "\n".join(cls.name for cls in classes)})
+        file["palette"] = palette_of(classes)
+        size: tuple[int, ...] = ()
+
+        def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
+            nonlocal size
+            if labels.shape != size:  # each part of the video that has one size is a group of its own
+                size = labels.shape
+                part = file.create_group(f"part{len(file) - 1}")
+                checked = {"fletcher32": True, "shuffle": True, "compression": "gzip", "compression_opts": 4}
+                part.create_dataset(
+                    "labels", (0, *size), np.uint8, maxshape=(None, *size), chunks=(1, *size), **checked
+                )
+                for name, kind in (("index", np.int64), ("seconds", np.float64), ("distance", np.int32)):
+                    part.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(1024,), **checked)
+                for name, axes in AXES.items():
+                    write_attributes(part[name], {"axes": axes})
+            part = file[f"part{len(file) - 2}"]
+            values = {"labels": labels, "index": info.index, "seconds": info.seconds, "distance": info.distance}
+            for name, value in values.items():
+                part[name].resize(len(part[name]) + 1, axis=0)
+                part[name][-1] = value
+            file.raise_failure()
+
+        yield write
+        file.attrs["complete"] = True
+
+
+@contextmanager
+def _areas(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["index", "seconds", "distance", *(cls.name for cls in classes)])
+
+        def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
+            shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+            row = [info.index, f"{info.seconds:.3f}", info.distance, *(f"{share:.6f}" for share in shares)]
+            table.writerow(row)
+
+        yield write

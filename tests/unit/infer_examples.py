@@ -1,0 +1,90 @@
+"""Videos of moving textures, and networks with random weights that tell them apart."""
+
+import torch
+from video_examples import encode_with, moving_texture, texture
+
+from arseg.config import NORMALIZATIONS
+from arseg.data.transforms import normalize
+from arseg.files import file_digest
+from arseg.models.checkpoint import save_checkpoint
+from arseg.models.network import SegmentationNetwork
+from arseg.models.registry import build_network
+
+HEIGHT, WIDTH = 64, 96
+STEP = (3, 1)
+CLASSES = ["sky", "road", "car", "void"]
+COLORS = [[70, 130, 180], [128, 64, 128], [0, 0, 142], [0, 0, 0]]
+P_ONLY = "bframes=0:ref=1:scenecut=0:keyint={gop}:min-keyint={gop}"
+"""x264 as it is when motion can be taken from its streams."""
+
+
+def frames_of(num_frames, height=HEIGHT, width=WIDTH, seed=0):
+    return moving_texture(num_frames, height, width, STEP, seed)
+
+
+def two_scenes(num_frames):
+    """Two textures that have nothing in common."""
+    frames = frames_of(num_frames)
+    frames[num_frames // 2 :] = texture(HEIGHT, WIDTH, 99)
+    return frames
+
+
+def write_video(path, frames, *options, encoder="libx264", pix_fmt="yuv420p"):
+    forms = {".264": "h264", ".265": "hevc", ".ts": "mpegts", ".mkv": "matroska", ".mp4": "mp4"}
+    more = ["-movflags", "frag_keyframe+empty_moov"] if path.suffix == ".mp4" else []
+    path.write_bytes(encode_with(encoder, frames, *options, *more, form=forms[path.suffix], pix_fmt=pix_fmt))
+    return path
+
+
+def p_only_video(path, frames, gop=6):
+    return write_video(path, frames, "-x264-params", P_ONLY.format(gop=gop))
+
+
+def b_picture_video(path, frames, gop=12):
+    parameters = f"bframes=2:b-adapt=0:scenecut=0:keyint={gop}:min-keyint={gop}"
+    return write_video(path, frames, "-x264-params", parameters)
+
+
+def random_network(fusion, seed) -> SegmentationNetwork:
+    torch.manual_seed(seed)
+    network = build_network("bise18", len(CLASSES), fusion).eval()
+    example = torch.from_numpy(normalize(texture(HEIGHT, WIDTH, seed), NORMALIZATIONS["camvid"]))[None]
+    with torch.no_grad():  # no class shall win everywhere
+        feature = network.encode(example).feature
+        weights = network.last_convolution.weight[:, :, 0, 0]
+        weights /= feature.std()
+        feature = network.fuse(feature, feature) if fusion else feature
+        average = weights @ feature.mean(dim=(0, 2, 3))
+        if network.last_convolution.bias is None:
+            weights -= average[:, None] / feature.mean(dim=(0, 2, 3)).sum()
+        else:
+            network.last_convolution.bias.copy_(-average)
+    return network
+
+
+def metadata_of(fusion, scale_percent, **more):
+    return {
+        "phase": 2 if fusion else 1,
+        "backbone": "bise18",
+        "num_classes": len(CLASSES),
+        "fusion": fusion,
+        "scale_percent": scale_percent,
+        "normalization": "camvid",
+        "class_names": CLASSES,
+        "class_colors": COLORS,
+        "class_void": [False, False, False, True],
+        **more,
+    }
+
+
+def write_checkpoints(folder):
+    """An HR branch, two LR branches beside it, and a baseline."""
+    hr = folder / "phase1/scale100/weights.pt"
+    save_checkpoint(hr, random_network(False, 1), metadata_of(False, 100))
+    digest = file_digest(hr)
+    for scale in (50, 30):
+        path = folder / f"phase2/scale{scale}/weights.pt"
+        metadata = metadata_of(True, scale, hr_digest=digest, warp_alignment="published")
+        save_checkpoint(path, random_network(True, scale), metadata)
+    save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), metadata_of(False, 50))
+    return folder

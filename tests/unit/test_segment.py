@@ -1,0 +1,445 @@
+"""`arseg segment`: labels equal to the evaluation's, every output, every option, on videos made here."""
+
+import csv
+import json
+import os
+import signal
+import time
+
+import av
+import h5py
+import numpy as np
+import pytest
+import torch
+from infer_examples import (
+    CLASSES,
+    COLORS,
+    HEIGHT,
+    WIDTH,
+    b_picture_video,
+    frames_of,
+    p_only_video,
+    write_checkpoints,
+    write_video,
+)
+from PIL import Image
+from video_examples import encode_with
+
+from arseg.cli import segment as command
+from arseg.cli.main import main
+from arseg.codec.decode import read_clip
+from arseg.codec.encode import encode_clip
+from arseg.config import EncodeConfig
+from arseg.data.manifest import SegmentationClass
+from arseg.data.transforms import normalize
+from arseg.errors import CheckpointError, CodecError, ConfigError
+from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, load_branch
+from arseg.infer import segment
+from arseg.infer.agreement import Agreement
+from arseg.infer.checkpoints import load_branches
+from arseg.infer.outputs import open_output, overlay
+from arseg.infer.prefetch import prefetch
+from arseg.infer.segment import FrameInfo
+from arseg.motion.compose import compose_motion
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return p_only_video(tmp_path_factory.mktemp("video") / "own.mp4", frames_of(9), gop=4)
+
+
+def labels_of(video, checkpoints, **options):
+    return [labels for _, labels, _ in segment(video, checkpoints, scale_percent=50, device="cpu", **options)]
+
+
+@pytest.fixture(scope="module")
+def labels(video, checkpoints):
+    found = labels_of(video, checkpoints)
+    assert all(len(np.unique(one)) > 1 for one in found)  # so that comparisons mean something
+    return found
+
+
+def evaluated(clip, predictor):
+    """Labels of the evaluation's own path, on a clip that begins at a keyframe."""
+    frames = [torch.from_numpy(normalize(frame, predictor.normalization))[None] for frame in clip.frames]
+    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width)
+    found = []
+    for distance, frame in enumerate(frames):
+        ahead = (None, None) if distance == 0 else (frames[0], torch.from_numpy(motion[distance])[None])
+        with torch.inference_mode():
+            found.append(predictor(frame, *ahead)[0].argmax(dim=0).to(torch.uint8).numpy())
+    return found
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_labels_are_those_of_the_evaluation(hevc_reader, checkpoints, tmp_path, codec):
+    encode = EncodeConfig(codec=codec, rate="200k", gop=6)
+    bitstream = encode_clip(frames_of(6), encode).bitstream
+    path = tmp_path / f"own.{codec}"
+    path.write_bytes(bitstream)
+    hr = load_branch(
+        checkpoints / "phase1/scale100/weights.pt", role="hr", scale_percent=100, class_names=CLASSES, device=CPU
+    )
+    lr = load_branch(
+        checkpoints / "phase2/scale50/weights.pt",
+        role="ar",
+        scale_percent=50,
+        class_names=CLASSES,
+        device=CPU,
+        beside=hr,
+    )
+    segmented = labels_of(path, checkpoints)
+    np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, codec), FusedPredictor(hr, lr)))
+    assert not np.array_equal(segmented[5], segmented[0])
+
+
+def test_a_single_network_sees_every_frame(checkpoints, tmp_path):
+    path = b_picture_video(tmp_path / "own.mkv", frames_of(5))
+    lone = checkpoints / "phase1/scale50/weights.pt"
+    branch = load_branch(lone, role="lr", scale_percent=50, class_names=CLASSES, device=CPU)
+    found = list(segment(path, lone, device="cpu"))
+    assert {info.distance for *_, info in found} == {0}
+    predictor = ConstantPredictor(branch)
+    for frame, labels, _ in found:
+        image = torch.from_numpy(normalize(frame, branch.normalization))[None]
+        with torch.inference_mode():
+            expected = predictor(image, None, None)[0].argmax(dim=0).numpy()
+        np.testing.assert_array_equal(labels, expected)
+
+
+def test_frames_and_what_is_known_of_them(video, checkpoints):
+    found = list(segment(video, checkpoints, scale_percent=50, device="cpu"))
+    assert [info.index for *_, info in found] == list(range(9))
+    assert [info.distance for *_, info in found] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    np.testing.assert_allclose([info.seconds for *_, info in found], np.arange(9) / 30, atol=1e-4)
+    with av.open(str(video)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for (frame, labels, _), expected in zip(found, shown, strict=True):
+        assert frame.dtype == labels.dtype == np.uint8
+        assert np.abs(frame.astype(int) - expected).mean() < 8  # FFmpeg enlarges colour planes another way
+
+
+def test_every_third_frame_is_what_it_is_among_all(video, checkpoints, labels):
+    segmentation = segment(video, checkpoints, scale_percent=50, device="cpu", every=3)
+    found = list(segmentation)
+    assert [info.index for *_, info in found] == [0, 3, 6]
+    np.testing.assert_array_equal([one for _, one, _ in found], labels[::3])
+    assert segmentation.watch.runs["lr"] == 2  # frames 3 and 6
+    assert segmentation.watch.runs["hr"] == 3  # keyframes 0 and 4, and the classes of 0; nobody asks for 8
+
+
+def test_the_keyframe_is_encoded_once(video, checkpoints):
+    segmentation = segment(video, checkpoints, scale_percent=50, device="cpu")
+    assert len(list(segmentation)) == 9
+    assert segmentation.watch.runs["hr"] == 2 * 3  # encoded and classified
+    assert dict(segmentation.keyframes) == {"coded": 3}
+
+
+def test_max_frames(video, checkpoints, labels):
+    np.testing.assert_array_equal(labels_of(video, checkpoints, max_frames=5), labels[:5])
+
+
+def test_comparison_with_the_hr_branch(video, checkpoints, labels):
+    hr = list(segment(video, checkpoints / "phase1/scale100/weights.pt", device="cpu"))
+    segmentation = segment(video, checkpoints, scale_percent=50, device="cpu", compare_hr=True)
+    expected = Agreement(len(CLASSES))
+    for (_, found, info), (_, hr_labels, _), alone in zip(segmentation, hr, labels, strict=True):
+        np.testing.assert_array_equal(found, alone)
+        np.testing.assert_array_equal(info.hr_labels, hr_labels)
+        expected.add(hr_labels, found, info.distance)
+    assert segmentation.agreement.mean_iou() == expected.mean_iou()
+    assert segmentation.agreement.mean_iou(0) == 1
+    assert 0 < segmentation.agreement.mean_iou(1) < 1
+
+
+def test_agreement_counts_pixels():
+    agreement = Agreement(3)
+    agreement.add(np.array([[0, 0, 1]], np.uint8), np.array([[0, 1, 1]], np.uint8), 2)
+    assert agreement.same_pixels() == pytest.approx(2 / 3)
+    np.testing.assert_allclose(agreement.iou_per_class(), [0.5, 0.5, np.nan])
+    assert agreement.distances == [2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "--every 0"),
+        ({"compare_hr": True, "scale_percent": 100}, "--compare HR: needs an LR branch"),
+        ({"device": "tpu"}, "--device tpu"),
+    ],
+)
+def test_options_that_cannot_be(video, checkpoints, options, message):
+    path = checkpoints / "phase1/scale100/weights.pt" if "compare_hr" in options else checkpoints
+    with pytest.raises(ConfigError, match=message):
+        segment(video, path, **{"scale_percent": 50, "device": "cpu"} | options)
+
+
+def test_an_error_names_the_video(checkpoints, tmp_path):
+    with pytest.raises(CodecError, match=r"missing\.mp4: cannot be read as a video"):
+        labels_of(tmp_path / "missing.mp4", checkpoints)
+
+
+# Which networks
+
+
+def test_branches_are_found_in_a_folder(checkpoints):
+    hr, lr = load_branches([checkpoints], CPU, 30)
+    assert (hr.scale_percent, lr.scale_percent) == (100, 30)
+    assert [cls.name for cls in lr.classes] == CLASSES
+    assert [list(cls.color) for cls in lr.classes] == COLORS
+
+
+@pytest.mark.parametrize(
+    ("names", "scale", "message"),
+    [
+        (["."], None, r"several checkpoints could be meant.*\n.*30 %.*\n.*50 %"),
+        (["phase2/scale50/weights.pt"], None, "there is none beside it that is the one that it was trained beside"),
+        (["phase1"], None, "several checkpoints could be meant"),
+        (["."], 77, "no checkpoint of 77 % was found"),
+        (["nowhere.pt"], None, "nowhere.pt: no such file"),
+    ],
+)
+def test_networks_that_cannot_be_told(checkpoints, names, scale, message):
+    with pytest.raises(CheckpointError, match=message):
+        load_branches([checkpoints / name for name in names], CPU, scale)
+
+
+# Outputs
+
+
+def written(path, labels, alpha=0.5, rate=10.0, seconds=None):
+    classes = [SegmentationClass(i, n, tuple(c), False) for i, (n, c) in enumerate(zip(CLASSES, COLORS, strict=True))]
+    frames = frames_of(len(labels), *labels[0].shape)
+    with open_output(path, classes, alpha=alpha, rate=rate) as write:
+        for index, one in enumerate(labels):
+            at = index / rate if seconds is None else seconds[index]
+            write(frames_of(1, *one.shape)[0] if one.shape != labels[0].shape else frames[index], one, info(index, at))
+    return frames
+
+
+def info(index, seconds):
+    return FrameInfo(index, seconds, index % 4, None)
+
+
+def stripes(num_frames, height=HEIGHT, width=WIDTH):
+    return [np.tile(np.arange(width) // 7 + shift, (height, 1)).astype(np.uint8) % 4 for shift in range(num_frames)]
+
+
+def test_pngs_hold_indices_and_colours(tmp_path):
+    written(tmp_path / "maps", stripes(3))
+    paths = sorted((tmp_path / "maps").iterdir())
+    assert [path.name for path in paths] == ["000000.png", "000001.png", "000002.png"]
+    for path, expected in zip(paths, stripes(3), strict=True):
+        image = Image.open(path)
+        np.testing.assert_array_equal(np.asarray(image), expected)
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.array(COLORS, np.uint8)[expected])
+    with pytest.raises(Exception, match="not empty"):
+        written(tmp_path / "maps", stripes(1))
+
+
+def test_labels_in_hdf5_by_part(tmp_path):
+    written(tmp_path / "labels.h5", [*stripes(3), *stripes(2, 48, 80)])
+    with h5py.File(tmp_path / "labels.h5") as file:
+        assert file.attrs["complete"]
+        assert file.attrs["classes"].decode().split("\n") == CLASSES
+        np.testing.assert_array_equal(file["palette"], COLORS)
+        np.testing.assert_array_equal(file["part0/labels"], stripes(3))
+        np.testing.assert_array_equal(file["part1/labels"], stripes(2, 48, 80))
+        np.testing.assert_array_equal(file["part1/index"], [3, 4])
+        np.testing.assert_allclose(file["part0/seconds"], [0, 0.1, 0.2])
+        np.testing.assert_array_equal(file["part0/distance"], [0, 1, 2])
+
+
+def test_areas(tmp_path):
+    written(tmp_path / "areas.csv", stripes(2))
+    with (tmp_path / "areas.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "seconds", "distance", *CLASSES]
+    for row, expected in zip(rows, stripes(2), strict=True):
+        for number, name in enumerate(CLASSES):
+            assert float(row[name]) == pytest.approx((expected == number).mean(), abs=1e-6)
+
+
+def pictures(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+def test_a_video_shows_classes_over_frames(tmp_path):
+    wide = [np.repeat(np.repeat(one[:4, :6], 16, axis=0), 16, axis=1) for one in stripes(3, 4, 6)]
+    frames = written(tmp_path / "over.mp4", wide, alpha=0.5)
+    palette = np.array(COLORS, np.uint8)
+    for found, frame, labels in zip(pictures(tmp_path / "over.mp4"), frames, wide, strict=True):
+        mixed = (frame.astype(int) + palette[labels]) // 2
+        assert np.abs(overlay(frame, labels, palette, 0.5) - mixed).max() <= 1
+        assert np.abs(found - mixed).mean() < 12
+    written(tmp_path / "labels.mp4", wide, alpha=1)
+    for found, labels in zip(pictures(tmp_path / "labels.mp4"), wide, strict=True):
+        assert np.abs(found - palette[labels]).mean() < 6
+
+
+def test_a_video_keeps_its_time_where_frames_are_missing(tmp_path):
+    seconds = [0, 0.1, 0.5, 0.6, 5000.0, 5000.1]  # two lost pictures, and a clock that jumps
+    written(tmp_path / "over.mp4", stripes(6), seconds=seconds)
+    assert len(pictures(tmp_path / "over.mp4")) == 6 + 3 + 100
+
+
+def test_a_video_keeps_its_first_size_and_takes_odd_ones(tmp_path):
+    written(tmp_path / "over.mp4", [*stripes(1, 49, 95), *stripes(1, 64, 96)])
+    assert [picture.shape for picture in pictures(tmp_path / "over.mp4")] == [(50, 96, 3)] * 2
+
+
+@pytest.mark.parametrize("name", ["over.mp4", "labels.h5", "areas.csv"])
+def test_nothing_half_written_stays(tmp_path, name):
+    with pytest.raises(AttributeError):
+        written(tmp_path / name, [*stripes(2), None])
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_say_nothing(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot tell what to write from \.gif"):
+        open_output(tmp_path / "own.gif", [])
+    with pytest.raises(ConfigError, match=r"--alpha 2"):
+        open_output(tmp_path / "own.mp4", [], alpha=2)
+
+
+# The thread that works ahead
+
+
+def test_prefetch_keeps_order_and_raises():
+    def items():
+        yield from range(5)
+        raise CodecError("broken")
+
+    ahead = prefetch(items(), 2)
+    assert [next(ahead) for _ in range(5)] == list(range(5))
+    with pytest.raises(CodecError, match="broken"):
+        next(ahead)
+
+
+def test_prefetch_stays_a_few_ahead_and_ends_with_its_reader():
+    made, closed = [], []
+
+    def items():
+        try:
+            for number in range(1000):
+                made.append(number)
+                yield number
+        finally:
+            closed.append(True)
+
+    ahead = prefetch(items(), 3)
+    assert next(ahead) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert 4 <= len(made) <= 6
+    ahead.close()
+    assert closed == [True]
+
+
+# The command
+
+
+def test_the_command_writes_all_outputs(video, checkpoints, labels, tmp_path, capsys):
+    outputs = [tmp_path / name for name in ("over.mp4", "labels.h5", "areas.csv", "maps")]
+    words = ["segment", video, "--checkpoint", checkpoints, "--scale-percent", 50, "--compare", "HR"]
+    words += ["--summary", tmp_path / "run.json", "-o", *outputs]
+    main([str(word) for word in words])
+    with h5py.File(tmp_path / "labels.h5") as file:
+        np.testing.assert_array_equal(file["part0/labels"], labels)
+    assert len(pictures(tmp_path / "over.mp4")) == 9
+    assert len(list((tmp_path / "maps").iterdir())) == 9
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["frames"] == 9
+    assert told["keyframes"] == {"coded": 3}
+    assert told["reencoded_because"] == ""
+    assert set(told["compared_with_hr"]["mean_iou_by_distance"]) == {"0", "1", "2", "3"}
+    assert {"decode", "motion", "convert", "transfer", "hr", "lr", "fusion", "output"} <= set(told["stage_seconds"])
+    shown = capsys.readouterr().out
+    assert "motion: the stream's own" in shown
+    assert "HR on every frame" in shown
+    assert (tmp_path / "labels.h5.provenance.json").exists()
+
+
+def test_the_command_says_once_that_it_encodes_again(checkpoints, tmp_path, capsys, caplog):
+    path = b_picture_video(tmp_path / "own.mkv", frames_of(5))
+    words = ["segment", path, "--checkpoint", checkpoints, "--scale-percent", 50, "-o", tmp_path / "areas.csv"]
+    with caplog.at_level("INFO"):
+        main([str(word) for word in words])
+    assert sum("encoded again on the fly" in message for message in caplog.messages) == 1
+    assert "motion: from encoding again on the fly (picture 1 is a B-picture" in capsys.readouterr().out
+
+
+def test_the_command_reports_damage(checkpoints, tmp_path, capsys):
+    content = encode_with("libx264", frames_of(9), "-x264-params", "bframes=0:ref=1:keyint=4:scenecut=0", form="h264")
+    start = content.index(b"\0\0\1", len(content) // 2) + 3
+    path = tmp_path / "own.264"
+    path.write_bytes(
+        content[: start + 1] + bytes(255 - byte for byte in content[start + 1 : start + 40]) + content[start + 40 :]
+    )
+    words = ["segment", path, "--checkpoint", checkpoints, "--scale-percent", 50, "-o", tmp_path / "areas.csv"]
+    main([str(word) for word in words])
+    assert "left out: " in capsys.readouterr().out
+    assert (tmp_path / "areas.csv").exists()
+
+
+def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, labels, tmp_path, capsys, monkeypatch):
+    ordinary = command.track
+
+    def interrupted(frames, *words, **options):
+        for number, frame in enumerate(ordinary(frames, *words, **options)):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(command, "track", interrupted)
+    words = ["segment", video, "--checkpoint", checkpoints, "--scale-percent", 50, "-o", tmp_path / "labels.h5"]
+    main([str(word) for word in words])
+    assert "stopped by SIGINT" in capsys.readouterr().out
+    with h5py.File(tmp_path / "labels.h5") as file:
+        np.testing.assert_array_equal(file["part0/labels"], labels[:3])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--output: nothing would come of it"),
+        (["-o", "own.gif"], "cannot tell what to write"),
+        (["-o", "areas.csv", "--motion", "stream"], "B-picture"),
+    ],
+)
+def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    b_picture_video(tmp_path / "own.mkv", frames_of(5))
+    with pytest.raises(SystemExit) as stopped:
+        main(["segment", "own.mkv", "--checkpoint", str(checkpoints), "--scale-percent", "50", *words])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["own.mkv"]
+
+
+def test_a_video_from_standard_input(video, checkpoints, labels, tmp_path, monkeypatch):
+    stream = write_video(
+        tmp_path / "own.ts", frames_of(9), "-x264-params", "bframes=0:ref=1:keyint=4:min-keyint=4:scenecut=0"
+    )
+    before = os.dup(0)
+    try:
+        with stream.open("rb") as file:
+            os.dup2(file.fileno(), 0)
+            words = ["segment", "-", "--checkpoint", checkpoints, "--scale-percent", 50, "-o", tmp_path / "labels.h5"]
+            main([str(word) for word in words])
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    with h5py.File(tmp_path / "labels.h5") as file:
+        np.testing.assert_array_equal(file["part0/labels"], labels)
