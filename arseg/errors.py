@@ -36,6 +36,10 @@ class CheckpointError(ArsegError, ValueError):
     """A checkpoint is unreadable or belongs to another network."""
 
 
+class KernelError(ArsegError, RuntimeError):
+    """A compiled part cannot be built or loaded on this machine, or does not take what it is given."""
+
+
 class StoppedError(ArsegError):
     """A training was told to stop before its end, and has saved its state: the same command goes on."""
 

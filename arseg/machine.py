@@ -7,14 +7,12 @@ from pathlib import Path
 
 def processor_name() -> str:
     """Give the processor's own name, such as ``AMD EPYC 7763``; the architecture where it cannot be told."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "Model", "Hardware"):
-                return value.strip()
-    except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine()
+    return _first_entry("model name", "Model", "Hardware") or platform.processor() or platform.machine()
+
+
+def processor_features() -> str:
+    """Give what tells apart processors that run different code: architecture, and the instructions where told."""
+    return f"{platform.machine()} {_first_entry('flags', 'Features') or processor_name()}"
 
 
 def usable_cores() -> int:
@@ -23,3 +21,15 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
+
+
+def _first_entry(*names: str) -> str:
+    """Look up what Linux says of the first processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in names:
+                return value.strip()
+    except OSError:  # not Linux
+        pass
+    return ""

@@ -22,17 +22,12 @@ import ninja
 from filelock import FileLock
 
 from arseg.codec.native_source import PACKAGE_SHA256, LibrarySource, fetch_source
+from arseg.compilation import CACHE_VARIABLE, HOW_TO_GET_ONE, cache_folder, compiler_version, search_compiler
 from arseg.errors import CodecError
 from arseg.files import atomic_path, file_digest
 
 READER_VARIABLE = "ARSEG_HEVC_READER"
 """Environment variable that names the program to use; nothing is compiled then."""
-
-CACHE_VARIABLE = "ARSEG_CACHE"
-"""Environment variable that names the folder to keep compiled programs in."""
-
-COMPILERS = ("c++", "g++", "clang++")
-"""What is looked for on the search path if the environment variable ``CXX`` names no compiler."""
 
 NATIVE_FOLDER = Path(__file__).with_name("native")
 TARGET = "hevc-motion"
@@ -187,15 +182,10 @@ def find_compiler() -> str:
     CodecError
         If there is none.
     """
-    named = shlex.split(os.environ.get("CXX", ""))[:1]
-    for candidate in named or COMPILERS:
-        if found := shutil.which(candidate):
-            return found
-    missing = f"CXX={named[0]} is no program" if named else f"none of {', '.join(COMPILERS)} is there"
-    raise CodecError(
-        f"no C++ compiler to build the HEVC reader with: {missing}. Install one (Debian, Ubuntu: apt-get install g++; "
-        f"conda: conda install cxx-compiler; macOS: xcode-select --install), {WITHOUT}"
-    )
+    found, missing = search_compiler()
+    if found:
+        return found
+    raise CodecError(f"no C++ compiler to build the HEVC reader with: {missing}. {HOW_TO_GET_ONE}, {WITHOUT}")
 
 
 def _built_program() -> Path:
@@ -203,9 +193,7 @@ def _built_program() -> Path:
     key = hashlib.sha256(f"{PACKAGE_SHA256} {sysconfig.get_platform()}".encode())
     for path in sorted(path for path in NATIVE_FOLDER.iterdir() if path.is_file()):
         key.update(f"\0{path.name}\0".encode() + path.read_bytes())
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get(CACHE_VARIABLE) or Path(caches, "arseg"))
-    return folder.expanduser().absolute() / f"{TARGET}-{key.hexdigest()[:12]}"
+    return cache_folder() / f"{TARGET}-{key.hexdigest()[:12]}"
 
 
 def _build(program: Path, source: str | None, force: bool) -> ReaderRecord:
@@ -228,7 +216,7 @@ def _build(program: Path, source: str | None, force: bool) -> ReaderRecord:
         sha256=file_digest(program),
         library=library.origin,
         library_sha256=library.sha256,
-        compiler=_first_line([compiler, "--version"]),
+        compiler=compiler_version(compiler),
     )
     with atomic_path(program.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=2) + "\n")
@@ -286,8 +274,3 @@ def _num_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
-
-
-def _first_line(command: list[str]) -> str:
-    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    return (run.stdout.splitlines() or [""])[0]

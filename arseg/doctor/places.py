@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 from filelock import FileLock, Timeout
 
-from arseg.codec.native_build import CACHE_VARIABLE
+from arseg.compilation import CACHE_VARIABLE, cache_folder
 from arseg.doctor.check import Check, Outcome
 
 NETWORK_FILE_SYSTEMS = re.compile(r"nfs\d?|cifs|smb\d?|lustre|beegfs|gpfs|afs|ceph|glusterfs|9p|fuse\.(sshfs|.*fs)")
@@ -47,9 +47,8 @@ def _disk(folder: Path) -> Check:
 
 
 def _cache() -> Check:
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     places = {
-        CACHE_VARIABLE: Path(os.environ.get(CACHE_VARIABLE) or Path(caches, "arseg")),
+        CACHE_VARIABLE: cache_folder(),
         "TORCH_HOME": Path(torch.hub.get_dir()),
     }
     found, advice = [], []

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from arseg.errors import DataError
-from arseg.models.attention import local_attention
+from arseg.models.attention import fuse_on_cpu, local_attention
 from arseg.models.resize import resize
 
 WINDOW = 7
@@ -56,6 +56,11 @@ class CReFF(nn.Module):
                 f"{tuple(lr_feature.shape)} differ in batch size or channels; both branches need one "
                 "architecture"
             )
+        convolutions = (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv)
+        parameters = [x for convolution in convolutions for x in convolution.parameters()]  # weight, bias, and so on
+        fused = fuse_on_cpu(warped_feature, lr_feature, parameters, WINDOW)
+        if fused is not None:
+            return fused
         height, width = warped_feature.shape[-2:]
         lr_feature = resize(lr_feature, (height, width))  # (N, C, H, W)
         query = self.lr_query_conv(lr_feature)

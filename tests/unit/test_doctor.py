@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from arseg import compilation
 from arseg.cli.main import main
-from arseg.codec import native_build
 from arseg.doctor import Check, Outcome, check_machine, places, programs
 
 NAMES = ["arseg", "libraries", "ffmpeg", "codecs", "HEVC reader", "compiler", "processor", "GPU", "disk", "caches"]
@@ -91,7 +91,7 @@ def test_without_reader_and_compiler_there_is_no_hevc(monkeypatch, tmp_path):
     monkeypatch.delenv("ARSEG_HEVC_READER", raising=False)
     assert found("HEVC reader", tmp_path).outcome == Outcome.NOTE
     assert "arseg native build" in found("HEVC reader", tmp_path).advice
-    monkeypatch.setattr(native_build, "COMPILERS", ())
+    monkeypatch.setattr(compilation, "COMPILERS", ())
     monkeypatch.delenv("CXX", raising=False)
     for name in ("HEVC reader", "compiler"):
         check = found(name, tmp_path)

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from arseg.codec.native_build import CACHE_VARIABLE, COMPILERS, READER_VARIABLE
+from arseg.codec.native_build import READER_VARIABLE
+from arseg.compilation import CACHE_VARIABLE, COMPILERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())

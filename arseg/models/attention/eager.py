@@ -1,8 +1,7 @@
-"""Local attention: each pixel attends to the k x k window around it (spec section 5.4).
+"""Local attention in plain PyTorch, for any device and floating type: the reference.
 
-This is the reference in plain PyTorch, for any device: a loop over the k^2 shifts of the window, with a
-backward pass of its own. Left to autograd, the loop would keep k^2 copies of the features; here the attention
-weights are all that is kept, and no window is ever unfolded.
+It is a loop over the k^2 shifts of the window, with a backward pass of its own. Left to autograd, the loop would keep
+k^2 copies of the features; here the attention weights are all that is kept, and no window is ever unfolded.
 """
 
 from collections.abc import Iterator
@@ -11,8 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from arseg.errors import DataError
 
 _STRIP_BYTES = 2 * 1024**2
 """Size of the query in one strip on the CPU: what is multiplied shall still be cached when it is summed."""
@@ -131,37 +128,9 @@ class _LocalAttention(torch.autograd.Function):
         )
 
 
-def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int = 7) -> Tensor:
-    """Attend from each pixel to the window around it.
-
-    The similarity is the plain dot product of query and key over the channels, without scaling. Positions
-    outside the picture have similarity zero and value zero but do take part in the softmax. Half-precision
-    inputs are summed and normalised in float32.
-
-    Parameters
-    ----------
-    query, key, value : Tensor, shape (N, C, H, W)
-        Floating point, on one device.
-    window : int
-        Side length k of the window, odd.
-
-    Returns
-    -------
-    attended : Tensor, shape (N, C, H, W)
-        Weighted sum of the values, in the dtype of `value`.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ, or `window` is even.
-    """
-    if not query.shape == key.shape == value.shape or query.ndim != 4:
-        raise DataError(
-            f"query {tuple(query.shape)}, key {tuple(key.shape)}, value {tuple(value.shape)}: expected one "
-            "shape (N, C, H, W)"
-        )
-    if window < 1 or window % 2 == 0:
-        raise DataError(f"attention window {window}: expected an odd side length, for example 7")
+def attend(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
+    """Attend from each pixel to the window around it; see `arseg.models.attention.local_attention`."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value)):
-        return _LocalAttention.apply(query, key, value, window)
+        attended: Tensor = _LocalAttention.apply(query, key, value, window)
+        return attended
     return _attend(query, key, value, window, weights=None)
