@@ -15,6 +15,7 @@ from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
+from arseg.models.optimize import prepare_for_inference
 
 PHASES: dict[Mode, int] = {"hr": 1, "lr": 1, "ar": 2}
 """Which training phase makes the network of a role: HR branch, LR baseline, LR branch of AR."""
@@ -48,6 +49,7 @@ def load_branch(
     class_names: Sequence[str] | None,
     device: torch.device,
     beside: Branch | None = None,
+    prepared: bool = True,
 ) -> Branch:
     """Read the checkpoint of a branch.
 
@@ -66,6 +68,9 @@ def load_branch(
         Where the network shall run.
     beside : Branch, optional
         HR branch that the network works with; both must have one backbone and one normalisation.
+    prepared : bool
+        Give the network in the form that runs fastest (`arseg.models.optimize`), which cannot be trained on. Whatever
+        scores or shows networks takes this one, so that labels are the same everywhere.
 
     Returns
     -------
@@ -110,8 +115,9 @@ def load_branch(
             f"{path}: was trained beside another HR branch than the one given: it fuses that one's features and has "
             "its classifier. Give the HR branch that it was trained beside, or train it again."
         )
+    network = network.to(device).eval()
     return Branch(
-        network=network.to(device).eval(),
+        network=prepare_for_inference(network) if prepared else network,
         backbone=metadata["backbone"],
         normalization=NORMALIZATIONS[normalization],
         scale_percent=scale_percent,

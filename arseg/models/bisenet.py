@@ -160,6 +160,8 @@ class BiSeNet(SegmentationNetwork):
         height, width = context8.shape[-2:]
         spatial = resize(self.sp(image), (height, width))
         feature = self.feat_conv_out(self.ffm(spatial, context8))  # (N, 256, H/8, W/8)
+        if not self.runs_auxiliary:
+            return Encoded(feature, ())
         return Encoded(feature, (self.conv_out16(context8), self.conv_out32(context16)))
 
     def classify(self, feature: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:

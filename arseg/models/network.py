@@ -49,12 +49,16 @@ class SegmentationNetwork(nn.Module, ABC):
 
     fuse_attention: CReFF | None
     """The fusion, or None in a network that only runs alone."""
+    runs_auxiliary: bool
+    """Whether `encode` runs the auxiliary heads. They do not change the feature: a network that only runs may do
+    without (`arseg.models.optimize`)."""
 
     def __init__(self, num_classes: int, feature_channels: int, min_training_batch: int) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.feature_channels = feature_channels
         self.min_training_batch = min_training_batch
+        self.runs_auxiliary = True
 
     @property
     @abstractmethod
@@ -65,8 +69,8 @@ class SegmentationNetwork(nn.Module, ABC):
     def encode(self, image: Tensor) -> Encoded:
         """Run all but the last 1x1 convolution.
 
-        The auxiliary heads are included: the published programs run them at evaluation too, and their cost is
-        part of the published figures.
+        The auxiliary heads are included, unless `runs_auxiliary` is false: the published programs run them at
+        evaluation too, and their cost is part of the published figures.
 
         Parameters
         ----------

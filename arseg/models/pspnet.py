@@ -90,6 +90,8 @@ class PSPNet(SegmentationNetwork):
         x = self.drop_2(self.up_1(x))  # (N, 256, H/4, W/4)
         x = self.drop_2(self.up_2(x))  # (N, 64, H/2, W/2)
         feature = self.drop_2(self.up_3(x))  # (N, 64, H, W)
+        if not self.runs_auxiliary:
+            return Encoded(feature, ())
         presence = self.classifier(stage3.amax(dim=(2, 3)))  # (N, K)
         return Encoded(feature, (presence,))
 

@@ -95,7 +95,7 @@ class PSPNetCityscapes(SegmentationNetwork):
         stage3 = self.layer3(self.layer2(self.layer1(self.layer0(image))))  # (N, 256, H/8, W/8)
         feature = self.cls[:-1](self.ppm(self.layer4(stage3)))  # (N, 512, H/8, W/8)
         # The published fused form runs its auxiliary head in training only; the plain form always runs it.
-        if self.fuse_attention is not None and not self.training:
+        if not self.runs_auxiliary or (self.fuse_attention is not None and not self.training):
             return Encoded(feature, ())
         return Encoded(feature, (resize(self.aux(stage3), (height, width)),))
 

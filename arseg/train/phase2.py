@@ -86,7 +86,8 @@ def train_phase2(
             "Lower the first or raise the second."
         )
     data = read_manifest(manifest)
-    branch = load_branch(hr, role="hr", scale_percent=100, class_names=data.class_names, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    branch = load_branch(hr, role="hr", scale_percent=100, class_names=data.class_names, device=cpu, prepared=False)
     if branch.normalization != NORMALIZATIONS[config.normalization]:
         raise ConfigError(
             f"training.normalization is {config.normalization}, and {hr} was trained with another. "

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from arseg.config import NORMALIZATIONS
-from arseg.data.manifest import Manifest, SegmentationClass
+from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError, ConfigError
 from arseg.evaluate.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint

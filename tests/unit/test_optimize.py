@@ -1,0 +1,151 @@
+"""Networks made ready for inference: the same results, and no batch norm that could be folded."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from arseg.models.inference import predict_constant, predict_fused
+from arseg.models.network import Encoded, SegmentationNetwork
+from arseg.models.optimize import fold_batch_norms, prepare_for_inference
+from arseg.models.registry import ARCHITECTURES, build_network
+
+SIZE = 72, 104
+
+
+def trained_like(backbone, fusion):
+    """A network whose batch norms have seen something, each channel something else."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    network = build_network(backbone, 7, fusion).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.3, 2, generator=generator)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
+    return network
+
+
+@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+def backbone(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def hr(backbone):
+    return trained_like(backbone, fusion=False)
+
+
+@pytest.fixture(scope="module")
+def lr(backbone):
+    return trained_like(backbone, fusion=True)
+
+
+@pytest.fixture
+def image():
+    return torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def assert_same_scores(found, wanted):
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert (found.argmax(dim=1) == wanted.argmax(dim=1)).float().mean() > 0.9999
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_scores_and_features_stay(hr, lr, image, channels_last):
+    motion_qpel = (4 * torch.randint(-9, 9, (1, *SIZE, 2), generator=torch.Generator().manual_seed(2))).short()
+    fast_hr, fast_lr = (prepare_for_inference(network, channels_last=channels_last) for network in (hr, lr))
+    with torch.inference_mode():
+        assert_same_scores(predict_constant(fast_hr, image, 100, SIZE), predict_constant(hr, image, 100, SIZE))
+        wanted, found = hr.encode(image).feature, fast_hr.encode(image).feature
+        assert wanted.abs().max() > 0.1
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        fused = [
+            predict_fused(network, feature, image, motion_qpel, 50, SIZE)
+            for network, feature in ((fast_lr, found), (lr, wanted))
+        ]
+        assert_same_scores(*fused)
+
+
+def test_batch_norms_and_auxiliary_heads_are_gone(hr, lr, backbone, image):
+    for network in (hr, lr):
+        prepared = prepare_for_inference(network)
+        left = [name for name, module in prepared.named_modules() if isinstance(module, nn.BatchNorm2d)]
+        # The fused form of PSPNet on Cityscapes runs its auxiliary head in training only.
+        assert left == (["aux.1"] if network is lr and backbone == "psp18-cityscapes" else [])
+        assert not prepared.training
+        assert not any(parameter.requires_grad for parameter in prepared.parameters())
+        with torch.inference_mode():
+            assert prepared.encode(image).auxiliary == ()
+
+
+def test_the_given_network_stays_as_it_is(hr, image):
+    before = copy.deepcopy(hr.state_dict())
+    prepare_for_inference(hr, channels_last=True)
+    assert list(before) == list(hr.state_dict())
+    assert all(torch.equal(before[name], tensor) for name, tensor in hr.state_dict().items())
+    assert all(parameter.requires_grad for parameter in hr.parameters())
+    if hr.runs_auxiliary:
+        with torch.no_grad():
+            assert hr.encode(image).auxiliary != ()
+
+
+def test_preparing_twice_changes_nothing(hr, image):
+    once = prepare_for_inference(hr)
+    with torch.inference_mode():
+        assert torch.equal(once(image).scores, prepare_for_inference(once)(image).scores)
+
+
+class Branched(SegmentationNetwork):
+    """Batch norms that must stay, beside one that must go."""
+
+    def __init__(self):
+        super().__init__(num_classes=2, feature_channels=3, min_training_batch=1)
+        self.folds, self.folded = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.read_twice, self.of_read_twice = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.run_twice, self.of_run_twice = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.alone = nn.BatchNorm2d(3)
+        self.final = nn.Conv2d(3, 2, 1)
+        self.fuse_attention = None
+
+    @property
+    def last_convolution(self):
+        return self.final
+
+    def encode(self, image):
+        x = self.alone(torch.relu(self.folded(self.folds(image))))
+        twice = self.read_twice(x)
+        x = self.of_read_twice(twice) + torch.sigmoid(twice)
+        for _ in range(2):
+            x = self.of_run_twice(self.run_twice(x))
+        return Encoded(x, ())
+
+    def classify(self, feature, image_size=None):
+        return self.final(feature)
+
+
+def test_only_sole_readers_of_convolutions_are_folded(image):
+    torch.manual_seed(0)
+    network = Branched().eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.running_mean.uniform_(-1, 1)
+    folded = copy.deepcopy(network)
+    with torch.inference_mode():
+        assert fold_batch_norms(folded) == 1
+        torch.testing.assert_close(folded(image).scores, network(image).scores)
+    kept = {name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert kept == {"of_read_twice", "of_run_twice", "alone"}
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_features_are_classified_in_either_memory_format(lr, memory_format):
+    prepared = prepare_for_inference(lr)
+    assert prepared.last_convolution is dict(prepared.named_modules(remove_duplicate=False)).get("final_conv")
+    feature = torch.randn(2, lr.feature_channels, 9, 11, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        found = prepared.classify(feature.contiguous(memory_format=memory_format))
+        torch.testing.assert_close(found, lr.classify(feature), rtol=1e-4, atol=1e-5)
