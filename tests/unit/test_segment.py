@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import time
 
@@ -443,3 +445,15 @@ def test_a_video_from_standard_input(video, checkpoints, labels, tmp_path, monke
         os.close(before)
     with h5py.File(tmp_path / "labels.h5") as file:
         np.testing.assert_array_equal(file["part0/labels"], labels)
+
+
+def test_the_example_of_the_documentation_runs(video, checkpoints, tmp_path, monkeypatch, repository, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", (repository / "docs/segment.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(video, "dashcam.mp4")
+    shutil.copytree(checkpoints, "results/demo")
+    exec(compile(example, "docs/segment.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert shown.count("keyframe (coded)") == 3
+    assert shown.count("road") == 9 + 1
+    assert "['sky', 'road', 'car', 'void'] {'coded': 3}" in shown
