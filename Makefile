@@ -20,9 +20,9 @@ camvid-sequence: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html
 
-# Either half waits now and then, for a scheduler or for one process: together they take little longer than one.
+# Each part waits now and then, for a scheduler or for one process: together they take little longer than one.
 test: check
-	$(MAKE) --jobs 2 --output-sync=target unit workflow
+	$(MAKE) --jobs 3 --output-sync=target slurm workflow unit
 
 check: $(INSTALLED)
 	$(RUN) arseg doctor
@@ -37,7 +37,7 @@ unit: $(INSTALLED)
 	$(RUN) pytest -m "not workflow"
 
 workflow: $(INSTALLED)
-	$(RUN) pytest -m workflow
+	$(RUN) pytest -m "workflow and not slurm"
 
 slurm: $(INSTALLED)
 	$(RUN) pytest -m slurm
