@@ -4,6 +4,7 @@ Commands are named by import path and loaded when they run, so that ``arseg --he
 """
 
 import logging
+import os
 import shlex
 import sys
 
@@ -12,6 +13,10 @@ from cyclopts import App, CycloptsError, Parameter
 from arseg import __version__
 from arseg.errors import ArsegError
 from arseg.provenance.recording import command_line
+
+# Feature maps of a hundred megabytes come and go: in pages of 4 KiB, having them costs as much as filling them. PyTorch
+# reads this when it first needs memory; Linux gives large pages where they are allowed.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 app = App(
     name="arseg",
@@ -25,6 +30,7 @@ manifest = App(name="manifest", help="Write the manifest of a data set: its anno
 train = App(name="train", help="Train the networks.")
 checkpoint = App(name="checkpoint", help="Look at checkpoints; read and write the authors' own.")
 plot = App(name="plot", help="Draw figures.")
+bench = App(name="bench", help="Measure how fast this machine does what arseg does.")
 native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
 app.command("arseg.cli.doctor:doctor", help="Check what this machine offers; say how to get what is missing.")
@@ -65,6 +71,12 @@ app.command("arseg.cli.compare:compare", help="Put results beside the published 
 app.command(plot)
 plot.command("arseg.cli.tables:curves", help="Draw mIoU by distance, and by cost.")
 plot.command("arseg.cli.panel:panel", help="Draw examples.")
+app.command("arseg.cli.export:export", help="Write networks as ONNX files.")
+app.command(bench)
+bench.command("arseg.cli.bench:attention", help="The local attention, and CReFF around it.")
+bench.command("arseg.cli.bench:inference", help="Frames of HR and of AR-Seg, from a bitstream to labels.")
+bench.command("arseg.cli.bench:preprocess", help="Clips: encoding, decoding, motion, writing.")
+bench.command("arseg.cli.bench:training", help="Training steps of both phases.")
 app.command(native)
 native.command("arseg.cli.native:build", help="Compile it, unless it is there.")
 native.command("arseg.cli.native:path", help="Print where it is.")

@@ -24,6 +24,7 @@ from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
 from arseg.models.device import resolve_device
+from arseg.models.inference import labels_of
 from arseg.progress import track
 from arseg.stages import STAGES
 from arseg.workers import loader_context, worthwhile_workers
@@ -211,7 +212,7 @@ def _count(
                     None if frame.motion_qpel is None else _to_batch(frame.motion_qpel, device),
                 )
                 label = _to_batch(frame.label, device)
-                confusions[frame.distance] += confusion_matrix(label, scores.argmax(dim=1), num_classes)
+                confusions[frame.distance] += confusion_matrix(label, labels_of(scores), num_classes)
                 num_frames[frame.distance] += 1
                 size = (label.shape[1], label.shape[2])
     finally:

@@ -22,7 +22,7 @@ from arseg.infer.agreement import Agreement
 from arseg.infer.checkpoints import load_branches
 from arseg.infer.prefetch import prefetch
 from arseg.models.device import resolve_device
-from arseg.models.inference import fuse_frame, predict_constant, resize, to_low_resolution
+from arseg.models.inference import fuse_frame, labels_of, predict_constant, resize, to_low_resolution
 from arseg.motion.live import Cause, FollowedPicture, Following, LiveVideo
 from arseg.stopwatch import Stopwatch
 
@@ -206,12 +206,12 @@ class Segmentation:
             return None
         scores = self._scores(image, motion)
         with self.watch("transfer", on_device=True):
-            labels = scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+            labels = labels_of(scores)[0].cpu().numpy()
         hr_labels = None
         if self.agreement is not None:
             with self.watch("compare", on_device=True):
                 hr_scores = predict_constant(self._first.network, image, 100, (rgb.shape[0], rgb.shape[1]))
-            hr_labels = hr_scores[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+            hr_labels = labels_of(hr_scores)[0].cpu().numpy()
             self.agreement.add(hr_labels, labels, picture.distance)
         return rgb, labels, FrameInfo(picture.index, picture.seconds, picture.distance, picture.cause, hr_labels)
 

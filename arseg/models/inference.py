@@ -3,6 +3,7 @@
 Gradient mode, device and precision are the caller's; these functions only say what is computed.
 """
 
+import torch
 from torch import Tensor
 
 from arseg.config import WarpAlignment, scaled_size
@@ -11,7 +12,15 @@ from arseg.models.network import SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion, warp
 
-__all__ = ["fuse_frame", "predict_constant", "predict_fused", "resize", "to_low_resolution", "warp_keyframe"]
+__all__ = [
+    "fuse_frame",
+    "labels_of",
+    "predict_constant",
+    "predict_fused",
+    "resize",
+    "to_low_resolution",
+    "warp_keyframe",
+]
 
 
 def to_low_resolution(image: Tensor, scale_percent: int) -> Tensor:
@@ -166,3 +175,28 @@ def predict_fused(
     """
     feature = lr_network.encode(to_low_resolution(image, scale_percent)).feature
     return fuse_frame(lr_network, keyframe_feature, feature, motion_qpel, output_size, alignment)
+
+
+def labels_of(scores: Tensor) -> Tensor:
+    """Take the class of the highest score of each pixel, the first one of several.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (N, K, H, W)
+        Logits or log-probabilities of at most 256 classes, none of them NaN.
+
+    Returns
+    -------
+    labels : Tensor of uint8, shape (N, H, W)
+        ``scores.argmax(dim=1)``. On the CPU, class by class, which takes a fifth of that function's time: it would
+        collect the scores of each pixel from all over the memory.
+    """
+    if scores.device.type != "cpu":
+        return scores.argmax(dim=1).to(torch.uint8)
+    best = scores[:, 0].clone()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for number in range(1, scores.shape[1]):
+        higher = scores[:, number] > best
+        labels.masked_fill_(higher, number)
+        torch.maximum(best, scores[:, number], out=best)
+    return labels

@@ -17,6 +17,7 @@ from arseg.errors import DataError, StoreError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, Predictor, load_branch
 from arseg.evaluate.samples import SplitStores, open_stores, read_clip_label
 from arseg.models.device import resolve_device
+from arseg.models.inference import labels_of
 from arseg.plots.panel_drawing import PanelRow, draw_panel
 from arseg.progress import track
 from arseg.store import ClipStore
@@ -116,7 +117,7 @@ def _predict(
                 for pixels in (clip.frame, clip.keyframe)
             )
             scores = predictor(image, keyframe, motion)
-            predicted[role] = scores.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+            predicted[role] = labels_of(scores)[0].cpu().numpy()
     unscored = [IGNORE_INDEX, *(cls.index for cls in manifest.classes if cls.void)]
     return PanelRow(clip=clip, label=label, scored=~np.isin(label, unscored), **predicted)
 

@@ -1,0 +1,71 @@
+"""``arseg export``: the networks for runtimes other than PyTorch."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter
+
+from arseg.errors import ConfigError
+from arseg.export.branches import export_branches
+from arseg.infer.checkpoints import load_branches
+from arseg.provenance.recording import records
+
+LEAST_SIDE = 32
+"""Pixels; the deepest features of the networks have one for 32."""
+
+
+@records("export", inputs=["checkpoint"], outputs=["output"])
+def export(
+    checkpoint: list[Path],
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    size: str = "960x720",
+    scale_percent: int | None = None,
+) -> None:
+    """Write networks as ONNX files for frames of one size, after comparing each with PyTorch in onnxruntime.
+
+    Frames go in as RGB bytes, scores come out: docs/export.md has a complete program. A file that does not compute
+    what PyTorch does is refused.
+
+    Parameters
+    ----------
+    checkpoint : list of Path
+        Checkpoints, or folders with some (results/demo): an LR branch and its HR branch, or a single network.
+    output : Path
+        Folder to write: hr.onnx and lr.onnx, or constant.onnx of a single network.
+    size : str
+        Size of your frames, WIDTHxHEIGHT; CamVid's by default.
+    scale_percent : int
+        Resolution of the LR branch or of the single network, where the folder has several.
+    """
+    frame_size = parse_size(size)
+    first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
+    export_branches(first, second, frame_size, output, report=print)
+    for path in sorted(output.glob("*.onnx")):
+        print(f"wrote {path}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size as the options write it.
+
+    Parameters
+    ----------
+    text : str
+        WIDTHxHEIGHT.
+
+    Returns
+    -------
+    size : tuple of int
+        Height and width.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or too small for the networks.
+    """
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if found is None or min(int(side) for side in found.groups()) < LEAST_SIDE:
+        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT in pixels, {LEAST_SIDE} or more each, such as 960x720")
+    return int(found[2]), int(found[1])

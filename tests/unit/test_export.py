@@ -1,0 +1,264 @@
+"""`arseg export`: files that onnxruntime runs as the evaluation does, that say what they are, or none."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, frames_of, metadata_of, p_only_video
+from video_examples import texture
+
+from arseg.cli.export import export, parse_size
+from arseg.cli.main import main
+from arseg.config import NORMALIZATIONS
+from arseg.data.transforms import normalize
+from arseg.errors import ConfigError, DataError
+from arseg.evaluate.branch import ConstantPredictor, FusedPredictor
+from arseg.export import branches
+from arseg.export.branches import export_branches
+from arseg.export.check import ExportError, compare
+from arseg.export.onnx_file import Session
+from arseg.files import file_digest
+from arseg.infer import segment
+from arseg.infer.checkpoints import load_branches
+from arseg.models.checkpoint import save_checkpoint
+from arseg.models.registry import build_network
+
+CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).resolve().parents[2]
+ODD = (51, 75)
+"""Height and width that no stride divides; the half of neither is whole."""
+
+
+def network(backbone, fusion, seed):
+    """Random weights with which no class wins everywhere."""
+    torch.manual_seed(seed)
+    built = build_network(backbone, len(CLASSES), fusion).eval()
+    example = torch.from_numpy(normalize(texture(HEIGHT, WIDTH, seed), NORMALIZATIONS["camvid"]))[None]
+    with torch.no_grad():
+        feature = built.encode(example).feature
+        feature = built.fuse(feature, feature) if fusion else feature
+        last = built.last_convolution
+        last.weight /= feature.std()
+        average = last.weight[:, :, 0, 0] @ feature.mean(dim=(0, 2, 3))
+        last.bias.copy_(-average)
+    return built
+
+
+def write_checkpoints(folder, backbone, alignment):
+    """An HR branch and an LR branch beside it."""
+    hr, lr = folder / "hr.pt", folder / "lr.pt"
+    save_checkpoint(hr, network(backbone, False, 1), metadata_of(False, 100, backbone=backbone))
+    more = {"backbone": backbone, "hr_digest": file_digest(hr), "warp_alignment": alignment}
+    save_checkpoint(lr, network(backbone, True, 2), metadata_of(True, 50, **more))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Checkpoints and ONNX files of BiSeNet for frames of the example videos."""
+    folder = tmp_path_factory.mktemp("bise18")
+    write_checkpoints(folder / "checkpoints", "bise18", "published")
+    export([folder / "checkpoints"], output=folder / "onnx", size=f"{WIDTH}x{HEIGHT}")
+    yield folder
+    shutil.rmtree(folder)  # hundreds of megabytes
+
+
+def frames(size, seed=5):
+    """A keyframe, a frame and motion between them, some of which leads out of the picture."""
+    rng = np.random.default_rng(seed)
+    keyframe, image = (np.ascontiguousarray(texture(96, 96, seed + i)[: size[0], : size[1]]) for i in range(2))
+    return keyframe, image, rng.integers(-80, 80, (*size, 2), dtype=np.int16)
+
+
+def batch(array):
+    return torch.from_numpy(array)[None]
+
+
+def assert_equal(found, expected):
+    """Equal at rounding, and in every label."""
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
+    assert len(expected.argmax(dim=1).unique()) > 1
+
+
+@pytest.mark.parametrize(("backbone", "alignment"), [("psp18-cityscapes", "consistent")])
+def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment):
+    """BiSeNet's is compared with `arseg segment`, below; PSPNet-18's graphs are compared without a runtime."""
+    hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", backbone, alignment)], CPU)
+    export_branches(hr, lr, ODD, tmp_path / "onnx")
+    keyframe, image, motion = frames(ODD)
+    predict = FusedPredictor(hr, lr)
+    normalized = [torch.from_numpy(normalize(frame, hr.normalization))[None] for frame in (keyframe, image)]
+    with torch.inference_mode():
+        first, second = predict(normalized[0], None, None), predict(normalized[1], normalized[0], batch(motion))
+
+    found = Session(tmp_path / "onnx/hr.onnx")({"image": batch(keyframe)})
+    assert_equal(found["scores"], first)
+    inputs = {"image": batch(image), "keyframe_feature": found["feature"], "motion_qpel": batch(motion)}
+    assert_equal(Session(tmp_path / "onnx/lr.onnx")(inputs)["scores"], second)
+    shutil.rmtree(tmp_path)
+
+
+def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
+    path = tmp_path / "weights.pt"
+    save_checkpoint(path, network("bise18", False, 3), metadata_of(False, 70))
+    main(["export", str(path), "-o", str(tmp_path / "onnx"), "--size", f"{ODD[1]}x{ODD[0]}"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [re.findall(r"^constant.onnx on (noise|a street): .* PyTorch \d+ ms$", line) for line in printed] == [
+        ["noise"], ["a street"], []
+    ]  # fmt: skip
+    assert printed[-1] == f"wrote {tmp_path / 'onnx/constant.onnx'}"
+    branch, _ = load_branches([path], CPU)
+    _, image, _ = frames(ODD)
+    with torch.inference_mode():
+        expected = ConstantPredictor(branch)(torch.from_numpy(normalize(image, branch.normalization))[None], None, None)
+    assert_equal(Session(tmp_path / "onnx/constant.onnx")({"image": batch(image)})["scores"], expected)
+    record = json.loads((tmp_path / "onnx.provenance.json").read_text())
+    assert record["inputs"]["checkpoint"][0]["sha256"] == file_digest(path)
+
+
+def test_files_say_what_they_are(exported):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    told = {}
+    for name in ("hr", "lr"):
+        path = exported / f"onnx/{name}.onnx"
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        told[name] = session.get_modelmeta().custom_metadata_map
+        assert told[name]["role"] == name
+        assert told[name]["checkpoint_sha256"] == file_digest(exported / f"checkpoints/{name}.pt")
+        assert json.loads(told[name]["class_names"]) == CLASSES
+        assert json.loads(told[name]["class_colors"]) == COLORS
+        assert json.loads(told[name]["class_void"]) == [False, False, False, True]
+        assert tuple(json.loads(told[name]["mean"])) == NORMALIZATIONS["camvid"].mean
+        assert tuple(json.loads(told[name]["std"])) == NORMALIZATIONS["camvid"].std
+        assert [told[name][side] for side in ("height", "width")] == [str(HEIGHT), str(WIDTH)]
+        assert str(REPOSITORY).encode() not in path.read_bytes()
+    assert (told["hr"]["scale_percent"], told["lr"]["scale_percent"]) == ("100", "50")
+    assert told["lr"]["hr_checkpoint_sha256"] == told["hr"]["checkpoint_sha256"]
+    assert told["lr"]["warp_alignment"] == "published"
+
+
+def test_normalisation_layers_are_folded_into_the_convolutions(exported):
+    onnx = pytest.importorskip("onnx")
+    for name in ("hr", "lr"):
+        graph = onnx.load(exported / f"onnx/{name}.onnx").graph
+        assert "BatchNormalization" not in {node.op_type for node in graph.node}
+        assert {node.domain for node in graph.node} == {""}  # no operators but ONNX's own
+
+
+def test_the_page_segments_a_video_as_arseg_does(exported, tmp_path, monkeypatch, capsys):
+    """Runs the program of docs/export.md."""
+    (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/export.md").read_text(), flags=re.DOTALL)
+    video = p_only_video(tmp_path / "video.mp4", frames_of(6), gop=4)
+    main(["motion", str(video), "-o", str(tmp_path / "motion.h5")])
+    (tmp_path / "onnx").symlink_to(exported / "onnx")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/export.md", "exec"), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-6:]] == list("012345")
+    segmented = list(segment(video, exported / "checkpoints", device="cpu"))
+    assert len(segmented) == 6
+    for _, labels, info in segmented:
+        found = np.load(f"labels-{info.index:05d}.npy")
+        assert found.dtype == np.uint8
+        assert (found == labels).all()
+
+
+@pytest.fixture
+def files_of_before(exported, monkeypatch):
+    """Exports in no time: whatever is exported, the files that were written before are taken."""
+
+    def copy(path, *_):
+        shutil.copyfile(exported / "onnx" / path.name, path)
+
+    monkeypatch.setattr(branches, "write_graph", copy)
+    return load_branches([exported / "checkpoints"], CPU)
+
+
+def test_a_graph_that_warps_otherwise_is_refused(files_of_before, tmp_path):
+    hr, lr = files_of_before
+    export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "same")
+    assert sorted(path.name for path in (tmp_path / "same").iterdir()) == ["hr.onnx", "lr.onnx"]
+    object.__setattr__(lr, "warp_alignment", "consistent")  # half a pixel
+    with pytest.raises(ExportError, match=r"^lr\.onnx: on noise, onnxruntime's outputs differ from PyTorch's by"):
+        export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["same"]
+
+
+def test_a_graph_of_other_weights_is_refused(files_of_before, tmp_path):
+    hr, lr = files_of_before
+    with torch.no_grad():
+        hr.network.last_convolution.bias[0] += 0.01
+    with pytest.raises(ExportError, match=r"^hr\.onnx: on noise"):
+        export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def scores(*values):
+    """Scores of two classes for each of 100 x 100 pixels."""
+    return torch.tensor(values).reshape(1, 2, 1, 1).repeat(1, 1, 100, 100)
+
+
+def one_pixel(values):
+    changed = values.clone()
+    changed[0, 1, 2, 3] += 2e-5
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda s: s, None),
+        (one_pixel, None),
+        (lambda s: s.flip(1), "of the pixels have another label"),
+        (lambda s: s * (1 + 1e-3), "outputs differ"),
+        (lambda s: s.where(s > s.min(), torch.nan), "outputs differ"),
+        (lambda s: s[..., :50], "outputs differ"),
+    ],
+)  # fmt: skip
+def test_what_passes_for_rounding(change, problem):
+    expected = {"scores": scores(1.0, 0.99999)}
+    found = {"scores": change(expected["scores"])}
+    if problem is None:  # one pixel in ten thousand may have another label
+        assert compare("x.onnx", "noise", lambda: found, lambda: expected).differing_share <= 1e-4
+    else:
+        with pytest.raises(ExportError, match=problem):
+            compare("x.onnx", "noise", lambda: found, lambda: expected)
+
+
+def test_without_the_extra_the_command_says_what_to_install(exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ConfigError, match=r"onnxscript.*pip install"):
+        export([exported / "checkpoints"], output=tmp_path / "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exporter_that_fails(files_of_before, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis'")
+
+    monkeypatch.setattr(branches, "write_graph", fail)
+    with pytest.raises(ExportError, match=r"^hr\.onnx: PyTorch .* No module .* pip install --upgrade onnx"):
+        export_branches(*files_of_before, (HEIGHT, WIDTH), tmp_path / "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_are_there(files_of_before, tmp_path):
+    hr, lr = files_of_before
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="--output is a folder"):
+        export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "file")
+    with pytest.raises(DataError, match="not empty"):
+        export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path)
+
+
+def test_sizes():
+    assert parse_size("960x720") == (720, 960)
+    for text in ("960", "960*720", "31x720", "-960x720", "960x720x3"):
+        with pytest.raises(ConfigError, match=r"--size .*expected WIDTHxHEIGHT"):
+            parse_size(text)

@@ -1,0 +1,116 @@
+"""The graphs that are exported compute what evaluation computes; all in PyTorch, without ONNX."""
+
+import pytest
+import torch
+from infer_examples import CLASSES
+
+from arseg.config import NORMALIZATIONS
+from arseg.data.transforms import normalize
+from arseg.errors import ConfigError
+from arseg.evaluate.branch import Branch
+from arseg.export.attention import TILE, TiledAttention
+from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph, normalize_images
+from arseg.export.warp import KeyframeWarp
+from arseg.models.attention import local_attention
+from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
+from arseg.models.registry import ARCHITECTURES, build_network
+
+NORMALIZATION = NORMALIZATIONS["bisenet"]
+SIZE = (37, 50)
+
+
+def images(size, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8, generator=generator)
+
+
+def vectors(size, reach=90):
+    generator = torch.Generator().manual_seed(9)
+    return torch.randint(-reach, reach + 1, (1, *size, 2), generator=generator).to(torch.int16)
+
+
+def branch_of(backbone, fusion=False, scale_percent=100, alignment="published"):
+    torch.manual_seed(scale_percent)
+    network = build_network(backbone, len(CLASSES), fusion).eval()
+    return Branch(network, backbone, NORMALIZATION, scale_percent, alignment, "0" * 64, ())
+
+
+@pytest.mark.parametrize(
+    ("size", "strip_bytes", "num_strips"),
+    [((1, 1), 1, 1), ((5, 9), 1, 1), ((2 * TILE, TILE), 1, 2), ((30, 41), 1, 4), ((30, 41), 610_000, 2)],
+)
+@pytest.mark.parametrize("window", [3, 7])
+def test_tiled_attention_is_the_local_attention(size, strip_bytes, num_strips, window):
+    torch.manual_seed(1)
+    query, key, value = torch.randn(3, 1, 6, *size)
+    attention = TiledAttention(6, size, window, strip_bytes)
+    if window == 7:
+        assert attention.num_strips == num_strips
+    expected = local_attention(query, key, value, window)
+    torch.testing.assert_close(attention(query, key, value), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_similarities_that_are_all_far_below_zero_keep_their_weights():
+    """What lies outside a pixel's window gets no weight however unlike its neighbours are."""
+    torch.manual_seed(2)
+    query = torch.full((1, 4, 9, 9), 100.0)
+    key = -100 - torch.rand(1, 4, 9, 9)
+    value = torch.randn(1, 4, 9, 9)
+    attended = TiledAttention(4, (9, 9), 3)(query, key, value)
+    torch.testing.assert_close(attended, local_attention(query, key, value, 3), rtol=1e-4, atol=1e-4)
+
+
+def test_even_windows_have_no_centre():
+    with pytest.raises(ConfigError, match="odd"):
+        TiledAttention(4, (8, 8), 6)
+
+
+@pytest.mark.parametrize("alignment", ["published", "consistent"])
+@pytest.mark.parametrize(
+    ("image_size", "feature_size"),
+    [((75, 101), (80, 104)), ((75, 101), (10, 14)), ((64, 96), (64, 96)), ((8, 9), (1, 1)), ((1, 1), (8, 8))],
+)
+def test_the_warp_is_that_of_evaluation(image_size, feature_size, alignment):
+    torch.manual_seed(3)
+    feature = torch.randn(1, 3, *feature_size)
+    motion = vectors(image_size)
+    warped = KeyframeWarp(image_size, feature_size, alignment)(feature, motion)
+    torch.testing.assert_close(warped, warp_keyframe(feature, motion, alignment), rtol=1e-5, atol=1e-5)
+
+
+def test_images_are_normalised_as_in_evaluation():
+    image = images(SIZE)
+    expected = torch.from_numpy(normalize(image[0].numpy(), NORMALIZATION))[None]
+    assert torch.equal(normalize_images(image, NORMALIZATION), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ARCHITECTURES)
+def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
+    branch = branch_of(backbone)
+    scores, feature = KeyframeGraph(branch)(images(SIZE))
+    image = normalize_images(images(SIZE), NORMALIZATION)
+    torch.testing.assert_close(scores, predict_constant(branch.network, image, 100, SIZE))
+    torch.testing.assert_close(feature, branch.network.encode(image).feature)
+
+
+@torch.no_grad()
+def test_the_constant_graph_sees_its_scale():
+    branch = branch_of("bise18", scale_percent=70)
+    (scores,) = ConstantGraph(branch)(images(SIZE))
+    image = normalize_images(images(SIZE), NORMALIZATION)
+    torch.testing.assert_close(scores, predict_constant(branch.network, image, 70, SIZE))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("alignment", ["published", "consistent"])
+@pytest.mark.parametrize("backbone", ARCHITECTURES)
+def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
+    lr = branch_of(backbone, fusion=True, scale_percent=50, alignment=alignment)
+    keyframe = normalize_images(images(SIZE, seed=1), NORMALIZATION)
+    feature = branch_of(backbone).network.encode(keyframe).feature * 20  # so that attention chooses
+    graph = FusedGraph(lr, SIZE, tuple(feature.shape[-2:]))
+    (scores,) = graph(images(SIZE), feature, vectors(SIZE))
+    image = normalize_images(images(SIZE), NORMALIZATION)
+    expected = predict_fused(lr.network, feature, image, vectors(SIZE), 50, SIZE, alignment)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
