@@ -14,6 +14,7 @@ from arseg.models.attention import gpu, local_attention
 CASES = [
     # shape, window, type of numbers, channels last
     ((1, 5, 4, 18), 7, torch.float32, False),
+    ((1, 33, 2, 70), 3, torch.float32, False),  # more than one program for a row
     ((2, 3, 2, 5), 3, torch.float32, True),
     ((1, 16, 3, 4), 5, torch.float32, False),
     ((1, 1, 2, 3), 1, torch.float32, False),
@@ -64,6 +65,7 @@ def test_is_chosen_on_a_gpu():
     query, key, value = (torch.randn(1, 64, 48, 80, device="cuda") for _ in range(3))
     found = local_attention(query, key, value)
     assert torch.equal(found, local_attention(query, key, value, implementation="triton"))
+    torch.testing.assert_close(found, local_attention(query, key, value, implementation="eager"), rtol=1e-4, atol=1e-4)
 
 
 def test_without_triton_and_gpu_there_is_nothing_to_choose(monkeypatch):

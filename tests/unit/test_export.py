@@ -243,7 +243,7 @@ def test_an_exporter_that_fails(files_of_before, tmp_path, monkeypatch):
         raise ModuleNotFoundError("No module named 'onnxscript._framework_apis'")
 
     monkeypatch.setattr(branches, "write_graph", fail)
-    with pytest.raises(ExportError, match=r"^hr\.onnx: PyTorch .* No module .* pip install --upgrade onnx"):
+    with pytest.raises(ExportError, match=r"^hr\.onnx: PyTorch .*No module .*pip install --upgrade onnx"):
         export_branches(*files_of_before, (HEIGHT, WIDTH), tmp_path / "onnx")
     assert not list(tmp_path.iterdir())
 

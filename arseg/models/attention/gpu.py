@@ -54,9 +54,10 @@ class _TritonAttention(torch.autograd.Function):
         log_sum_exp = torch.empty(batch, height, width, dtype=torch.float32, device=value.device)
         sizes = _tile(channels, width)
         strides = [step for x in (query, key, value, attended) for step in x.stride()]
-        forward_kernel[_grid(value, sizes["pixels"])](
-            query, key, value, attended, log_sum_exp, channels, height, width, *strides, window=window, **sizes
-        )
+        with torch.cuda.device_of(value):  # Triton launches on the current device
+            forward_kernel[_grid(value, sizes["pixels"])](
+                query, key, value, attended, log_sum_exp, channels, height, width, *strides, window=window, **sizes
+            )
         ctx.save_for_backward(query, key, value, attended, log_sum_exp)
         ctx.window = window
         return attended
@@ -75,8 +76,9 @@ class _TritonAttention(torch.autograd.Function):
         shared = query, key, value, grad_attended, log_sum_exp, expected.contiguous()
         strides = [step for x in (query, key, value, grad_attended, gradients[0]) for step in x.stride()]
         rest = channels, height, width, *strides
-        gpu_kernels.query_gradient_kernel[grid](*shared, gradients[0], *rest, window=ctx.window, **sizes)
-        gpu_kernels.key_value_gradient_kernel[grid](*shared, *gradients[1:], *rest, window=ctx.window, **sizes)
+        with torch.cuda.device_of(value):
+            gpu_kernels.query_gradient_kernel[grid](*shared, gradients[0], *rest, window=ctx.window, **sizes)
+            gpu_kernels.key_value_gradient_kernel[grid](*shared, *gradients[1:], *rest, window=ctx.window, **sizes)
         return gradients[0], gradients[1], gradients[2], None
 
 

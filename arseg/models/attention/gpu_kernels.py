@@ -29,7 +29,7 @@ def forward_kernel(
     x = tl.program_id(0) * pixels + tl.arange(0, pixels)
     y = tl.program_id(1)
     sample = tl.program_id(2).to(tl.int64)
-    c = tl.arange(0, whole_channels)
+    c = tl.arange(0, whole_channels).to(tl.int64)  # a feature may have more than 2^31 elements
     present = (c < channels)[:, None] & (x < width)[None, :]
     q = tl.load(query + sample * qn + c[:, None] * qc + y * qy + x[None, :] * qx, mask=present, other=0.0)
     q = q.to(tl.float32)
@@ -66,7 +66,7 @@ def query_gradient_kernel(
     x = tl.program_id(0) * pixels + tl.arange(0, pixels)
     y = tl.program_id(1)
     sample = tl.program_id(2).to(tl.int64)
-    c = tl.arange(0, whole_channels)
+    c = tl.arange(0, whole_channels).to(tl.int64)  # a feature may have more than 2^31 elements
     present = (c < channels)[:, None] & (x < width)[None, :]
     q = tl.load(query + sample * qn + c[:, None] * qc + y * qy + x[None, :] * qx, mask=present, other=0.0)
     g = tl.load(grad + sample * gn + c[:, None] * gc + y * gy + x[None, :] * gx, mask=present, other=0.0)
@@ -99,7 +99,7 @@ def key_value_gradient_kernel(
     x = tl.program_id(0) * pixels + tl.arange(0, pixels)
     y = tl.program_id(1)
     sample = tl.program_id(2).to(tl.int64)
-    c = tl.arange(0, whole_channels)
+    c = tl.arange(0, whole_channels).to(tl.int64)  # a feature may have more than 2^31 elements
     present = (c < channels)[:, None] & (x < width)[None, :]
     k = tl.load(key + sample * kn + c[:, None] * kc + y * ky + x[None, :] * kx, mask=present, other=0.0)
     v = tl.load(value + sample * vn + c[:, None] * vc + y * vy + x[None, :] * vx, mask=present, other=0.0)
