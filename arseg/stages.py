@@ -13,9 +13,9 @@ STAGES: dict[str, int] = {
     "manifest": 2,
     "native": 1,
     "clips": 2,
-    "phase1": 2,
-    "phase2": 2,
-    "evaluate": 2,
+    "phase1": 3,
+    "phase2": 3,
+    "evaluate": 3,
     "tables": 2,
     "plots": 1,
 }

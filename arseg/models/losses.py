@@ -22,8 +22,8 @@ OHEM_THRESHOLD = -math.log(0.7)
 """Pixels whose true class got a probability below 0.7 are hard."""
 OHEM_MIN_FRACTION = 16
 """At least one in so many valid pixels is kept."""
-CITYSCAPES_AUXILIARY_WEIGHT = 0.4
-"""Weight of the auxiliary head of the Cityscapes PSPNet."""
+AUXILIARY_WEIGHT = 0.4
+"""Weight of the auxiliary head in `auxiliary_cross_entropy_loss`."""
 
 
 def nll(log_probabilities: Tensor, labels: Tensor, original: bool = False) -> Tensor:
@@ -160,13 +160,13 @@ def pspnet_loss(prediction: Prediction, labels: Tensor, original: bool = False) 
     }
 
 
-def pspnet_cityscapes_loss(prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
-    """Loss of the Cityscapes PSPNet: cross-entropy on both outputs; as `pspnet_loss` otherwise."""
+def auxiliary_cross_entropy_loss(prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
+    """Loss of the Cityscapes PSPNet and of TinyNet: cross-entropy on both outputs; as `pspnet_loss` otherwise."""
     (auxiliary,) = prediction.auxiliary
     auxiliary_loss = cross_entropy(_at_label_size(auxiliary, labels), labels, original)
     return {
         "cross_entropy": cross_entropy(_at_label_size(prediction.scores, labels), labels, original),
-        "auxiliary": CITYSCAPES_AUXILIARY_WEIGHT * auxiliary_loss,
+        "auxiliary": AUXILIARY_WEIGHT * auxiliary_loss,
     }
 
 

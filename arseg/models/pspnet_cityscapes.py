@@ -70,9 +70,9 @@ class PSPNetCityscapes(SegmentationNetwork):
         )
         self.layer1 = stage(64, 64, 1)
         self.layer2 = stage(64, 128, 2)
-        # Only the second convolution of each block is dilated, in both blocks.
-        self.layer3 = stage(128, 256, 1, ((1, 2), (1, 2)))
-        self.layer4 = stage(256, 512, 1, ((1, 4), (1, 4)))
+        # All 3x3 convolutions but the first of each stage are dilated.
+        self.layer3 = stage(128, 256, 1, ((1, 2), (2, 2)))
+        self.layer4 = stage(256, 512, 1, ((1, 4), (4, 4)))
         self.ppm = PyramidPooling(512, 128)
         self.cls = _head(1024, 512, num_classes)
         if fusion:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.bisenet import BiSeNet
-from arseg.models.losses import bisenet_loss, pspnet_cityscapes_loss, pspnet_loss
+from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pspnet_loss
 from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
+from arseg.models.tiny import TinyNet
 
 
 class BuildNetwork(Protocol):
@@ -42,7 +43,7 @@ class Architecture:
     loss: SegmentationLoss
     """Segmentation loss of both phases, as named parts."""
     backbone_modules: Mapping[str, str]
-    """Where torchvision's ResNet-18 modules lie in the network: name there to name here."""
+    """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
 
     def load_imagenet(self, network: SegmentationNetwork, state_dict: Mapping[str, Tensor]) -> None:
         """Copy ResNet-18 weights, named as torchvision names them, into the network's backbone.
@@ -97,7 +98,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "psp18-cityscapes": Architecture(
         build=PSPNetCityscapes,
-        loss=pspnet_cityscapes_loss,
+        loss=auxiliary_cross_entropy_loss,
         backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
     ),
     "bise18": Architecture(
@@ -105,6 +106,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         loss=bisenet_loss,
         backbone_modules=_inside("cp.resnet."),
     ),
+    "tiny": Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss, backbone_modules={}),
 }
 """By the name of `arseg.config.Backbone`."""
 

@@ -44,9 +44,11 @@ def rule_tensor(name: str, shape: tuple[int, ...], salt: str) -> Tensor:
     return torch.from_numpy(value)
 
 
-def rule_network(backbone: str, fusion: bool, salt: str, calibration: str | None) -> SegmentationNetwork:
-    """Build a 12-class network with the rule's weights; `calibration` names batch-norm statistics."""
-    network = build_network(backbone, 12, fusion)
+def rule_network(
+    backbone: str, fusion: bool, salt: str, calibration: str | None, num_classes: int = 12
+) -> SegmentationNetwork:
+    """Build a network with the rule's weights; `calibration` names batch-norm statistics."""
+    network = build_network(backbone, num_classes, fusion)
     state = {name: rule_tensor(name, tuple(own.shape), salt) for name, own in network.state_dict().items()}
     if calibration is not None:
         statistics = np.load(DATA / "calib" / f"{calibration}.npz")

@@ -19,6 +19,7 @@ from golden_weights import (
 from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.registry import build_network
+from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion
 
 CALIBRATED = 5e-4
@@ -85,6 +86,29 @@ def test_plain_pass_without_calibration(backbone):
     network = rule_network(backbone, False, HR_SALT, calibration=None)
     tolerance = {"psp18": 5e-3, "bise18": 2e-3}[backbone]
     check_plain_pass(network, load_arrays(f"A_camvid-{backbone}_HR"), backbone, "raw", tolerance)
+
+
+@pytest.mark.parametrize(
+    ("case", "calibration", "tolerance"),
+    [
+        ("c0", "cityscapes-psp18-fuse__hr", CALIBRATED),
+        ("c1", "cityscapes-psp18-fuse__hr", CALIBRATED),
+        ("raw", None, 5e-3),
+    ],
+)
+def test_plain_pass_of_the_cityscapes_pspnet(case, calibration, tolerance):
+    # Its dilations, which neither keys nor shapes nor costs depend on, are pinned here alone.
+    golden = load_arrays("A_cityscapes-psp18-fuse_HR")
+    network = rule_network("psp18-cityscapes", True, "h1:", calibration, num_classes=19)
+    stage3 = []
+    network.layer3.register_forward_hook(lambda _module, _inputs, output: stage3.append(output))
+    image = torch.from_numpy(golden[f"{case}_x"])
+    with torch.inference_mode():
+        prediction = network(image)
+        auxiliary = resize(network.aux(stage3[0]), tuple(image.shape[-2:]))  # left out by the fused form's own pass
+    assert_matches(prediction.scores, golden, f"{case}_logits", tolerance)
+    assert_matches(prediction.feature, golden, f"{case}_p", tolerance)
+    assert_matches(auxiliary, golden, f"{case}_aux", tolerance)
 
 
 def test_plain_pass_of_the_lr_branch(lr, backbone):

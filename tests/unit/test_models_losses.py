@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from arseg.models.losses import (
+    auxiliary_cross_entropy_loss,
     bisenet_loss,
     class_presence,
     cross_entropy,
@@ -14,7 +15,6 @@ from arseg.models.losses import (
     nll,
     ohem_cross_entropy,
     presence_bce,
-    pspnet_cityscapes_loss,
     pspnet_loss,
 )
 from arseg.models.network import Prediction
@@ -87,7 +87,7 @@ def test_parts_are_weighted_and_resized():
     feature = torch.zeros(2, 1, 1, 1)
     resized = F.interpolate(scores, (8, 6), mode="bilinear", align_corners=True)
 
-    parts = pspnet_cityscapes_loss(Prediction(scores, feature, (auxiliary,)), labels)
+    parts = auxiliary_cross_entropy_loss(Prediction(scores, feature, (auxiliary,)), labels)
     assert parts["cross_entropy"].item() == pytest.approx(F.cross_entropy(resized, labels).item())
     assert parts["auxiliary"].item() == pytest.approx(0.4 * F.cross_entropy(auxiliary, labels).item())
 

@@ -12,7 +12,7 @@ wildcard_constraints:
     encoding="|".join(ENCODING_NAMES),
     shard=r"\d+",
     distance=r"\d{2}",
-    backbone="psp18|psp18-cityscapes|bise18",
+    backbone="psp18|psp18-cityscapes|bise18|tiny",
     mode="hr|lr|ar",
     scale=r"\d+",
     seed=r"\d+",
