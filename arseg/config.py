@@ -127,7 +127,7 @@ class TrainConfig:
     validate_every: int = 1
     """Epochs between two validations."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic of the training step, in Lightning's words."""
+    """Arithmetic of the training step: float32, or products in bfloat16 or float16 with float32 weights."""
     channels_last: bool = False
     """Keep the channels of a pixel side by side in memory, which GPUs with tensor cores prefer; with bf16-mixed."""
     original_quirks: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, synchronize, watch_memory
@@ -22,7 +23,7 @@ from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.models.registry import build_network, get_architecture
 from arseg.train.datasets import PairDataset, StillDataset
-from arseg.train.loaders import ResumableLoader, training_loader
+from arseg.train.loaders import training_loader
 from arseg.train.step import phase1_loss, phase2_loss, start_phase2
 
 QUICK_SIZE = "96x64"
@@ -152,7 +153,7 @@ def _steps(
 
 
 def _time_steps(
-    loader: ResumableLoader, step: Callable[[Batch], None], options: TrainingOptions, device: torch.device
+    loader: DataLoader[Any], step: Callable[[Batch], None], options: TrainingOptions, device: torch.device
 ) -> dict[str, Any]:
     waiting, working = [], []
     batches = _batches(loader)
@@ -181,7 +182,7 @@ def _time_steps(
     }
 
 
-def _batches(loader: ResumableLoader) -> Iterator[Batch]:
+def _batches(loader: DataLoader[Any]) -> Iterator[Batch]:
     """Go through the samples again and again."""
     for batch in chain.from_iterable(repeat(loader)):
         if isinstance(batch, ArsegError):

@@ -27,7 +27,7 @@ from arseg.errors import CodecError
 from arseg.machine import processor_name, usable_cores
 from arseg.models.attention.choice import ATTENTION_VARIABLE
 
-LIBRARIES = ("torch", "torchvision", "lightning", "snakemake", "av", "h5py", "numpy")
+LIBRARIES = ("torch", "torchvision", "snakemake", "av", "h5py", "numpy")
 
 SCHEDULERS = {"sbatch": "slurm", "bsub": "lsf", "kubectl": "kubernetes", "condor_submit": "htcondor"}
 """Programs by which schedulers are known, and Snakemake's executor plugin for each."""

@@ -25,9 +25,6 @@ from arseg.plan.sizes import CAMVID_FRAMES, CAMVID_SIZE, CITYSCAPES_SIZE, DataSi
 STEP_PASSES = 3
 """A training step takes a pass, and two more passes' worth for the gradients of inputs and of weights."""
 
-STATE_COPIES = 7
-"""Sizes of a network in a training's folder of states: two states with two moments each, and the best weights."""
-
 
 @dataclass(frozen=True)
 class Work:
@@ -198,7 +195,7 @@ def _training(
         images * data.megapixels * (steps * rates["prepare"] + checks * rates["read"]),
         learnt * rates[f"train {network}"] + run * rates[f"run {network}"],
         STEP_PASSES * learnt + run,
-        (1 + STATE_COPIES) * rates[f"bytes weights {network}"],
+        rates[f"bytes weights {network}"],
     )
 
 

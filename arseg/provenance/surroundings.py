@@ -17,7 +17,6 @@ PACKAGES = {
     "deflate": "deflate",
     "h5py": "h5py",
     "imageio-ffmpeg": "imageio_ffmpeg",
-    "lightning": "lightning",
     "matplotlib": "matplotlib",
     "numpy": "numpy",
     "pandas": "pandas",

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from arseg.config import NORMALIZATIONS, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
-from arseg.data.transforms import PairSample, augment, normalize
+from arseg.data.transforms import PairSample, augment
 from arseg.errors import ArsegError, DataError
 from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore
@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 class StillDataset(Dataset[Item]):
     """Annotated frames without video around them, for phase 1.
 
-    Items are ``image``, float32 (3, H, W), normalised, and ``labels``, int64 (H, W).
+    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, int64 (H, W).
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class StillDataset(Dataset[Item]):
 class PairDataset(Dataset[Item]):
     """Annotated frames with their keyframe and the motion between them, for phase 2.
 
-    Items are ``image`` and ``keyframe``, float32 (3, H, W), normalised; ``motion_qpel``, float32 (H, W, 2), (x, y) in
+    Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, float32 (H, W, 2), (x, y) in
     quarter pixels (a random scale leaves no whole ones); ``labels``, int64 (H, W).
 
     Parameters
@@ -132,12 +132,11 @@ def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig
         )
     if augmented:
         sample = augment(sample, random.Random(draw.seed), config)
-    normalization = NORMALIZATIONS[config.normalization]
     item = {
-        "image": torch.from_numpy(normalize(sample.image, normalization)),
+        "image": torch.from_numpy(sample.image),
         "labels": torch.from_numpy(sample.labels.astype(np.int64)),
     }
     if sample.keyframe is not None and sample.motion_qpel is not None:
-        item["keyframe"] = torch.from_numpy(normalize(sample.keyframe, normalization))
+        item["keyframe"] = torch.from_numpy(sample.keyframe)
         item["motion_qpel"] = torch.from_numpy(np.ascontiguousarray(sample.motion_qpel))
     return item

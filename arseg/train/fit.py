@@ -1,25 +1,40 @@
-"""Run a training to its end, whatever run it is: trainer, devices, resumable state, history, best epoch."""
+"""The training loop: batches, validation, history, the best epoch, and the state to go on from.
+
+Everything that can happen to a training happens here, in order; what a phase computes is in `arseg.train.phases`.
+"""
 
 import logging
-import sys
-import warnings
+import math
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
-from arseg.config import TrainConfig
-from arseg.models.processes import process_index
-from arseg.train.batch_norm import BatchNormOfAllProcesses
-from arseg.train.history import DataWait, History
-from arseg.train.module import BranchTraining
-from arseg.train.state import ResumableState, StateFiles, claim_state, load_best, newest_state, sole_training
+from arseg import __version__
+from arseg.config import NORMALIZATIONS
+from arseg.errors import ArsegError, StoppedError
+from arseg.evaluate.confusion import confusion_matrix
+from arseg.evaluate.iou import mean_iou
+from arseg.models.checkpoint import read_metadata, save_checkpoint
+from arseg.models.inference import labels_of
+from arseg.models.pixels import normalize
+from arseg.models.processes import num_processes, process_index, sum_over_processes
+from arseg.progress import track
+from arseg.train.history import write_history
+from arseg.train.loaders import SeededSampler
+from arseg.train.optimizer import Optimization, autocast, schedule_length
+from arseg.train.parallel import joined_processes, span_processes
+from arseg.train.phases import Batch, Phase
+from arseg.train.state import Progress, Signals, StateFolder, sole_training
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,116 +44,214 @@ class Machine:
     devices: tuple[torch.device, ...]
     """Where to train: one process each."""
     resume: Path
-    """Folder of the resumable state."""
+    """Folder of the resumable state; it is removed when the training ends."""
     save_minutes: float = 5.0
     """Longest time between two states."""
 
 
-@dataclass(frozen=True)
-class BestEpoch:
-    """The validation mIoU and number (from 0) of the epoch whose weights the network now has."""
-
-    miou: float
-    epoch: int
-
-
-def fit(
-    module: BranchTraining,
+def train_branch(
+    phase: Phase,
     train: DataLoader[Any],
     val: DataLoader[Any],
     *,
-    config: TrainConfig,
     machine: Machine,
+    output: Path,
     history: Path,
-    identity: dict[str, Any],
-) -> BestEpoch:
-    """Train, or go on where an earlier run with the same identity stopped, and load the best epoch's weights.
+    metadata: dict[str, Any],
+) -> float:
+    """Train, or go on where an earlier run with the same settings stopped, and save the best epoch's weights.
 
     Several devices train as one: each takes its share of every batch, batch normalisation and losses span all shares,
-    gradients are averaged. Lightning starts this command once more for each further device; those processes end here.
+    gradients are averaged. This command is started once more for each further device.
 
     Parameters
     ----------
-    module : BranchTraining
-        The phase; its network has the best epoch's weights afterwards.
+    phase : Phase
+        The network and what it learns by.
     train, val : DataLoader
         Batches of training samples, and single validation frames.
-    config : TrainConfig
-        Constants of the run.
     machine : Machine
         Devices, and where the state is kept.
+    output : Path
+        Checkpoint to write. If it is there already, with these settings and its history, nothing is done.
     history : Path
         CSV file of losses and scores, a row per epoch.
-    identity : dict
-        All that the result depends on. A state that belongs to another identity is deleted, not resumed.
+    metadata : dict
+        What the checkpoint says of itself. Together with the constants, it is all that the result depends on.
 
     Returns
     -------
-    best : BestEpoch
-        What the best epoch scored.
+    miou : float
+        Validation score of the saved epoch.
 
     Raises
     ------
     CheckpointError
-        If the state to resume from is unreadable, or the folder holds something else.
+        If the state to resume from is unreadable, or its folder holds something else.
     StoppedError
         If a signal asked for it; the state is saved.
     ArsegError
-        If the loss stops being finite.
+        If a sample cannot be read, the loss stops being finite, or another process of the training fails.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    if process_index():  # the first process holds the folder
-        _run(module, train, val, config, machine, history, newest_state(machine.resume))
-        sys.exit(0)
+    settings = metadata | {"train_config": asdict(phase.config)}
+    if process_index():  # the first process holds the folder, writes the files and speaks for all
+        with joined_processes(machine.devices), suppress(StoppedError):
+            states = StateFolder(machine.resume, settings)
+            _fit(phase, train, val, machine, history, states, states.read())
+        raise SystemExit(0)
     with sole_training(machine.resume):
-        state = claim_state(machine.resume, identity | {"config": asdict(config)})
-        _run(module, train, val, config, machine, history, state)
-        score, epoch = load_best(machine.resume, module)
-    return BestEpoch(score, epoch)
+        states = StateFolder(machine.resume, settings)
+        score = _finished(output, history, settings)
+        if score is None:
+            state = states.read()
+            with joined_processes(machine.devices):
+                progress = _fit(phase, train, val, machine, history, states, state)
+            assert progress.best_score is not None
+            score = progress.best_score
+            phase.network.load_state_dict(progress.best_weights)
+            outcome = {"score": score, "epoch": progress.best_epoch, "arseg_version": __version__}
+            save_checkpoint(output, phase.network, settings | outcome)
+        states.remove()
+    return score
 
 
-def _run(
-    module: BranchTraining,
+def _fit(
+    phase: Phase,
     train: DataLoader[Any],
     val: DataLoader[Any],
-    config: TrainConfig,
     machine: Machine,
     history: Path,
-    state: Path | None,
-) -> None:
-    devices = machine.devices
-    shows_bar = sys.stderr.isatty() and not process_index()
-    plugins: list[Any] = [
-        StateFiles(),
-        # Named, because Lightning would otherwise look for a scheduler and obey its variables.
-        LightningEnvironment(),
-        *([BatchNormOfAllProcesses()] if len(devices) > 1 else []),
-    ]
-    with warnings.catch_warnings():
-        # Hints about loader processes, log intervals and schedulers: all are chosen here on purpose.
-        warnings.filterwarnings("ignore", module="lightning")
-        trainer = L.Trainer(
-            accelerator="gpu" if devices[0].type == "cuda" else "cpu",
-            devices=[device.index or 0 for device in devices] if devices[0].type == "cuda" else len(devices),
-            strategy=DDPStrategy(find_unused_parameters=module.leaves_parameters_unused)
-            if len(devices) > 1
-            else "auto",
-            plugins=plugins,
-            use_distributed_sampler=False,
-            precision=config.precision,
-            max_epochs=config.epochs,
-            check_val_every_n_epoch=min(config.validate_every, config.epochs),
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            enable_progress_bar=shows_bar,
-            callbacks=[
-                History(history),
-                DataWait(),
-                ResumableState(machine.resume, machine.save_minutes),
-                *([TQDMProgressBar()] if shows_bar else []),
-            ],
-            default_root_dir=machine.resume,
-        )
-        trainer.fit(module, train, val, ckpt_path=state, weights_only=True)
+    states: StateFolder,
+    state: dict[str, Any] | None,
+) -> Progress:
+    """Run all epochs that are left; the first process writes the files."""
+    config, index = phase.config, process_index()
+    device = machine.devices[index]
+    sampler = train.sampler
+    assert isinstance(sampler, SeededSampler)
+    phase.to(device)
+    span_processes(phase.network)
+    t_max = schedule_length(config.epochs, sampler.num_samples, config.batch_size)
+    optimization = Optimization(phase.network, config, t_max)
+    progress = Progress()
+    if state is not None:
+        phase.network.load_state_dict(state["network"])
+        optimization.load_state_dict(state["optimization"])
+        progress = Progress(**state["progress"])
+        if progress.rows and not index:  # Snakemake has deleted the file, and no epoch may be left to run
+            write_history(history, progress.rows)
+    saved_at = time.monotonic()
+
+    def save_in_time(signals: Signals) -> None:
+        """Save a state if it is due, and on a signal, to stop then; all processes at the same step."""
+        nonlocal saved_at
+        due = time.monotonic() - saved_at >= 60 * machine.save_minutes
+        stop, due = _in_any_process(signals.received is not None, due, device=device)
+        if not (stop or due):
+            return
+        if not index:
+            parts = {"network": phase.network.state_dict(), "optimization": optimization.state_dict()}
+            states.write(parts | {"progress": vars(progress)})
+        saved_at = time.monotonic()
+        if stop:
+            name = "a signal to another process" if signals.received is None else signals.received.name
+            raise StoppedError(
+                f"{machine.resume}: stopped by {name} in epoch {progress.epoch} after step {progress.step}; "
+                "the state is saved, and the same command goes on from it."
+            )
+
+    with Signals() as signals:
+        while progress.epoch < config.epochs:
+            phase.epoch = progress.epoch
+            phase.network.train()
+            sampler.begin_epoch(progress.epoch, first_batch=progress.batch)
+            for batch in _batches(train, phase, device, f"epoch {progress.epoch}", progress.batch):
+                phase.begin_batch(progress.batch, index)
+                parts = optimization.step(progress.step, partial(phase.batch_loss, batch))
+                progress.add_batch(parts)
+                if progress.batch < len(train):  # the last batch's turn comes after the validation
+                    save_in_time(signals)
+            row = _end_epoch(phase, val, device, progress)
+            if not index:
+                write_history(history, progress.rows)
+                LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+            if not math.isfinite(row["train_loss"]):
+                raise ArsegError(
+                    f"{history}: the training loss is {row['train_loss']} in epoch {row['epoch']}. "
+                    "Lower training.learning_rate, or train in precision 32-true."
+                )
+            if progress.epoch < config.epochs:
+                save_in_time(signals)
+    return progress
+
+
+def _end_epoch(phase: Phase, val: DataLoader[Any], device: torch.device, progress: Progress) -> dict[str, float]:
+    """Validate if it is time, write the epoch's row, keep its weights if they are the best yet, and go to the next."""
+    config = phase.config
+    totals = {name: float(sum_over_processes(total)) / num_processes() for name, total in progress.sums.items()}
+    row = {f"train_{name}": total / progress.batch for name, total in totals.items()}
+    if (progress.epoch + 1) % min(config.validate_every, config.epochs) == 0:
+        miou = _validate(phase, val, device)
+        score = phase.selection_score(miou)
+        row |= {"val_miou": miou, "selection_score": score}
+        if progress.best_score is None or score > progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            progress.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in phase.network.state_dict().items()
+            }
+    row = {"epoch": progress.epoch} | dict(sorted(row.items()))
+    progress.rows.append(row)
+    progress.sums, progress.batch = {}, 0
+    progress.epoch += 1
+    return row
+
+
+def _validate(phase: Phase, val: DataLoader[Any], device: torch.device) -> float:
+    """Give the mIoU of the validation split."""
+    phase.network.eval()
+    classes = phase.network.num_classes
+    confusion = torch.zeros((classes, classes), dtype=torch.int64, device=device)
+    with torch.inference_mode(), autocast(phase.config, device):
+        for batch in _batches(val, phase, device, "validation"):
+            confusion += confusion_matrix(batch["labels"], labels_of(phase.predict_frame(batch)), classes)
+    return float(mean_iou(sum_over_processes(confusion).cpu().numpy()))
+
+
+def _batches(
+    loader: DataLoader[Any], phase: Phase, device: torch.device, title: str, first: int = 0
+) -> Iterator[Batch]:
+    """Bring batches to the device, normalised there, and report how many are done."""
+    normalization = NORMALIZATIONS[phase.config.normalization]
+    layout = torch.channels_last if phase.config.channels_last else torch.contiguous_format
+    started = asked = time.monotonic()
+    waited = 0.0
+    for batch in loader if process_index() else track(loader, title, len(loader) - first):
+        if isinstance(batch, ArsegError):  # a sample that could not be read, with the message that says why
+            raise batch
+        waited += time.monotonic() - asked
+        tensors: dict[str, Tensor] = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        for name in {"image", "keyframe"} & tensors.keys():
+            tensors[name] = normalize(tensors[name], normalization).contiguous(memory_format=layout)
+        yield tensors
+        asked = time.monotonic()
+    LOG.info("%s: %.1f %% of the time spent waiting for data", title, 100 * waited / (time.monotonic() - started))
+
+
+def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:
+    """Say of each flag whether it is set in any process."""
+    if num_processes() == 1:
+        return list(flags)
+    votes = torch.tensor(flags, dtype=torch.int32, device=device)
+    distributed.all_reduce(votes, distributed.ReduceOp.MAX)
+    return [bool(vote) for vote in votes.tolist()]
+
+
+def _finished(output: Path, history: Path, settings: dict[str, Any]) -> float | None:
+    """Give the score of a training that has been finished already, by another process while this one waited, say."""
+    if not (output.is_file() and history.is_file()):
+        return None
+    found = read_metadata(output)
+    if any(found.get(name) != value for name, value in settings.items()):
+        return None
+    LOG.info("%s: is there already, trained with these settings. Delete it to train again", output)
+    return float(found["score"])

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
@@ -44,30 +43,27 @@ class SeededSampler(Sampler[Draw]):
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        self._num_samples = num_samples
+        self.num_samples = num_samples
         self._seed = seed
         self._shuffle = shuffle
         self._batch_size = batch_size
         self._drop_last = drop_last
         share = batch_size // processes
         self._share = slice(process * share, (process + 1) * share)
-        self._epoch = 0
-        self.first_batch = 0
-        """Batch to begin the next pass with; those before it were trained by a run that was stopped."""
+        self._epoch = self._first_batch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this before each one."""
-        self._epoch = epoch
+    def begin_epoch(self, epoch: int, first_batch: int) -> None:
+        """Choose what the next pass goes through: the batches of an epoch, from a number on."""
+        self._epoch, self._first_batch = epoch, first_batch
 
     def __len__(self) -> int:
-        return sum(map(len, self._shares(range(self._num_samples))))
+        return sum(map(len, self._shares(range(self.num_samples))))
 
     def __iter__(self) -> Iterator[Draw]:
-        order = list(range(self._num_samples))
+        order = list(range(self.num_samples))
         if self._shuffle:
             random.Random(f"{self._seed}/{self._epoch}").shuffle(order)
-        first, self.first_batch = self.first_batch, 0
-        for share in self._shares(order)[first:]:
+        for share in self._shares(order)[self._first_batch :]:
             for index in share:
                 yield Draw(index, f"{self._seed}/{self._epoch}/{index}")
 
@@ -79,35 +75,6 @@ class SeededSampler(Sampler[Draw]):
         return [batch[self._share] for batch in batches]
 
 
-class ResumableLoader(DataLoader[Item]):
-    """A loader whose place within an epoch is part of a training's state.
-
-    Lightning saves and restores it (``state_dict``). What counts is how many batches were handed out, not how many the
-    loader's processes have prepared.
-    """
-
-    def __init__(self, dataset: StillDataset | PairDataset, sampler: SeededSampler, **options: Any) -> None:
-        super().__init__(dataset, sampler=sampler, **options)
-        self._seeded = sampler
-        self._first = self._handed_out = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Batches of the epoch that have been trained; 0 at its end."""
-        return {"batches": self._handed_out % len(self)}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next epoch behind the batches that were trained."""
-        self._first = state["batches"]
-
-    def __iter__(self) -> Any:
-        # A generator: the order is drawn when the first batch is asked for, and Lightning has set the epoch by then.
-        self._seeded.first_batch = self._handed_out = self._first
-        self._first = 0
-        for batch in super().__iter__():
-            self._handed_out += 1
-            yield batch
-
-
 def _collate(items: list[Item]) -> Item:
     error = next((item for item in items if isinstance(item, ArsegError)), None)
     return error or default_collate(items)
@@ -115,7 +82,7 @@ def _collate(items: list[Item]) -> Item:
 
 def training_loader(
     dataset: StillDataset | PairDataset, config: TrainConfig, seed: int, workers: int, processes: int = 1
-) -> ResumableLoader:
+) -> DataLoader[Item]:
     """Batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
 
     Raises
@@ -145,7 +112,7 @@ def training_loader(
         processes=processes,
     )
     workers = worthwhile_workers(workers, len(sampler) * config.epochs)
-    return ResumableLoader(
+    return DataLoader(
         dataset,
         batch_size=config.batch_size // processes,
         sampler=sampler,

@@ -1,22 +1,19 @@
 """Phase 1: train one branch at one resolution on stills."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
-import lightning as L
+import torch
 
-from arseg import __version__
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
-from arseg.models.checkpoint import save_checkpoint
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
 from arseg.train.datasets import StillDataset
-from arseg.train.fit import Machine, fit
+from arseg.train.fit import Machine, train_branch
 from arseg.train.loaders import training_loader, validation_loader
-from arseg.train.module import Phase1
+from arseg.train.phases import Phase1
 
 LOG = logging.getLogger(__name__)
 
@@ -74,7 +71,7 @@ def train_phase1(
     processes = len(machine.devices)
     loader = training_loader(train, config, seed, workers, processes)
 
-    L.seed_everything(seed, verbose=False)
+    torch.manual_seed(seed)
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=False)
     initialize_backbone(network, architecture, config.initial_weights)
@@ -96,20 +93,12 @@ def train_phase1(
         "val_split": val_split,
     }
     LOG.info("phase 1: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
-    best = fit(
-        Phase1(network, architecture, config, scale_percent, len(train), seed),
+    return train_branch(
+        Phase1(network, architecture, config, scale_percent, seed),
         loader,
         validation_loader(val, workers, processes),
-        config=config,
         machine=machine,
+        output=output,
         history=history,
-        identity=metadata,
+        metadata=metadata,
     )
-    outcome = {
-        "score": best.miou,
-        "epoch": best.epoch,
-        "train_config": asdict(config),
-        "arseg_version": __version__,
-    }
-    save_checkpoint(output, network, metadata | outcome)
-    return best.miou

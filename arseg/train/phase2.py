@@ -2,27 +2,23 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import lightning as L
 import torch
 
-from arseg import __version__
 from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import load_branch
 from arseg.evaluate.samples import open_training_stores
-from arseg.models.checkpoint import save_checkpoint
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
 from arseg.train.datasets import PairDataset
-from arseg.train.fit import Machine, fit
+from arseg.train.fit import Machine, train_branch
 from arseg.train.loaders import training_loader, validation_loader
-from arseg.train.module import Phase2
+from arseg.train.phases import Phase2
 from arseg.train.step import start_phase2
 
 LOG = logging.getLogger(__name__)
@@ -99,7 +95,7 @@ def train_phase2(
     processes = len(machine.devices)
     loader = training_loader(train, config, seed, workers, processes)
 
-    L.seed_everything(seed, verbose=False)
+    torch.manual_seed(seed)
     backbone = branch.backbone
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=True)
@@ -127,23 +123,15 @@ def train_phase2(
         "encoding": {name: getattr(stores.attributes, name) for name in ENCODING_NAMES},
     }
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
-    best = fit(
-        Phase2(branch.network, network, architecture, config, scale_percent, len(train), seed),
+    return train_branch(
+        Phase2(branch.network, network, architecture, config, scale_percent, seed),
         loader,
         validation_loader(val, workers, processes),
-        config=config,
         machine=machine,
+        output=output,
         history=history,
-        identity=metadata,
+        metadata=metadata,
     )
-    outcome = {
-        "score": best.miou,
-        "epoch": best.epoch,
-        "train_config": asdict(config),
-        "arseg_version": __version__,
-    }
-    save_checkpoint(output, network, metadata | outcome)
-    return best.miou
 
 
 def _copy_branch(hr: SegmentationNetwork, lr: SegmentationNetwork) -> None:

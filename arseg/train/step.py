@@ -139,25 +139,3 @@ def phase2_loss(
             hr_feature = hr.encode(image).feature
         parts["feature_similarity"] = feature_similarity_loss(feature, hr_feature)
     return parts
-
-
-def schedule_length(epochs: int, num_samples: int, batch_size: int) -> int:
-    """Give the period T_max, in iterations, of the cosine learning-rate schedule.
-
-    Published quirk: each epoch is counted with one iteration more than full batches, though incomplete last
-    batches are dropped. The schedule therefore never quite reaches zero.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training split.
-    num_samples : int
-        Samples in the training split.
-    batch_size : int
-        Samples per optimisation step, over all devices.
-
-    Returns
-    -------
-    t_max : int
-    """
-    return epochs * (num_samples // batch_size + 1)

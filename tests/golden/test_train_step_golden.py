@@ -14,9 +14,11 @@ from golden_weights import (
 )
 from torch import nn
 
+from arseg.config import TrainConfig
 from arseg.models.losses import nll, ohem_cross_entropy, presence_bce
 from arseg.models.registry import ARCHITECTURES
-from arseg.train.step import phase1_loss, phase2_loss, schedule_length, start_phase2
+from arseg.train.optimizer import Optimization, learning_rate, schedule_length
+from arseg.train.step import phase1_loss, phase2_loss, start_phase2
 
 BATCH_SIZE = {"psp18": 2, "bise18": 4}
 COMPONENTS = {
@@ -80,26 +82,25 @@ class Steps:
                 module.p = 0.0  # the golden run has identities there
         network.train()
         start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, schedule_length(1, num_samples, batch_size))
+        t_max = schedule_length(1, num_samples, batch_size)
+        optimization = Optimization(network, TrainConfig(), t_max)
         self.losses, self.parts, self.learning_rates = [], [], []
         for step in range(num_samples // batch_size):
-            parts = loss_parts(slice(step * batch_size, (step + 1) * batch_size))
+            batch = slice(step * batch_size, (step + 1) * batch_size)
+
+            def measured(batch=batch, step=step):
+                parts = loss_parts(batch)
+                if step == 0:
+                    self.statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}
+                return parts
+
+            parts = optimization.step(step, measured)
             if step == 0:
-                self.statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}
-            loss = torch.stack(list(parts.values())).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            if step == 0:
-                self.gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-                self.gradients = {name: grad.clone() for name, grad in self.gradients.items()}
-            optimizer.step()
-            if step == 0:
+                self.gradients = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
                 self.unchanged = [n for n, p in network.named_parameters() if torch.equal(p, start[n])]
-            self.losses.append(loss.item())
+            self.losses.append(parts.pop("loss").item())
             self.parts.append({name: part.item() for name, part in parts.items()})
-            self.learning_rates.append(schedule.get_last_lr()[0])
-            schedule.step()
+            self.learning_rates.append(learning_rate(step, 1e-3, t_max))
         self.without_gradient = [n for n, _ in network.named_parameters() if n not in self.gradients]
 
 

@@ -37,22 +37,28 @@ import os, sys, time
 from pathlib import Path
 from arseg.cli.main import main
 if sys.argv[2] == "phase1":
-    from arseg.train.module import Phase1
+    from arseg.train import fit
+    from arseg.train.phases import Phase1
     marker = Path(sys.argv[sys.argv.index("--output") + 1]).parent / "at-work"
     allocation = os.environ["SLURM_JOB_ID"]
-    ordinary = Phase1.on_train_batch_start
-    def wait(module, *words):
+    ordinary, entered = Phase1.begin_batch, []
+    class Signals(fit.Signals):
+        def __enter__(self):
+            entered.append(self)
+            return super().__enter__()
+    fit.Signals = Signals
+    def wait(phase, *words):
         first = not marker.exists()
         if first:
             marker.write_text(allocation)
         lasts = first or ("scale100" in str(marker) and marker.read_text() == allocation)
         deadline = time.monotonic() + 600
         while lasts and time.monotonic() < deadline:
-            if first and any(getattr(callback, "_signal", None) for callback in module.trainer.callbacks):
+            if first and entered[0].received:
                 break
             time.sleep(0.2)
-        ordinary(module, *words)
-    Phase1.on_train_batch_start = wait
+        ordinary(phase, *words)
+    Phase1.begin_batch = wait
 main()
 """
 
@@ -195,7 +201,7 @@ def test_a_training_at_its_time_limit_goes_on_in_another_job(finished):
     assert second["JobState"] == "COMPLETED"
     assert "Trying to restart" in finished.output
     log = (finished.folder / "logs/tiny/train_phase1/synthetic/bise18/scale100/seed233.log").read_text()
-    assert "resuming after epoch 0, step 1 from" in log
+    assert "resuming in epoch 0, after step 1, from" in log
 
 
 def test_a_requeued_training_is_one_job_and_goes_on(finished):

@@ -18,7 +18,7 @@ from arseg.models.losses import (
     pspnet_loss,
 )
 from arseg.models.network import Prediction
-from arseg.train.step import schedule_length
+from arseg.train.optimizer import schedule_length
 
 
 def logits_with_true_probability(probabilities):

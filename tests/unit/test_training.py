@@ -1,5 +1,6 @@
-import json
 import logging
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -10,13 +11,18 @@ from arseg.errors import ArsegError, CheckpointError, ConfigError, StoreError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.train.fit import Machine
-from arseg.train.module import Phase1
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
+from arseg.train.phases import Phase1
+from arseg.train.state import StateFolder
 
 CONFIG = TrainConfig(
     crop="64x48", random_scales=(1.0,), epochs=2, batch_size=4, unfused_epochs=1, initial_weights="none", jitter=0.2
 )
+
+
+def machine_of(folder, save_minutes=5.0):
+    return Machine((torch.device("cpu"),), folder / "resume", save_minutes)
 
 
 def phase1(tiny_dataset, folder, config=CONFIG, **changes):
@@ -24,10 +30,10 @@ def phase1(tiny_dataset, folder, config=CONFIG, **changes):
         "manifest": tiny_dataset.manifest,
         "train_split": "train",
         "val_split": "val",
-        "backbone": "bise18",
+        "backbone": "tiny",
         "scale_percent": 100,
         "seed": 3,
-        "machine": Machine((torch.device("cpu"),), folder / "resume"),
+        "machine": machine_of(folder),
         "workers": 0,
         "output": folder / "weights.pt",
         "history": folder / "history.csv",
@@ -43,12 +49,27 @@ def phase2(tiny_dataset, hr, folder, config=CONFIG, **changes):
         "val_stores": tiny_dataset.val_stores,
         "scale_percent": 50,
         "seed": 3,
-        "machine": Machine((torch.device("cpu"),), folder / "resume"),
+        "machine": machine_of(folder),
         "workers": 0,
         "output": folder / "weights.pt",
         "history": folder / "history.csv",
     }
     return train_phase2(config=config, **(options | changes))
+
+
+def interrupted(tiny_dataset, folder, monkeypatch, **changes):
+    """Train until three of four batches are done, with a state after each."""
+    ordinary = Phase1.begin_batch
+
+    def lose_power(phase, batch, process):
+        if (phase.epoch, batch) == (1, 1):
+            raise KeyError("power failure")
+        ordinary(phase, batch, process)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Phase1, "begin_batch", lose_power)
+        with pytest.raises(KeyError, match="power failure"):
+            phase1(tiny_dataset, folder, machine=machine_of(folder, 0), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +91,7 @@ def assert_equal_weights(first, second):
 
 def test_the_checkpoint_says_what_it_is(hr):
     _, metadata = load_checkpoint(hr)
-    assert metadata["backbone"] == "bise18"
+    assert metadata["backbone"] == "tiny"
     assert metadata["phase"] == 1
     assert metadata["scale_percent"] == 100
     assert metadata["seed"] == 3
@@ -90,18 +111,11 @@ def test_same_seed_same_weights_other_seed_other_weights(tiny_dataset, hr, tmp_p
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_path, monkeypatch, caplog):
-    def stop(module):
-        if module.current_epoch == 1:
-            raise KeyError("power failure")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Phase1, "on_train_epoch_start", stop)
-        with pytest.raises(KeyError, match="power failure"):
-            phase1(tiny_dataset, tmp_path)
+    interrupted(tiny_dataset, tmp_path, monkeypatch)
     assert not (tmp_path / "weights.pt").exists()
     with caplog.at_level(logging.INFO):
         phase1(tiny_dataset, tmp_path)
-    assert "resuming after epoch 0" in caplog.text
+    assert "resuming in epoch 1, after step 3" in caplog.text
     assert_equal_weights(hr, tmp_path / "weights.pt")
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
 
@@ -123,12 +137,46 @@ def test_phase_2_in_bf16_and_channels_last(tiny_dataset, hr, tmp_path):
     assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.03)
 
 
-def test_state_of_another_run_is_not_resumed(tiny_dataset, tmp_path, caplog):
+def test_a_finished_training_keeps_weights_and_history(tiny_dataset, tmp_path, monkeypatch):
+    interrupted(tiny_dataset, tmp_path, monkeypatch)
+    assert sorted(path.name for path in (tmp_path / "resume").glob("*.ckpt")) == ["last.ckpt", "previous.ckpt"]
     phase1(tiny_dataset, tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["history.csv", "weights.pt"]
+
+
+def test_a_training_of_seconds_writes_no_state(tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(StateFolder, "write", lambda *_: 1 / 0)
+    phase1(tiny_dataset, tmp_path)
+
+
+def test_what_is_finished_is_not_trained_again(tiny_dataset, hr, tmp_path, monkeypatch, caplog):
+    for name in ("weights.pt", "history.csv"):
+        (tmp_path / name).write_bytes((hr.parent / name).read_bytes())
+    with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
+        patch.setattr(Phase1, "begin_batch", lambda *_: 1 / 0)
+        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr)[1]["score"]
+        assert "is there already, trained with these settings. Delete it to train again" in caplog.text
+        with pytest.raises(ZeroDivisionError):
+            phase1(tiny_dataset, tmp_path, seed=4)
+        (tmp_path / "history.csv").unlink()
+        with pytest.raises(ZeroDivisionError):
+            phase1(tiny_dataset, tmp_path)
+
+
+def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypatch, caplog):
+    interrupted(tiny_dataset, tmp_path, monkeypatch)
+    state = (tmp_path / "resume/last.ckpt").read_bytes()
     with caplog.at_level(logging.INFO):
-        phase1(tiny_dataset, tmp_path, seed=9)
-    assert "belongs to a run with other settings; starting anew" in caplog.text
-    assert json.loads((tmp_path / "resume/identity.json").read_text())["seed"] == 9
+        phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | {"epochs": 3})), seed=9)
+    assert "last.ckpt: belongs to a run with other settings (seed 3 there, 9 now; " in caplog.text
+    assert "train_config.epochs 2 there, 3 now); kept as settings-1.ckpt, starting anew" in caplog.text
+    assert (tmp_path / "resume/settings-1.ckpt").read_bytes() == state
+    assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["settings-1.ckpt", "settings-2.ckpt"]
+    (tmp_path / "resume/settings-1.ckpt").rename(tmp_path / "resume/last.ckpt")
+    (tmp_path / "weights.pt").unlink()
+    with caplog.at_level(logging.INFO):
+        phase1(tiny_dataset, tmp_path)
+    assert "resuming in epoch 1, after step 3" in caplog.text
 
 
 def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
@@ -138,8 +186,8 @@ def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_pat
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_an_unreadable_state_is_named(tiny_dataset, tmp_path):
-    phase1(tiny_dataset, tmp_path)
+def test_an_unreadable_state_is_named(tiny_dataset, tmp_path, monkeypatch):
+    interrupted(tiny_dataset, tmp_path, monkeypatch)
     for name in ("last", "previous"):
         state = tmp_path / f"resume/{name}.ckpt"
         state.write_bytes(state.read_bytes()[:1000])
@@ -157,7 +205,7 @@ def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_data
     assert metadata["fusion"] is True
     assert metadata["encoding"]["rate"] == "200k"
     assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
-    assert not torch.equal(network.state_dict()["cp.resnet.conv1.weight"], before["cp.resnet.conv1.weight"])
+    assert not torch.equal(network.state_dict()["stem.0.0.weight"], before["stem.0.0.weight"])
     assert metadata["epoch"] == 1, "only the fused epoch may be chosen"
 
 
@@ -165,7 +213,7 @@ def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
     config = TrainConfig(**(vars(CONFIG) | {"start_from": "hr", "learning_rate": 1e-9, "unfused_epochs": 0}))
     phase2(tiny_dataset, hr, tmp_path, config)
     trained, start = weights_of(tmp_path / "weights.pt"), weights_of(hr)
-    for name in ("cp.resnet.conv1.weight", "ffm.conv.weight", "conv_out16.conv_out.bias"):
+    for name in ("stem.0.0.weight", "lateral.weight", "aux.bias"):
         torch.testing.assert_close(trained[name], start[name], rtol=0, atol=1e-6)
 
 
@@ -242,10 +290,31 @@ def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tm
 
 def test_learning_rate_follows_the_cosine_of_every_step(tiny_dataset, tmp_path, monkeypatch):
     rates = []
+    ordinary = torch.optim.Adam.__init__
+    optimizers = []
+
+    def noted(optimizer, *words, **options):
+        optimizers.append(optimizer)
+        ordinary(optimizer, *words, **options)
+
+    monkeypatch.setattr(torch.optim.Adam, "__init__", noted)
+    forward = Phase1.batch_loss
     monkeypatch.setattr(
-        Phase1, "on_train_batch_start", lambda self, *_: rates.append(self.optimizers().param_groups[0]["lr"])
+        Phase1, "batch_loss", lambda *words: rates.append(optimizers[0].param_groups[0]["lr"]) or forward(*words)
     )
     phase1(tiny_dataset, tmp_path)
     # Ten samples make two batches of four; the schedule's length counts a third.
     expected = [0.5e-3 * (1 + torch.cos(torch.tensor(torch.pi * step / 6)).item()) for step in range(4)]
     assert rates == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_training_imports_neither_compiler_nor_torchvision(tiny_dataset, tmp_path):
+    # Each takes longer to import than PyTorch itself, and a training needs none of them.
+    words = ["train", "phase1", "--manifest", tiny_dataset.manifest, "--train-split", "train", "--val-split", "val"]
+    words += ["--backbone", "tiny", "--output", tmp_path / "weights.pt", "--epochs", "1", "--batch-size", "4"]
+    words += ["--crop", "64x48", "--initial-weights", "none", "--workers", "0"]
+    program = "import sys; from arseg.cli.main import main; main(sys.argv[1:]); print('modules', *sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=True, capture_output=True, text=True)
+    modules = set(run.stdout.partition("modules ")[2].split())
+    assert "arseg.train.fit" in modules
+    assert not {"torch._dynamo", "torchvision", "pandas", "matplotlib", "snakemake"} & modules

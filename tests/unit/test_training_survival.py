@@ -21,9 +21,9 @@ from arseg.config import TrainConfig
 from arseg.errors import ArsegError, ConfigError, StoppedError
 from arseg.models.checkpoint import load_checkpoint
 from arseg.train.fit import Machine
-from arseg.train.module import Phase1
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
+from arseg.train.phases import Phase1
 from arseg.train.state import sole_training
 
 CONFIG = TrainConfig(
@@ -39,12 +39,13 @@ class Training:
     manifest: Path
     folder: Path
     config: TrainConfig = CONFIG
-    backbone: str = "bise18"
+    backbone: str = "tiny"
     hr: Path | None = None
     stores: tuple[list[Path], list[Path]] = ([], [])
     devices: int = 1
     save_minutes: float = 0.0
     workers: int = 0
+    dropout: bool = True
 
     @property
     def weights(self) -> Path:
@@ -73,7 +74,9 @@ class Training:
 def run_in_process(training: Training, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     torch.set_num_threads(1)
-    ordinary = Phase1.on_train_batch_start
+    if not training.dropout:
+        torch.nn.Dropout2d.forward = lambda _module, features: features
+    ordinary = Phase1.begin_batch
 
     def announced(*words: object) -> None:
         if not (training.folder / "at-work").exists():
@@ -81,7 +84,7 @@ def run_in_process(training: Training, environment: dict[str, str]) -> None:
             time.sleep(0.5)
         ordinary(*words)
 
-    Phase1.on_train_batch_start = announced
+    Phase1.begin_batch = announced
     try:
         training.run()
     except ArsegError as error:
@@ -92,7 +95,7 @@ def run_in_process(training: Training, environment: dict[str, str]) -> None:
 def start(training: Training, **environment: str) -> multiprocessing.Process:
     """Train in a process of its own, made by a server that has imported PyTorch once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["arseg.train.phase1", "arseg.train.phase2", "torch._dynamo"])
+    context.set_forkserver_preload(["arseg.train.phase1", "arseg.train.phase2"])
     process = context.Process(target=run_in_process, args=(training, environment))
     process.start()
     return process
@@ -173,7 +176,8 @@ def large_batches(reference, tmp_path_factory) -> Training:
     """The same with batches of four, which two processes can share."""
     # Two steps, and not Adam's, which divide by the roots of tiny squares: rounding grows from step to step.
     config = replace(CONFIG, epochs=1, batch_size=4, optimizer="sgd", learning_rate=1e-3)
-    training = replace(reference, folder=tmp_path_factory.mktemp("alone"), config=config)
+    # Nor with dropout, which each process draws for its own samples.
+    training = replace(reference, folder=tmp_path_factory.mktemp("alone"), config=config, dropout=False)
     train_alone(training)
     return training
 
@@ -196,18 +200,18 @@ def test_killed_at_any_moment(reference, tmp_path):
 def test_killed_after_each_batch(tiny_dataset, tmp_path, monkeypatch):
     """Dropout, a schedule, means of losses and loader processes: all of it goes on where it was."""
     monkeypatch.setattr("arseg.workers.FEW_SAMPLES", 0)
-    whole = Training(tiny_dataset.manifest, tmp_path / "whole", DROPOUT, "psp18")
+    whole = Training(tiny_dataset.manifest, tmp_path / "whole", DROPOUT)
     whole.run()
     pieces = replace(whole, folder=tmp_path / "pieces", workers=1)
-    ordinary, steps, budget = Phase1.on_train_batch_start, [], [0]
+    ordinary, steps, budget = Phase1.begin_batch, [], [0]
 
-    def lose_power(module, batch, index):
+    def lose_power(phase, batch, process):
         if len(steps) == budget[0]:
             raise KeyError("power failure")
-        steps.append((module.current_epoch, index))
-        ordinary(module, batch, index)
+        steps.append((phase.epoch, batch))
+        ordinary(phase, batch, process)
 
-    monkeypatch.setattr(Phase1, "on_train_batch_start", lose_power)
+    monkeypatch.setattr(Phase1, "begin_batch", lose_power)
     for budget[0] in range(1, 4):
         with pytest.raises(KeyError, match="power failure"):
             pieces.run()
@@ -226,7 +230,7 @@ def test_a_signal_saves_the_state(reference, tmp_path, number):
     os.kill(process.pid, number)
     process.join()
     assert process.exitcode == StoppedError.exit_code == 75
-    assert torch.load(training.state)["global_step"] == 1
+    assert torch.load(training.state)["state"]["progress"]["step"] == 1
     assert not training.weights.exists()
     process = start(training)
     process.join()
@@ -235,16 +239,16 @@ def test_a_signal_saves_the_state(reference, tmp_path, number):
 
 
 def test_a_damaged_state_is_passed_over(reference, tmp_path, monkeypatch, caplog):
-    training = replace(reference, folder=tmp_path, save_minutes=0)
+    training, ordinary = replace(reference, folder=tmp_path, save_minutes=0), Phase1.predict_frame
     with monkeypatch.context() as patch:
-        patch.setattr(Phase1, "on_train_epoch_end", lambda module: 1 / (1 - module.current_epoch))
-        with pytest.raises(ZeroDivisionError):
+        patch.setattr(Phase1, "predict_frame", lambda phase, batch: ordinary(phase, batch) / (2 - phase.epoch or None))
+        with pytest.raises(TypeError):
             training.run()
     training.state.write_bytes(training.state.read_bytes()[:-1000])
     with caplog.at_level(logging.INFO):
         training.run()
     assert "last.ckpt: not a readable checkpoint" in caplog.text
-    assert re.search(r"resuming after .* from .*previous\.ckpt", caplog.text)
+    assert re.search(r"resuming in epoch .* from .*previous\.ckpt", caplog.text)
     assert_same(training, reference)
 
 
@@ -252,7 +256,7 @@ def test_killed_after_its_last_epoch(reference, tmp_path, monkeypatch):
     """Snakemake then deletes the history, which is an output, but not the state."""
     training = replace(reference, folder=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("arseg.train.phase1.save_checkpoint", lambda *_: 1 / 0)
+        patch.setattr("arseg.train.fit.save_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             training.run()
     (tmp_path / "history.csv").unlink()
@@ -261,11 +265,11 @@ def test_killed_after_its_last_epoch(reference, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_does_not_end_the_training(reference, tmp_path, monkeypatch, caplog):
-    training = replace(reference, folder=tmp_path)
+    training = replace(reference, folder=tmp_path, save_minutes=0)
     save, failures = torch.save, []
 
     def full_now_and_then(content, path):
-        if "callbacks" in content and len(failures) < 3:
+        if "settings" in content and len(failures) < 3:
             failures.append(path)
             raise RuntimeError("PytorchStreamWriter failed writing file data/1: file write failed")
         save(content, path)
@@ -283,7 +287,7 @@ def test_a_second_training_waits_for_the_first(reference, tmp_path):
         process = start(training)
         process.join(timeout=6)
         assert process.is_alive()
-        assert not (tmp_path / "resume/identity.json").exists()
+        assert not training.weights.exists()
     process.join()
     assert process.exitcode == 0
     assert_same(training, reference)
@@ -311,12 +315,12 @@ def test_two_processes_train_phase_2(large_batches, tiny_dataset, tmp_path, unfu
 
 def test_a_command_with_two_processes_stops_and_goes_on(large_batches, tiny_dataset, tmp_path):
     config = replace(large_batches.config, epochs=3)
-    training = replace(large_batches, folder=tmp_path, config=config, devices=2)
+    training = replace(large_batches, folder=tmp_path, config=config, devices=2, dropout=True)
     options = {
         "manifest": tiny_dataset.manifest,
         "train-split": "train",
         "val-split": "val",
-        "backbone": "bise18",
+        "backbone": training.backbone,
         "output": training.weights,
         "seed": 3,
         "device": "cpu",
@@ -343,7 +347,7 @@ def test_a_command_with_two_processes_stops_and_goes_on(large_batches, tiny_data
     assert first.returncode == 75, log
     assert "stopped by SIGTERM in epoch" in log
     assert "the same command goes on from it" in log
-    assert torch.load(training.state)["global_step"] < 6
+    assert torch.load(training.state)["state"]["progress"]["step"] < 6
     train_together(training)
     uninterrupted = replace(training, folder=tmp_path / "uninterrupted")
     train_together(uninterrupted)
