@@ -1,19 +1,22 @@
-"""``arseg train phase1`` and ``arseg train phase2``."""
+"""``arseg train phase1`` and ``arseg train phase2``.
+
+PyTorch is imported in the functions: two processes that need it should import it side by side.
+"""
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from arseg.cli.recorded import classes, history_file, initial_weights, whether_resumed
 from arseg.config import Backbone, TrainConfig
-from arseg.models.device import resolve_devices
-from arseg.models.processes import process_index
+from arseg.data.manifest import read_manifest
 from arseg.provenance.recording import records
-from arseg.train.fit import Machine
-from arseg.train.phase1 import train_phase1
-from arseg.train.phase2 import train_phase2
+from arseg.workers import start_server
+
+if TYPE_CHECKING:
+    from arseg.train.fit import Machine
 
 Constants = Annotated[TrainConfig, Parameter(name="*", group="Training constants")]
 
@@ -73,6 +76,9 @@ def phase1(
     save_minutes : float
         Longest time between two saved states.
     """
+    _start_server(manifest, workers, config)
+    from arseg.train.phase1 import train_phase1  # noqa: PLC0415
+
     miou = train_phase1(
         manifest=manifest,
         train_split=train_split,
@@ -144,6 +150,9 @@ def phase2(
     save_minutes : float
         Longest time between two saved states.
     """
+    _start_server(manifest, workers, config)
+    from arseg.train.phase2 import train_phase2  # noqa: PLC0415
+
     miou = train_phase2(
         manifest=manifest,
         hr=hr,
@@ -160,7 +169,16 @@ def phase2(
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
 
-def _machine(device: str, devices: int, resume: Path, save_minutes: float) -> Machine:
+def _start_server(manifest: Path, workers: int, config: TrainConfig) -> None:
+    """Let loader processes import PyTorch while this one does; the splits have at most all samples."""
+    start_server(workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.loaders")
+
+
+def _machine(device: str, devices: int, resume: Path, save_minutes: float) -> "Machine":
+    from arseg.models.device import resolve_devices  # noqa: PLC0415
+    from arseg.models.processes import process_index  # noqa: PLC0415
+    from arseg.train.fit import Machine  # noqa: PLC0415
+
     if process_index():  # started by the first process, which speaks for all
         logging.disable(logging.INFO)
     return Machine(resolve_devices(device, devices), resume, save_minutes)

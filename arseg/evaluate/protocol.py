@@ -27,7 +27,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.progress import track
 from arseg.stages import STAGES
-from arseg.workers import loader_context, worthwhile_workers
+from arseg.workers import loader_options
 
 logger = logging.getLogger(__name__)
 
@@ -189,14 +189,12 @@ def _count(
     confusions = torch.zeros(gop, num_classes, num_classes, dtype=torch.int64, device=device)
     num_frames = np.zeros(gop, dtype=np.int64)
     size = None
-    workers = worthwhile_workers(workers, len(frames))
     # Batch 1, as published. A loader with no batches passes samples through and keeps their order.
     loader = DataLoader(
         frames,
         batch_size=None,
-        num_workers=workers,
-        multiprocessing_context=loader_context(workers, SplitFrames.__module__),
         pin_memory=device.type == "cuda",
+        **loader_options(workers, len(frames), SplitFrames.__module__),
     )
     description = f"{split.attributes.dataset} {split.attributes.split}"
     started = time.monotonic()

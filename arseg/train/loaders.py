@@ -10,7 +10,7 @@ from arseg.config import TrainConfig
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
 from arseg.train.datasets import Draw, Item, PairDataset, StillDataset
-from arseg.workers import loader_context, worthwhile_workers
+from arseg.workers import loader_options
 
 
 class SeededSampler(Sampler[Draw]):
@@ -111,22 +111,20 @@ def training_loader(
         process=process_index(),
         processes=processes,
     )
-    workers = worthwhile_workers(workers, len(sampler) * config.epochs)
+    options = loader_options(workers, len(sampler) * config.epochs, __name__)
     return DataLoader(
         dataset,
         batch_size=config.batch_size // processes,
         sampler=sampler,
         collate_fn=_collate,
-        num_workers=workers,
-        multiprocessing_context=loader_context(workers, __name__),
-        persistent_workers=workers > 0,
+        persistent_workers=options["num_workers"] > 0,
         pin_memory=torch.cuda.is_available(),
+        **options,
     )
 
 
 def validation_loader(dataset: StillDataset | PairDataset, workers: int, processes: int = 1) -> DataLoader[Item]:
     """Whole frames one by one (spec section 7: batch 1), so that they may differ in size; or this process's share."""
-    workers = worthwhile_workers(workers, len(dataset))
     return DataLoader(
         dataset,
         batch_size=1,
@@ -134,6 +132,5 @@ def validation_loader(dataset: StillDataset | PairDataset, workers: int, process
             len(dataset), 0, shuffle=False, batch_size=processes, process=process_index(), processes=processes
         ),
         collate_fn=_collate,
-        num_workers=workers,
-        multiprocessing_context=loader_context(workers, __name__),
+        **loader_options(workers, len(dataset), __name__),
     )

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -291,6 +292,32 @@ def test_a_second_training_waits_for_the_first(reference, tmp_path):
     process.join()
     assert process.exitcode == 0
     assert_same(training, reference)
+
+
+def processes_with(mark: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # ends meanwhile
+            found += [int(path.parent.name)] if mark.encode() in path.read_bytes() else []
+    return found
+
+
+def test_loader_processes_end_with_a_killed_training(tiny_dataset, tmp_path):
+    mark = f"ARSEG_TEST_MARK={tmp_path.name}-{os.getpid()}"
+    words = ["train", "phase1", "--manifest", tiny_dataset.manifest, "--train-split", "train", "--val-split", "val"]
+    words += ["--backbone", "tiny", "--output", tmp_path / "weights.pt", "--epochs", 1000, "--batch-size", 4]
+    words += ["--crop", "64x48", "--initial-weights", "none", "--workers", 2]
+    command = [Path(sys.executable).with_name("arseg"), *words]
+    name, _, value = mark.partition("=")
+    process = subprocess.Popen(list(map(str, command)), env=os.environ | {name: value})
+    wait_for(tmp_path / "history.csv", process)
+    assert len(processes_with(mark)) >= 4, "the training, two loaders, and the server that they come from"
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while left := processes_with(mark):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 def test_two_processes_train_as_one(large_batches, tmp_path):
