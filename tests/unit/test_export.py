@@ -15,7 +15,6 @@ from video_examples import texture
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
 from arseg.config import NORMALIZATIONS
-from arseg.data.transforms import normalize
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor
 from arseg.export import branches
@@ -26,6 +25,7 @@ from arseg.files import file_digest
 from arseg.infer import segment
 from arseg.infer.checkpoints import load_branches
 from arseg.models.checkpoint import save_checkpoint
+from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def network(backbone, fusion, seed):
     """Random weights with which no class wins everywhere."""
     torch.manual_seed(seed)
     built = build_network(backbone, len(CLASSES), fusion).eval()
-    example = torch.from_numpy(normalize(texture(HEIGHT, WIDTH, seed), NORMALIZATIONS["camvid"]))[None]
+    example = normalize(batch(texture(HEIGHT, WIDTH, seed)), NORMALIZATIONS["camvid"])
     with torch.no_grad():
         feature = built.encode(example).feature
         feature = built.fuse(feature, feature) if fusion else feature
@@ -76,7 +76,7 @@ def frames(size, seed=5):
 
 
 def batch(array):
-    return torch.from_numpy(array)[None]
+    return torch.tensor(array)[None]
 
 
 def assert_equal(found, expected):
@@ -94,9 +94,9 @@ def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment
     export_branches(hr, lr, ODD, tmp_path / "onnx")
     keyframe, image, motion = frames(ODD)
     predict = FusedPredictor(hr, lr)
-    normalized = [torch.from_numpy(normalize(frame, hr.normalization))[None] for frame in (keyframe, image)]
     with torch.inference_mode():
-        first, second = predict(normalized[0], None, None), predict(normalized[1], normalized[0], batch(motion))
+        first = predict(batch(keyframe), None, None)
+        second = predict(batch(image), batch(keyframe), batch(motion))
 
     found = Session(tmp_path / "onnx/hr.onnx")({"image": batch(keyframe)})
     assert_equal(found["scores"], first)
@@ -117,7 +117,7 @@ def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
     branch, _ = load_branches([path], CPU)
     _, image, _ = frames(ODD)
     with torch.inference_mode():
-        expected = ConstantPredictor(branch)(torch.from_numpy(normalize(image, branch.normalization))[None], None, None)
+        expected = ConstantPredictor(branch)(batch(image), None, None)
     assert_equal(Session(tmp_path / "onnx/constant.onnx")({"image": batch(image)})["scores"], expected)
     record = json.loads((tmp_path / "onnx.provenance.json").read_text())
     assert record["inputs"]["checkpoint"][0]["sha256"] == file_digest(path)

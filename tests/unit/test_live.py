@@ -12,6 +12,7 @@ from arseg.codec.stream import open_video, split_bitstream
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.compose import compose_motion
 from arseg.motion.live import MAX_KEPT_BYTES, Following, LiveVideo
+from arseg.motion.rules import PAPER_RULES
 from arseg.stopwatch import Stopwatch
 
 P_GOP = "bframes=0:ref=1:scenecut=0:keyint=6:min-keyint=6:open-gop=0"
@@ -19,9 +20,10 @@ MARGIN = 12
 """Pixels at the border whose content comes from outside the picture."""
 
 
-def read(path, *, follow=True, **rules):
+def read(path, *, follow=True, trained=PAPER_RULES, **options):
+    following = Following(**options)
     with open_video(path) as stream:
-        video = LiveVideo(stream, Following(**rules), Stopwatch(), follow=follow)
+        video = LiveVideo(stream, following, following.rules(trained) if follow else None, Stopwatch())
         return video, list(video)
 
 
@@ -269,7 +271,7 @@ def test_memory_does_not_grow_with_an_endless_gop(tmp_path, monkeypatch):
     assert path.stat().st_size > 30_000
     most = 0
     with open_video(path) as stream:
-        video = LiveVideo(stream, Following(), Stopwatch())
+        video = LiveVideo(stream, Following(), PAPER_RULES, Stopwatch())
         for _ in video:
             most = max(most, sum(packet.size for packet in video._kept.recent()))
     assert 0 < most <= 10_000 < MAX_KEPT_BYTES
