@@ -13,6 +13,7 @@ from arseg.models.registry import build_network
 HEIGHT, WIDTH = 64, 96
 STEP = (3, 1)
 CLASSES = ["sky", "road", "car", "void"]
+NUM_CLASSES = len(CLASSES)
 COLORS = [[70, 130, 180], [128, 64, 128], [0, 0, 142], [0, 0, 0]]
 P_ONLY = "bframes=0:ref=1:scenecut=0:keyint={gop}:min-keyint={gop}"
 """x264 as it is when motion can be taken from its streams."""
@@ -54,7 +55,7 @@ def b_picture_video(path, frames, gop=12):
     return write_video(path, frames, "-x264-params", parameters)
 
 
-def random_network(fusion, seed, num_classes=len(CLASSES)) -> SegmentationNetwork:
+def random_network(fusion, seed, num_classes=NUM_CLASSES) -> SegmentationNetwork:
     torch.manual_seed(seed)
     network = build_network("tiny", num_classes, fusion).eval()
     example = normalize(torch.tensor(texture(HEIGHT, WIDTH, seed))[None], NORMALIZATIONS["camvid"])
