@@ -28,7 +28,7 @@ def normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
     rows = pixels.flatten(2).float()  # (N, H, 3 W): long rows, because a loop over three channels is slow
     width = pixels.shape[2]
     mean, std = (
-        torch.tensor(values * width, device=pixels.device) for values in (normalization.mean, normalization.std)
+        torch.tensor(values, device=pixels.device).repeat(width) for values in (normalization.mean, normalization.std)
     )
     rows.div_(255).sub_(mean).div_(std)
     image = rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
