@@ -14,6 +14,8 @@ class Stopwatch:
     synchronize : callable, optional
         Waits until a device has done what it was told, where that goes on by itself; called around stages that ask
         for it.
+    clock : callable
+        Gives seconds, of which differences count.
 
     Attributes
     ----------
@@ -23,10 +25,13 @@ class Stopwatch:
         How often each stage ran.
     """
 
-    def __init__(self, synchronize: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, synchronize: Callable[[], None] | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.runs: Counter[str] = Counter()
         self._synchronize = synchronize
+        self._clock = clock
 
     @contextmanager
     def __call__(self, stage: str, *, on_device: bool = False) -> Iterator[None]:
@@ -39,11 +44,11 @@ class Stopwatch:
         on_device : bool
             Whether the block's work goes on on the device when the block is left.
         """
-        started = time.perf_counter()
+        started = self._clock()
         try:
             yield
         finally:
             if on_device and self._synchronize is not None:
                 self._synchronize()
-            self.seconds[stage] += time.perf_counter() - started
+            self.seconds[stage] += self._clock() - started
             self.runs[stage] += 1

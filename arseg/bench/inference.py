@@ -22,6 +22,7 @@ from arseg.bench.examples import (
     write_clip,
     write_random_checkpoints,
 )
+from arseg.bench.front_end import measure_front_end
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, measure, synchronize, watch_memory
 from arseg.config import EncodeConfig
@@ -60,9 +61,11 @@ class InferenceOptions:
     codec: Literal["h264", "hevc"] = "h264"
     """Of the video that is decoded."""
     decoded_hr_frames: int = 3
-    """Frames of that video which HR segments alone; 0 leaves the video out."""
+    """Frames of that video which HR segments alone; 0 leaves segmenting the video out."""
     forms: bool = False
     """Measure each optimisation of the networks alone as well."""
+    front_end_only: bool = False
+    """Measure what comes before the networks, and no network."""
 
 
 def bench_inference(
@@ -102,23 +105,25 @@ def bench_inference(
     if options.gop < 2:
         raise ConfigError(f"--gop {options.gop}: must be at least 2, a keyframe and a frame that is none")
     height, width = parse_size(options.size)
-    tables: dict[str, list[dict[str, Any]]] = {"frames": [], "parts": [], "from a video": [], "forms": []}
+    for backbone in options.backbones:
+        get_architecture(backbone)  # refuses unknown ones
+    names = ("frames", "parts", "from a video", "forms", "front end")
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        clip = None
-        if options.decoded_hr_frames > 0:
-            config = EncodeConfig(options.codec, gop=options.gop)
-            clip = write_clip(folder / f"clip.{options.codec}", draw_frames(options.gop, height, width), config)
-        for paths in _choices(options, checkpoint, folder):
+        config = EncodeConfig(options.codec, gop=options.gop)
+        clip = write_clip(folder / f"clip.{options.codec}", draw_frames(options.gop, height, width), config)
+        tables["front end"].append({"codec": options.codec, **measure_front_end(clip, options.repeats)})
+        for paths in [] if options.front_end_only else _choices(options, checkpoint, folder):
             hr, lr = load_branches(paths, device)
             if lr is None:
                 raise ConfigError("--checkpoint: name an LR branch and its HR branch; there is a single network")
             frames, parts = _frames(hr, lr, options, device, height, width)
             tables["frames"].append(frames)
             tables["parts"].append(parts)
-            if clip is not None:
+            if options.decoded_hr_frames > 0:
                 tables["from a video"] += _from_video(clip, paths, lr, options, device)
-    if options.forms:
+    if options.forms and not options.front_end_only:
         for backbone in options.backbones:
             tables["forms"] += _forms(backbone, options, device, height, width)
     titles = {
@@ -126,6 +131,7 @@ def bench_inference(
         "parts": "median ms of the parts of a frame that is no keyframe",
         "from a video": f"frames per second from {options.codec} to labels",
         "forms": "ms of the network alone, by form",
+        "front end": f"before the networks: ms of processor time per picture at {width}x{height}, one thread",
     }
     found = [Table(titles[name], rows) for name, rows in tables.items() if rows]
     return Report("inference", vars(options) | {"checkpoint": list(map(str, checkpoint)), "quick": quick}, found)
@@ -135,8 +141,6 @@ def _choices(options: InferenceOptions, checkpoint: Sequence[Path], folder: Path
     if checkpoint:
         yield list(checkpoint)
         return
-    for backbone in options.backbones:
-        get_architecture(backbone)  # refuses unknown ones
     for backbone in options.backbones:
         for scale_percent in options.scales:
             own = folder / f"{backbone}-{scale_percent}"
@@ -250,6 +254,7 @@ def _from_video(
             "decode_ms": round(1000 * spent["decode"] / count, 3),
             "motion_ms": round(1000 * spent["motion"] / count, 3),
             "convert_ms": round(1000 * spent["convert"] / count, 3),
+            "normalize_ms": round(1000 * spent["normalize"] / count, 3),
         }
 
 

@@ -83,13 +83,14 @@ def segment(
     with ExitStack() as stack:
         frames = stack.enter_context(closing(iter(segmentation)))
         first = next(frames)  # before any output is begun: the video may be none
-        rate = (segmentation.frames_per_second or 0) / every
+        rate = (segmentation.front_end.frames_per_second or 0) / every
         writers = [
             stack.enter_context(open_output(path, segmentation.classes, alpha=alpha, rate=rate))
             for path in output or []
         ]
         stopped = stack.enter_context(_ending_on_signals())
-        total = None if segmentation.num_frames is None else -(-segmentation.num_frames // every)
+        expected = segmentation.front_end.num_frames
+        total = None if expected is None else -(-expected // every)
         shown = track(chain([first], frames), "frames", total, status=lambda: _shares(segmentation, started))
         for frame, labels, info in shown:
             with segmentation.watch("output"):

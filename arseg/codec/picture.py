@@ -70,8 +70,9 @@ class DecodedPicture:
 def to_rgb(pixels: VideoFrame) -> NDArray[np.uint8]:
     """Convert decoded planes to RGB, shape (H, W, 3).
 
-    By libswscale: BT.601 with limited range (which is what FFmpeg's default conversion chooses on the way in), colour
-    planes enlarged bicubically, as the ``ffmpeg`` program does.
+    By libswscale with the settings of the ``ffmpeg`` program: BT.601 with limited range (which is what FFmpeg's default
+    conversion chooses on the way in). The fast converter for 8-bit 4:2:0 pictures of even height repeats the pixels of
+    the colour planes; elsewhere they are enlarged bicubically.
     """
     rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC")
     return rgb.to_ndarray().astype(np.uint8, copy=False)

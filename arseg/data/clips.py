@@ -23,7 +23,8 @@ from arseg.data.clip_plans import ClipPlan, ClipTail, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, DataError, MotionError
-from arseg.motion.compose import PAPER_MAX_REF_BACK, MotionComposer
+from arseg.motion.compose import MotionComposer
+from arseg.motion.rules import followed_references
 from arseg.progress import track
 from arseg.store import ClipIdentity, ClipStoreWriter, StoreAttributes, create_stores
 
@@ -196,7 +197,7 @@ def _write_samples(
             f"encoded {shape[0]} frames of {shape[2]}x{shape[1]} pixels, decoded {len(decoded)} of the first {length} "
             f"of {decoded.width}x{decoded.height}. Use another FFmpeg"
         )
-    max_ref_back = max(PAPER_MAX_REF_BACK, config.references or 0)
+    max_ref_back = followed_references(config.references or 0)
     composer = MotionComposer(decoded.height, decoded.width, subpixel=subpixel, max_ref_back=max_ref_back)
     keyframe = decoded.rgb(0)
     num_composed = 0

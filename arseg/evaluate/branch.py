@@ -16,6 +16,8 @@ from arseg.models.checkpoint import load_checkpoint
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
+from arseg.models.pixels import normalize
+from arseg.motion.rules import PAPER_RULES, MotionRules, followed_references
 
 PHASES: dict[Mode, int] = {"hr": 1, "lr": 1, "ar": 2}
 """Which training phase makes the network of a role: HR branch, LR baseline, LR branch of AR."""
@@ -39,6 +41,9 @@ class Branch:
     """SHA-256 of the checkpoint file."""
     classes: tuple[SegmentationClass, ...]
     """Classes that it tells apart, as its training knew them; empty where the checkpoint does not describe them."""
+    motion: MotionRules = PAPER_RULES
+    """How the motion was made that an LR branch was trained on: the paper's rules where the checkpoint does not say,
+    which are true of the authors' own."""
 
 
 def load_branch(
@@ -124,6 +129,7 @@ def load_branch(
         warp_alignment=metadata.get("warp_alignment", "published"),
         digest=file_digest(path),
         classes=_classes(metadata),
+        motion=_motion(path, metadata),
     )
 
 
@@ -134,6 +140,20 @@ def _classes(metadata: Mapping[str, Any]) -> tuple[SegmentationClass, ...]:
         SegmentationClass(index, name, (red, green, blue), void)
         for index, (name, (red, green, blue), void) in enumerate(described)
     )
+
+
+def _motion(path: Path, metadata: Mapping[str, Any]) -> MotionRules:
+    encoding = metadata.get("encoding")
+    if encoding is None:
+        return PAPER_RULES
+    try:
+        subpixel, gop, references = encoding["subpixel"], encoding["gop"], encoding["references"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: its encoding lacks {error}, so it does not say what motion the branch was trained on. Train it "
+            "again with this version of arseg"
+        ) from error
+    return MotionRules(subpixel, gop, followed_references(references))
 
 
 class ConstantPredictor:
@@ -147,15 +167,14 @@ class ConstantPredictor:
 
     def __init__(self, branch: Branch) -> None:
         self.branch = branch
-        self.normalization = branch.normalization
 
     def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
         """Segment a frame; keyframe and motion do not matter here.
 
         Parameters
         ----------
-        image : Tensor, shape (1, 3, H, W)
-            Normalised frame.
+        image : Tensor of uint8, shape (1, H, W, 3)
+            Decoded frame, RGB.
         keyframe, motion_qpel
             Ignored.
 
@@ -163,8 +182,8 @@ class ConstantPredictor:
         -------
         scores : Tensor, shape (1, K, H, W)
         """
-        height, width = image.shape[-2:]
-        return predict_constant(self.branch.network, image, self.branch.scale_percent, (height, width))
+        normalized = normalize(image, self.branch.normalization)
+        return predict_constant(self.branch.network, normalized, self.branch.scale_percent, _size(image))
 
 
 class FusedPredictor:
@@ -185,7 +204,6 @@ class FusedPredictor:
     def __init__(self, hr: Branch, lr: Branch) -> None:
         self.hr = hr
         self.lr = lr
-        self.normalization = lr.normalization
         self.num_keyframes_encoded = 0
         self._keyframe: Tensor | None = None
         self._feature: Tensor | None = None
@@ -195,10 +213,10 @@ class FusedPredictor:
 
         Parameters
         ----------
-        image : Tensor, shape (1, 3, H, W)
-            Normalised frame.
-        keyframe : Tensor, shape (1, 3, H, W), or None
-            Normalised keyframe of its clip; None if the frame is the keyframe itself (d = 0).
+        image : Tensor of uint8, shape (1, H, W, 3)
+            Decoded frame, RGB.
+        keyframe : Tensor of uint8, shape (1, H, W, 3), or None
+            Decoded keyframe of its clip; None if the frame is the keyframe itself (d = 0).
         motion_qpel : Tensor of int16, shape (1, H, W, 2), or None
             Motion to the keyframe, (x, y) in quarter pixels; None at d = 0.
 
@@ -206,26 +224,31 @@ class FusedPredictor:
         -------
         scores : Tensor, shape (1, K, H, W)
         """
-        height, width = image.shape[-2:]
+        normalized = normalize(image, self.lr.normalization)
         if keyframe is None or motion_qpel is None:
-            return predict_constant(self.hr.network, image, 100, (height, width))
+            return predict_constant(self.hr.network, normalized, 100, _size(image))
         return predict_fused(
             self.lr.network,
             self._encode_keyframe(keyframe),
-            image,
+            normalized,
             motion_qpel,
             self.lr.scale_percent,
-            (height, width),
+            _size(image),
             self.lr.warp_alignment,
         )
 
     def _encode_keyframe(self, keyframe: Tensor) -> Tensor:
         if self._feature is None or self._keyframe is None or not torch.equal(keyframe, self._keyframe):
             self._keyframe = keyframe
-            self._feature = self.hr.network.encode(keyframe).feature
+            self._feature = self.hr.network.encode(normalize(keyframe, self.hr.normalization)).feature
             self.num_keyframes_encoded += 1
         return self._feature
 
 
 Predictor = ConstantPredictor | FusedPredictor
-"""What turns a normalised frame into scores; its `normalization` says how frames are normalised."""
+"""What turns a decoded frame into scores."""
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    """Height and width of a picture in bytes, (1, H, W, 3)."""
+    return image.shape[1], image.shape[2]

@@ -25,6 +25,7 @@ from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
+from arseg.motion.rules import MotionRules, followed_references
 from arseg.progress import track
 from arseg.stages import STAGES
 from arseg.workers import loader_options
@@ -91,7 +92,9 @@ def evaluate(
     branches = _load_branches(mode=mode, scale_percent=scale_percent, hr=hr, lr=lr, manifest=data, device=torch_device)
     main = branches["hr" if mode == "hr" else "lr"]
     predictor: Predictor = FusedPredictor(branches["hr"], main) if mode == "ar" else ConstantPredictor(main)
-    frames = SplitFrames(split, data.num_classes, predictor.normalization, with_keyframes=mode == "ar")
+    if mode == "ar":
+        _warn_of_other_motion(main.motion, split)
+    frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
     confusions, num_frames, size = _count(
         predictor,
         frames=frames,
@@ -173,6 +176,14 @@ def _load_branches(
             beside=branches.get("hr"),
         )
     return branches
+
+
+def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
+    """Say that stores hold other motion than a branch has learnt from: an ablation may want that, a slip does not."""
+    stored = split.attributes
+    rules = MotionRules(stored.subpixel, stored.gop, followed_references(stored.references))
+    if difference := rules.difference(trained):
+        logger.warning("%s holds other motion than the LR branch was trained on: %s", stored.encoding, difference)
 
 
 def _count(

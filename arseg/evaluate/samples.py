@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from arseg.config import Normalization
 from arseg.data.images import read_label
 from arseg.data.manifest import Manifest
-from arseg.data.transforms import normalize
 from arseg.errors import ArsegError, DataError, StoreError
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
 
@@ -156,11 +154,11 @@ class Frame(NamedTuple):
     distance: int
     """Frames from the keyframe to this frame."""
     image: Tensor
-    """Normalised decoded frame, float32, shape (3, H, W)."""
+    """Decoded frame, RGB, uint8, shape (H, W, 3): a network normalises it on its own device."""
     label: Tensor
     """Class indices, uint8, shape (H, W); 255 = ignored."""
     keyframe: Tensor | None
-    """Normalised decoded keyframe, float32, shape (3, H, W); None at d = 0 and where it is not needed."""
+    """Decoded keyframe, RGB, uint8, shape (H, W, 3); None at d = 0 and where it is not needed."""
     motion_qpel: Tensor | None
     """Motion to the keyframe, int16, shape (H, W, 2), (x, y) in quarter pixels; None as above."""
 
@@ -177,19 +175,14 @@ class SplitFrames(Dataset[Frame | ArsegError]):
         The samples.
     num_classes : int
         Number of classes K.
-    normalization : Normalization
-        What frames are normalised with.
     with_keyframes : bool
         Whether keyframe and motion are needed (mode AR).
     """
 
-    def __init__(
-        self, stores: SplitStores, num_classes: int, normalization: Normalization, with_keyframes: bool
-    ) -> None:
+    def __init__(self, stores: SplitStores, num_classes: int, with_keyframes: bool) -> None:
         self._samples = stores.samples
         self._stores = [ClipStore(path) for path in stores.paths]
         self._num_classes = num_classes
-        self._normalization = normalization
         self._with_keyframes = with_keyframes
 
     def __len__(self) -> int:
@@ -212,9 +205,9 @@ class SplitFrames(Dataset[Frame | ArsegError]):
         fused = self._with_keyframes and sample.distance > 0
         return Frame(
             distance=sample.distance,
-            image=torch.from_numpy(normalize(clip.frame, self._normalization)),
+            image=torch.from_numpy(clip.frame),
             label=torch.from_numpy(label),
-            keyframe=torch.from_numpy(normalize(clip.keyframe, self._normalization)) if fused else None,
+            keyframe=torch.from_numpy(clip.keyframe) if fused else None,
             motion_qpel=torch.from_numpy(clip.motion_qpel) if fused else None,
         )
 

@@ -1,7 +1,7 @@
 """Export of what segments a video: the two branches of AR-Seg, or a single network."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.onnx.errors import OnnxExporterError
 
-from arseg.data.transforms import normalize
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare, example_frames
@@ -19,6 +18,7 @@ from arseg.export.metadata import describe
 from arseg.export.onnx_file import Session, require_packages, write_graph
 from arseg.files import atomic_path
 from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
+from arseg.models.pixels import normalize
 from arseg.models.resize import resize
 
 
@@ -75,7 +75,7 @@ class _Job:
 
     def export_constant(self, branch: Branch, path: Path) -> None:
         def reference(example: int) -> Outputs:
-            image = _normalized(self.frames[example].image, branch)
+            image = normalize(self.frames[example].image, branch.normalization)
             return {"scores": predict_constant(branch.network, image, branch.scale_percent, self.size)}
 
         inputs = [{"image": example.image} for example in self.frames]
@@ -85,7 +85,7 @@ class _Job:
         """Export the HR branch; give the features of the keyframes as onnxruntime computes them."""
 
         def reference(example: int) -> Outputs:
-            prediction = branch.network(_normalized(self.frames[example].keyframe, branch))
+            prediction = branch.network(normalize(self.frames[example].keyframe, branch.normalization))
             return {"scores": resize(prediction.scores, self.size), "feature": prediction.feature}
 
         inputs = [{"image": example.keyframe} for example in self.frames]
@@ -95,11 +95,12 @@ class _Job:
     def export_fused(self, branch: Branch, hr: Branch, features: Sequence[Tensor], path: Path) -> None:
         """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
         with torch.inference_mode():
-            own = [hr.network.encode(_normalized(example.keyframe, hr)).feature for example in self.frames]
+            keyframes = [normalize(example.keyframe, hr.normalization) for example in self.frames]
+            own = [hr.network.encode(keyframe).feature for keyframe in keyframes]
 
         def reference(example: int) -> Outputs:
             frames = self.frames[example]
-            image = _normalized(frames.image, branch)
+            image = normalize(frames.image, branch.normalization)
             scores = predict_fused(
                 branch.network,
                 own[example],
@@ -116,7 +117,11 @@ class _Job:
             for example, feature in zip(self.frames, features, strict=True)
         ]
         height, width = features[0].shape[-2:]
-        more = {"warp_alignment": branch.warp_alignment, "hr_checkpoint_sha256": hr.digest}
+        more = {
+            "warp_alignment": branch.warp_alignment,
+            "motion": asdict(branch.motion),
+            "hr_checkpoint_sha256": hr.digest,
+        }
         graph = FusedGraph(branch, self.size, (height, width))
         self._export(path, graph, inputs, reference, describe(branch, "lr", self.size, **more))
 
@@ -142,8 +147,3 @@ class _Job:
             what = self.frames[example].what
             self.report(compare(path.name, what, partial(session, tensors), partial(reference, example)))
         return session
-
-
-def _normalized(image: Tensor, branch: Branch) -> Tensor:
-    """Normalise as evaluation does, not as the graph does."""
-    return torch.from_numpy(normalize(image[0].numpy(), branch.normalization))[None]

@@ -4,35 +4,15 @@ Frames go in as RGB bytes and are normalised inside, so that no caller can do it
 PSPNet's pyramid pools to cells whose bounds follow from the size, and so do the truncated sides of the low resolution.
 """
 
-import torch
 from torch import Tensor, nn
 
-from arseg.config import Normalization
 from arseg.evaluate.branch import Branch
 from arseg.export.attention import TiledAttention
 from arseg.export.warp import KeyframeWarp
 from arseg.models.creff import WINDOW, CReFF
 from arseg.models.inference import predict_constant, to_low_resolution
+from arseg.models.pixels import normalize
 from arseg.models.resize import resize
-
-
-def normalize_images(image: Tensor, normalization: Normalization) -> Tensor:
-    """Do in PyTorch what `arseg.data.transforms.normalize` does.
-
-    Parameters
-    ----------
-    image : Tensor of uint8, shape (N, H, W, 3)
-        RGB.
-    normalization : Normalization
-        Mean and standard deviation of RGB in [0, 1].
-
-    Returns
-    -------
-    normalized : Tensor of float32, shape (N, 3, H, W)
-    """
-    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
-    normalized = (image.float() / 255 - mean) / std
-    return normalized.permute(0, 3, 1, 2).contiguous()
 
 
 class ConstantGraph(nn.Module):
@@ -56,11 +36,8 @@ class ConstantGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Give the scores (1, K, H, W) of an image of uint8 (1, H, W, 3)."""
         height, width = image.shape[1:3]
-        return (
-            predict_constant(
-                self.network, normalize_images(image, self.normalization), self.scale_percent, (height, width)
-            ),
-        )
+        normalized = normalize(image, self.normalization)
+        return (predict_constant(self.network, normalized, self.scale_percent, (height, width)),)
 
 
 class KeyframeGraph(nn.Module):
@@ -83,7 +60,7 @@ class KeyframeGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Give scores (1, K, H, W) and feature (1, C, H', W') of an image of uint8 (1, H, W, 3)."""
         height, width = image.shape[1:3]
-        prediction = self.network(normalize_images(image, self.normalization))
+        prediction = self.network(normalize(image, self.normalization))
         return resize(prediction.scores, (height, width)), prediction.feature
 
 
@@ -130,9 +107,8 @@ class FusedGraph(nn.Module):
         scores : Tensor, shape (1, K, H, W)
         """
         warped = self.warp(keyframe_feature, motion_qpel)
-        low = self.network.encode(
-            to_low_resolution(normalize_images(image, self.normalization), self.scale_percent)
-        ).feature
+        normalized = normalize(image, self.normalization)
+        low = self.network.encode(to_low_resolution(normalized, self.scale_percent)).feature
         low = resize(low, self.feature_size)
         # CReFF's own forward, but for the attention: its implementations for PyTorch would be slow in a graph.
         attended = self.attention(

@@ -1,15 +1,18 @@
 """What a segmentation run did and cost, for people and for programs."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
+from arseg.infer import front_end
 from arseg.infer.segment import Segmentation
+from arseg.motion.rules import MotionRules
 
 NETWORK_STAGES = ("hr", "lr", "fusion")
-STAGES = ("decode", "motion", "convert", "transfer", *NETWORK_STAGES, "compare", "output")
+STAGES = (*front_end.STAGES, "transfer", "normalize", *NETWORK_STAGES, "compare", "output")
 """In the order of a frame's way. The first three run ahead in a thread of their own."""
 
 MAX_CLASSES_SHOWN = 40
@@ -32,7 +35,7 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
     summary : dict
         Builtins only. Times are in seconds, ``network_ms_per_frame`` in milliseconds, agreements 0 ... 1.
     """
-    watch, video = segmentation.watch, segmentation.video
+    watch, video, motion = segmentation.watch, segmentation.front_end.video, segmentation.motion
     hr, lr = segmentation.branches
     network = sum(watch.seconds[stage] for stage in NETWORK_STAGES)
     summary: dict[str, Any] = {
@@ -42,6 +45,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
         "backbone": hr.backbone,
         "scale_percent": (lr or hr).scale_percent,
         "keyframes": dict(segmentation.keyframes) if lr else None,
+        "motion": None if motion is None else asdict(motion),
+        "motion_of_training": None if lr is None else asdict(lr.motion),
         "network_ms_per_frame": round(1000 * network / num_frames, 3) if num_frames else None,
         "stage_seconds": {stage: round(watch.seconds[stage], 3) for stage in STAGES if watch.runs[stage]},
     }
@@ -96,6 +101,10 @@ def describe(summary: Mapping[str, Any]) -> str:
         lines.append(f"motion: from encoding again on the fly ({summary['reencoded_because']})")
     elif summary["keyframes"] is not None:
         lines.append("motion: the stream's own")
+    if summary["motion"] is not None:
+        rules, trained = (MotionRules(**summary[name]) for name in ("motion", "motion_of_training"))
+        difference = rules.difference(trained)
+        lines.append(f"motion is made {rules}{f'; not as in training: {difference}' if difference else ''}")
     if summary.get("pictures_lost") or summary.get("ended_early"):
         early = f"; nothing could be read behind them: {summary['ended_early']}" if summary["ended_early"] else ""
         lines.append(f"left out: {summary['pictures_lost']} pictures at {summary['damaged_places']} places{early}")

@@ -1,30 +1,31 @@
 """Segment a video picture by picture: the AR protocol of the evaluation on a stream instead of on clips."""
 
-from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+import logging
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arseg.codec.picture import to_rgb
-from arseg.codec.stream import open_video
 from arseg.data.manifest import SegmentationClass
-from arseg.data.transforms import normalize
-from arseg.errors import CodecError, ConfigError, MotionError
+from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.infer.agreement import Agreement
 from arseg.infer.checkpoints import load_branches
+from arseg.infer.front_end import FrontEnd, PreparedPicture
 from arseg.infer.prefetch import prefetch
 from arseg.models.device import resolve_device
 from arseg.models.inference import fuse_frame, labels_of, predict_constant, resize, to_low_resolution
-from arseg.motion.live import Cause, FollowedPicture, Following, LiveVideo
+from arseg.models.pixels import normalize
+from arseg.motion.live import Cause, Following
+from arseg.motion.rules import MotionRules
 from arseg.stopwatch import Stopwatch
+
+LOG = logging.getLogger(__name__)
 
 PICTURES_AHEAD = 4
 """Decoded pictures that wait for the networks."""
@@ -52,15 +53,6 @@ SegmentedFrame = tuple[NDArray[np.uint8], NDArray[np.uint8], FrameInfo]
 """Frame (H, W, 3) in RGB, labels (H, W), and what else is known."""
 
 
-class _Prepared(NamedTuple):
-    """A picture that the networks need, as far as it can be prepared without them."""
-
-    picture: FollowedPicture
-    wanted: bool
-    rgb: NDArray[np.uint8]
-    image: NDArray[np.float32]
-
-
 class Segmentation:
     """A video that is being segmented; iterate over it once.
 
@@ -75,7 +67,8 @@ class Segmentation:
     device : str
         As `arseg.models.device.resolve_device` takes it.
     following : Following
-        Which pictures become keyframes, and where motion comes from.
+        Which pictures become keyframes, where motion comes from, and in what it shall differ from that of the LR
+        branch's training.
     every : int
         Give every n-th frame only. The networks run on no others but keyframes.
     compare_hr : bool
@@ -87,10 +80,13 @@ class Segmentation:
     ----------
     classes : tuple of SegmentationClass
         What the labels mean.
-    video : LiveVideo or None
-        The stream's damage, and whether it is encoded again; known from the first frame on.
+    motion : MotionRules or None
+        How motion is made; None for a single network.
     watch : Stopwatch
-        Seconds by stage: decode, motion, convert (these in a thread of their own), transfer, hr, lr, fusion, compare.
+        Seconds by stage: decode, motion, convert (these in a thread of their own), transfer, normalize, hr, lr, fusion,
+        compare.
+    front_end : FrontEnd
+        What is known of the video: its damage, whether it is encoded again, its rate and length.
     keyframes : Counter
         Keyframes by cause.
     agreement : Agreement or None
@@ -116,8 +112,6 @@ class Segmentation:
         compare_hr: bool = False,
         max_frames: int | None = None,
     ) -> None:
-        if every < 1:
-            raise ConfigError(f"--every {every}: must be at least 1")
         self._device = resolve_device(device)
         paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
         self._first, self._lr = load_branches(paths, self._device, scale_percent)
@@ -126,12 +120,10 @@ class Segmentation:
         self.classes: tuple[SegmentationClass, ...] = (self._lr or self._first).classes
         cuda = self._device.type == "cuda"
         self.watch = Stopwatch(torch.cuda.synchronize if cuda else None)
-        self.keyframes: Counter[str] = Counter()
         self.agreement = Agreement(len(self.classes)) if compare_hr else None
-        self.video: LiveVideo | None = None
-        self.num_frames: int | None = max_frames
-        self.frames_per_second: float | None = None
-        self._source, self._following, self._every, self._max_frames = str(video), following, every, max_frames
+        self.motion = None if self._lr is None else _rules(following, self._lr)
+        self.front_end = FrontEnd(str(video), following, self.motion, self.watch, every=every, max_frames=max_frames)
+        self.keyframes = self.front_end.keyframes
         self._keyframe: Tensor | None = None
         self._feature: Tensor | None = None
 
@@ -153,53 +145,22 @@ class Segmentation:
             If the video cannot be opened, no picture of it decoded, or its motion not be had as asked for.
         """
         # Full float32 on a GPU, too, as in evaluation: labels do not depend on where they were made.
-        with closing(prefetch(self._prepare(), PICTURES_AHEAD)) as ahead:
+        with closing(prefetch(iter(self.front_end), PICTURES_AHEAD)) as ahead:
             for prepared in ahead:
                 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                     result = self._run(prepared)
                 if result is not None:
                     yield result
 
-    def _prepare(self) -> Generator[_Prepared, None, None]:
-        """Decode and convert; runs ahead, in a thread."""
-        normalization = (self._lr or self._first).normalization
-        try:
-            with open_video(self._source) as stream:
-                self.frames_per_second = float(stream.frames_per_second) if stream.frames_per_second else None
-                if self._max_frames is None:
-                    self.num_frames = stream.num_frames
-                self.video = LiveVideo(stream, self._following, self.watch, follow=self._lr is not None)
-                for picture in self._decoded(self.video):
-                    wanted = picture.index % self._every == 0
-                    if wanted or (self._lr is not None and picture.distance == 0):
-                        with self.watch("convert"):
-                            rgb = to_rgb(picture.pixels)
-                            prepared = _Prepared(picture, wanted, rgb, normalize(rgb, normalization))
-                        yield prepared
-        except (CodecError, MotionError) as error:
-            named = str(error).startswith(f"{self._source}: ")
-            raise error if named else type(error)(f"{self._source}: {error}") from error
-
-    def _decoded(self, video: LiveVideo) -> Iterator[FollowedPicture]:
-        pictures = iter(video)
-        while True:
-            motion_before = self.watch.seconds["motion"]
-            with self.watch("decode"):
-                picture = next(pictures, None)
-            self.watch.seconds["decode"] -= self.watch.seconds["motion"] - motion_before
-            if picture is None or (self._max_frames is not None and picture.index >= self._max_frames):
-                return
-            if picture.cause is not None and self._lr is not None:
-                self.keyframes[picture.cause] += 1
-            yield picture
-
-    def _run(self, prepared: _Prepared) -> SegmentedFrame | None:
+    def _run(self, prepared: PreparedPicture) -> SegmentedFrame | None:
         picture, rgb = prepared.picture, prepared.rgb
         with self.watch("transfer", on_device=True):
-            image = torch.from_numpy(prepared.image)[None].to(self._device)
+            pixels = torch.from_numpy(rgb)[None].to(self._device)
             motion = None
             if picture.motion_qpel is not None and prepared.wanted:
                 motion = torch.from_numpy(picture.motion_qpel)[None].to(self._device)
+        with self.watch("normalize", on_device=True):
+            image = normalize(pixels, (self._lr or self._first).normalization)
         if self._lr is not None and picture.distance == 0:
             self._keyframe, self._feature = image, None
         if not prepared.wanted:
@@ -245,8 +206,28 @@ class Segmentation:
         return self._first, self._lr
 
 
-def segment(video: str | Path, checkpoint: str | Path | Sequence[str | Path], **options: object) -> Segmentation:
-    """Segment a video; see `Segmentation` for the options.
+def _rules(following: Following, lr: Branch) -> MotionRules:
+    """Give the rules of the LR branch's training, but for what is asked for; say so if that makes a difference."""
+    rules = following.rules(lr.motion)
+    if difference := rules.difference(lr.motion):
+        LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
+    return rules
+
+
+def segment(
+    video: str | Path,
+    checkpoint: str | Path | Sequence[str | Path],
+    *,
+    scale_percent: int | None = None,
+    device: str = "auto",
+    following: Following = DEFAULT_FOLLOWING,
+    every: int = 1,
+    compare_hr: bool = False,
+    max_frames: int | None = None,
+) -> Segmentation:
+    """Segment a video.
+
+    Parameters and errors are those of `Segmentation`.
 
     Returns
     -------
@@ -259,4 +240,13 @@ def segment(video: str | Path, checkpoint: str | Path | Sequence[str | Path], **
     >>> for frame, labels, info in segment("dashcam.mp4", "results/demo"):
     ...     print(info.seconds, (labels == 3).mean())
     """
-    return Segmentation(video, checkpoint, **options)  # type: ignore[arg-type]
+    return Segmentation(
+        video,
+        checkpoint,
+        scale_percent=scale_percent,
+        device=device,
+        following=following,
+        every=every,
+        compare_hr=compare_hr,
+        max_frames=max_frames,
+    )

@@ -41,6 +41,10 @@ UNREADABLE = (
 ARCHIVE = b"PK\x03\x04"
 """How files begin that `torch.save` writes today; those in its older format have no checksums."""
 
+REDESIGNED: dict[str, int] = {"psp18-cityscapes": 3}
+"""Stage of training from which weights are for a backbone as it is now. Before, its later blocks were dilated otherwise
+than published; names and shapes of the weights are the same."""
+
 REQUIRED_METADATA: dict[str, type] = {"backbone": str, "num_classes": int, "fusion": bool}
 """What `load_checkpoint` needs to build the network."""
 
@@ -104,12 +108,13 @@ def load_checkpoint(
     Raises
     ------
     CheckpointError
-        If the file is missing, truncated, foreign, of another format version, or of another network than
-        expected.
+        If the file is missing, truncated, foreign, of another format version, of another network than expected, or
+        holds weights for an earlier form of its network.
     """
     path = Path(path)
     content = _read(path)
     metadata = content["metadata"]
+    _refuse_earlier_form(path, metadata)
     for key, found, expected in (
         ("backbone", metadata["backbone"], expect_backbone),
         ("num_classes", metadata["num_classes"], expect_num_classes),
@@ -129,6 +134,18 @@ def load_checkpoint(
             f"({reason[:300]}); train it again with this version of arseg"
         ) from error
     return network.eval(), metadata
+
+
+def _refuse_earlier_form(path: Path, metadata: dict[str, Any]) -> None:
+    """Refuse weights that arseg trained for a network that has been corrected since; imported ones stay valid."""
+    since = REDESIGNED.get(metadata["backbone"])
+    trained_here = "stage" in metadata and "imported_from" not in metadata
+    if since is not None and trained_here and metadata["stage"] < since:
+        raise CheckpointError(
+            f"{path}: was trained at stage {metadata['stage']}, when {metadata['backbone']} was dilated otherwise than "
+            f"published (corrected in stage {since}), so its weights are for another network. Train it again: arseg "
+            "train ..."
+        )
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -22,12 +22,14 @@ def normalize(pixels: Tensor, normalization: Normalization) -> Tensor:
     Returns
     -------
     image : Tensor of float32, shape (N, 3, H, W)
-        In the channels-last memory format, which is that of `pixels`.
+        On the CPU in the channels-last memory format, which is that of `pixels` and of the networks there; elsewhere
+        contiguous.
     """
     rows = pixels.flatten(2).float()  # (N, H, 3 W): long rows, because a loop over three channels is slow
     width = pixels.shape[2]
     mean, std = (
-        torch.tensor(values * width, device=pixels.device) for values in (normalization.mean, normalization.std)
+        torch.tensor(values, device=pixels.device).repeat(width) for values in (normalization.mean, normalization.std)
     )
     rows.div_(255).sub_(mean).div_(std)
-    return rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
+    image = rows.unflatten(2, (width, 3)).permute(0, 3, 1, 2)
+    return image if pixels.device.type == "cpu" else image.contiguous()

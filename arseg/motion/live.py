@@ -22,7 +22,9 @@ from arseg.codec.picture import DecodedPicture, PredictionMode
 from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
 from arseg.codec.stream import PacketStream
 from arseg.codec.tolerant import Damage, decode_pixels, until_unreadable
+from arseg.config import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
+from arseg.motion.rules import PAPER_RULES, MotionRules
 from arseg.motion.video import KeyframeFollower
 from arseg.stopwatch import Stopwatch
 
@@ -37,10 +39,16 @@ Cause = Literal["coded", "distance", "cut"]
 
 @dataclass(frozen=True)
 class Following:
-    """Which pictures become keyframes, and where motion comes from."""
+    """Which pictures become keyframes, where motion comes from, and how it is made."""
 
-    max_distance: int = 11
-    """Furthest reference distance; the next picture is treated as a keyframe. The paper's GOP of 12 has 11."""
+    max_distance: int | None = None
+    """Furthest reference distance; the next picture is treated as a keyframe. By default the LR branch's: one less than
+    the GOP that it was trained on."""
+    subpixel: bool | None = None
+    """Compose motion without rounding vectors to whole pixels. By default as the LR branch was trained."""
+    max_ref_back: int | None = None
+    """Furthest reference that is followed, in pictures; blocks with further ones are taken for still. By default as the
+    LR branch was trained."""
     cut: float = 0.5
     """Share of intra-coded blocks from which a picture counts as the first behind a scene cut."""
     motion: Literal["auto", "stream", "reencode"] = "auto"
@@ -49,10 +57,20 @@ class Following:
     """How to encode again."""
 
     def __post_init__(self) -> None:
-        if self.max_distance < 0:
+        if self.max_distance is not None and self.max_distance < 0:
             raise ConfigError(f"--max-distance {self.max_distance}: must be 0 or more")
+        if self.max_ref_back is not None and not 1 <= self.max_ref_back <= MAX_REFERENCES:
+            raise ConfigError(f"--max-ref-back {self.max_ref_back}: must be from 1 to {MAX_REFERENCES}")
         if not 0 < self.cut <= 1:
             raise ConfigError(f"--cut {self.cut}: must be a share above 0 and up to 1")
+
+    def rules(self, trained: MotionRules) -> MotionRules:
+        """Give the rules of motion: those of a training, but for what is asked for here."""
+        return MotionRules(
+            subpixel=trained.subpixel if self.subpixel is None else self.subpixel,
+            gop=trained.gop if self.max_distance is None else self.max_distance + 1,
+            max_ref_back=trained.max_ref_back if self.max_ref_back is None else self.max_ref_back,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +99,11 @@ class LiveVideo:
     stream : PacketStream
         From `arseg.codec.stream.open_video`.
     following : Following
-        Rules.
+        Which pictures become keyframes, and where motion comes from.
+    rules : MotionRules or None
+        How motion is made; None where it is not wanted: then every picture is a keyframe.
     watch : Stopwatch
         Told the time that motion takes.
-    follow : bool
-        False where motion is not wanted: then every picture is a keyframe.
 
     Attributes
     ----------
@@ -95,13 +113,13 @@ class LiveVideo:
         Why the motion is not the stream's own; empty as long as it is.
     """
 
-    def __init__(self, stream: PacketStream, following: Following, watch: Stopwatch, *, follow: bool = True) -> None:
+    def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
         self.damage = Damage()
         self.reencoded_because = ""
         self._stream = replace(stream, packets=self._distinct(until_unreadable(stream.packets, self.damage)))
         self._following = following
         self._watch = watch
-        self._follows = follow
+        self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self._rate = float(stream.frames_per_second or NOMINAL_RATE)
         self._num_shown = 0
         self._kept = _KeptPackets()
@@ -185,26 +203,28 @@ class LiveVideo:
         LOG.info("the video is encoded again on the fly for its motion: %s", reason)
         frames = decode_pixels(replace(self._stream, packets=packets), self.damage)
         new = (frame for frame in frames if not self._kept.has_shown(frame))
-        gop = self._following.max_distance + 1
         for _, same in groupby(new, key=lambda frame: (frame.width, frame.height)):
-            yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
+            yield from self._follow(reencode(same, self._rules.gop, self._following.reencoding, self._watch))
 
     def _follow(self, pictures: Iterator[DecodedPicture]) -> Iterator[FollowedPicture]:
         """Follow pictures of one reader."""
-        follower, size, distance = KeyframeFollower(), (0, 0), 0
+        follower, size, distance = self._follower(), (0, 0), 0
         for picture in pictures:
             if size != (picture.width, picture.height):
-                follower, size = KeyframeFollower(), (picture.width, picture.height)
+                follower, size = self._follower(), (picture.width, picture.height)
             with self._watch("motion"):
                 cause = self._cause(picture, distance + 1)
                 motion_qpel = follower.follow(picture, restart=cause is not None)
             distance = 0 if cause else distance + 1
             yield self._show(picture.pixels, distance, cause, None if cause else motion_qpel)
 
+    def _follower(self) -> KeyframeFollower:
+        return KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
+
     def _cause(self, picture: DecodedPicture, distance: int) -> Cause | None:
         if picture.is_keyframe:
             return "coded"
-        if distance > self._following.max_distance:
+        if distance > self._rules.max_distance:
             return "distance"
         if np.mean(picture.mode == PredictionMode.INTRA) >= self._following.cut:
             return "cut"

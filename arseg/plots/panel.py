@@ -12,7 +12,6 @@ import torch
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.manifest import Manifest, read_manifest
-from arseg.data.transforms import normalize
 from arseg.errors import DataError, StoreError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, Predictor, load_branch
 from arseg.evaluate.samples import SplitStores, open_stores, read_clip_label
@@ -108,16 +107,9 @@ def _predict(
     with ClipStore(split.paths[sample.store_index]) as store:
         clip = store.read(sample.index)
     label = read_clip_label(clip, manifest.num_classes)
-    motion = torch.from_numpy(clip.motion_qpel)[None].to(device)
-    predicted = {}
+    inputs = [torch.from_numpy(array)[None].to(device) for array in (clip.frame, clip.keyframe, clip.motion_qpel)]
     with torch.inference_mode():
-        for role, predictor in predictors.items():
-            image, keyframe = (
-                torch.from_numpy(normalize(pixels, predictor.normalization))[None].to(device)
-                for pixels in (clip.frame, clip.keyframe)
-            )
-            scores = predictor(image, keyframe, motion)
-            predicted[role] = labels_of(scores)[0].cpu().numpy()
+        predicted = {role: labels_of(predict(*inputs))[0].cpu().numpy() for role, predict in predictors.items()}
     unscored = [IGNORE_INDEX, *(cls.index for cls in manifest.classes if cls.void)]
     return PanelRow(clip=clip, label=label, scored=~np.isin(label, unscored), **predicted)
 

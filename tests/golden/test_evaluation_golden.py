@@ -14,7 +14,7 @@ import torch
 from authors_examples import write_camvid_sample
 from golden_weights import hr_network, load_arrays, lr_network
 
-import arseg.evaluate.samples
+import arseg.evaluate.branch
 from arseg.cli.main import main
 from arseg.config import NORMALIZATIONS
 from arseg.evaluate.published import read_published
@@ -79,9 +79,9 @@ class Pictures:
         self.images[picture.tobytes()] = image
         return picture
 
-    def normalize(self, picture: np.ndarray, normalization: object) -> np.ndarray:
+    def normalize(self, pixels: torch.Tensor, normalization: object) -> torch.Tensor:
         assert normalization == NORMALIZATIONS["camvid"]
-        return self.images[picture.tobytes()]
+        return torch.from_numpy(np.stack([self.images[picture.numpy().tobytes()] for picture in pixels]))
 
 
 def write_tree(data_root: Path, golden: dict[str, np.ndarray], case: str, pictures: Pictures) -> None:
@@ -119,7 +119,7 @@ def test_confusion_matrix_is_the_published_one(case, golden, checkpoint_roots, w
     assert float(golden[f"{case}_scale"]) == (1.0 if mode == "HR" else scale)
     pictures = Pictures()
     write_tree(tmp_path / "data", golden, case, pictures)
-    monkeypatch.setattr(arseg.evaluate.samples, "normalize", pictures.normalize)
+    monkeypatch.setattr(arseg.evaluate.branch, "normalize", pictures.normalize)
     root = checkpoint_roots["fusion" if case == "lr05" else "plain"]
     words = ["evaluate", "--checkpoint-root", root, "--data-root", tmp_path / "data", "--mode", mode, "--scale", scale]
     words += ["--gop", GOP, "--device", "cpu", "--workers", 0, "--output", tmp_path / "results"]
@@ -144,7 +144,8 @@ def test_golden_images_are_no_pictures_and_each_has_one_that_stands_for_it(golde
     pictures, camvid = Pictures(), NORMALIZATIONS["camvid"]
     images = [image for name in golden if name.endswith("img") for image in golden[name]]
     for image in images:
-        np.testing.assert_array_equal(pictures.normalize(pictures.stand_for(image), camvid), image)
+        picture = torch.from_numpy(pictures.stand_for(image))[None]
+        np.testing.assert_array_equal(pictures.normalize(picture, camvid)[0], image)
     assert len(pictures.images) == len({image.tobytes() for image in images}) == 5
     black, white = (value - np.array(camvid.mean) for value in (0, 1))
     assert all((image.min(axis=(1, 2)) < black / camvid.std).all() for image in images)

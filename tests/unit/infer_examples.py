@@ -4,15 +4,16 @@ import torch
 from video_examples import encode_with, moving_texture, texture
 
 from arseg.config import NORMALIZATIONS
-from arseg.data.transforms import normalize
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.network import SegmentationNetwork
+from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
 
 HEIGHT, WIDTH = 64, 96
 STEP = (3, 1)
 CLASSES = ["sky", "road", "car", "void"]
+NUM_CLASSES = len(CLASSES)
 COLORS = [[70, 130, 180], [128, 64, 128], [0, 0, 142], [0, 0, 0]]
 P_ONLY = "bframes=0:ref=1:scenecut=0:keyint={gop}:min-keyint={gop}"
 """x264 as it is when motion can be taken from its streams."""
@@ -20,6 +21,15 @@ P_ONLY = "bframes=0:ref=1:scenecut=0:keyint={gop}:min-keyint={gop}"
 
 def frames_of(num_frames, height=HEIGHT, width=WIDTH, seed=0):
     return moving_texture(num_frames, height, width, STEP, seed)
+
+
+def taking_turns(num_frames, period=5):
+    """A moving texture, and in a third of the picture several in turn: it is most like itself a period back."""
+    frames = frames_of(num_frames)
+    scenes = [frames_of(num_frames, seed=seed) for seed in range(1, period + 1)]
+    for number in range(num_frames):
+        frames[number, :, : WIDTH // 3] = scenes[number % period][number, :, : WIDTH // 3]
+    return frames
 
 
 def two_scenes(num_frames):
@@ -45,10 +55,10 @@ def b_picture_video(path, frames, gop=12):
     return write_video(path, frames, "-x264-params", parameters)
 
 
-def random_network(fusion, seed) -> SegmentationNetwork:
+def random_network(fusion, seed, num_classes=NUM_CLASSES) -> SegmentationNetwork:
     torch.manual_seed(seed)
-    network = build_network("bise18", len(CLASSES), fusion).eval()
-    example = torch.from_numpy(normalize(texture(HEIGHT, WIDTH, seed), NORMALIZATIONS["camvid"]))[None]
+    network = build_network("tiny", num_classes, fusion).eval()
+    example = normalize(torch.tensor(texture(HEIGHT, WIDTH, seed))[None], NORMALIZATIONS["camvid"])
     with torch.no_grad():  # no class shall win everywhere
         feature = network.encode(example).feature
         weights = network.last_convolution.weight[:, :, 0, 0]
@@ -65,7 +75,7 @@ def random_network(fusion, seed) -> SegmentationNetwork:
 def metadata_of(fusion, scale_percent, **more):
     return {
         "phase": 2 if fusion else 1,
-        "backbone": "bise18",
+        "backbone": "tiny",
         "num_classes": len(CLASSES),
         "fusion": fusion,
         "scale_percent": scale_percent,
@@ -77,14 +87,14 @@ def metadata_of(fusion, scale_percent, **more):
     }
 
 
-def write_checkpoints(folder):
-    """An HR branch, two LR branches beside it, and a baseline."""
+def write_checkpoints(folder, **more):
+    """An HR branch, two LR branches beside it, and a baseline; `more` is what the LR branches say of themselves."""
     hr = folder / "phase1/scale100/weights.pt"
     save_checkpoint(hr, random_network(False, 1), metadata_of(False, 100))
     digest = file_digest(hr)
     for scale in (50, 30):
         path = folder / f"phase2/scale{scale}/weights.pt"
-        metadata = metadata_of(True, scale, hr_digest=digest, warp_alignment="published")
+        metadata = metadata_of(True, scale, hr_digest=digest, warp_alignment="published", **more)
         save_checkpoint(path, random_network(True, scale), metadata)
     save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), metadata_of(False, 50))
     return folder

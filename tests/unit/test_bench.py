@@ -108,8 +108,20 @@ def test_ratios_of_inference_follow_from_its_times(inference_report):
     assert all(parts[part] > 0 for part in inference.PARTS)
 
 
+def test_the_front_end_adds_up_and_runs_alone(inference_report):
+    alone = bench_inference(InferenceOptions(front_end_only=True, forms=True), CPU, quick=True)
+    for report in (inference_report, alone):
+        title, (row,) = report.tables[-1].title, report.tables[-1].rows
+        assert title == "before the networks: ms of processor time per picture at 96x64, one thread"
+        stages = [row[stage] for stage in ("decode", "motion", "convert", "normalize")]
+        assert min(stages) > 0
+        assert row["total"] == pytest.approx(sum(stages), abs=0.003)
+        assert row["limit: decoding alone"] > 0
+    assert len(alone.tables) == 1
+
+
 def test_inference_from_a_video_and_by_form(inference_report):
-    _, _, video, forms = inference_report.tables
+    _, _, video, forms, _ = inference_report.tables
     assert [(row["mode"], row["frames"]) for row in video.rows] == [("AR", 3), ("HR", 1)]
     assert all(0 < row["with_decoding"] <= row["networks_alone"] for row in video.rows)
     assert [(row["scale"], row["form"]) for row in forms.rows] == [(s, f) for s in (1, 0.5) for f in inference.FORMS]

@@ -15,7 +15,6 @@ from video_examples import texture
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
 from arseg.config import NORMALIZATIONS
-from arseg.data.transforms import normalize
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor
 from arseg.export import branches
@@ -26,10 +25,14 @@ from arseg.files import file_digest
 from arseg.infer import segment
 from arseg.infer.checkpoints import load_branches
 from arseg.models.checkpoint import save_checkpoint
+from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[2]
+ENCODING = {"subpixel": False, "gop": 4, "references": 5}
+"""What the LR branch says that it was trained on."""
+
 ODD = (51, 75)
 """Height and width that no stride divides; the half of neither is whole."""
 
@@ -38,7 +41,7 @@ def network(backbone, fusion, seed):
     """Random weights with which no class wins everywhere."""
     torch.manual_seed(seed)
     built = build_network(backbone, len(CLASSES), fusion).eval()
-    example = torch.from_numpy(normalize(texture(HEIGHT, WIDTH, seed), NORMALIZATIONS["camvid"]))[None]
+    example = normalize(batch(texture(HEIGHT, WIDTH, seed)), NORMALIZATIONS["camvid"])
     with torch.no_grad():
         feature = built.encode(example).feature
         feature = built.fuse(feature, feature) if fusion else feature
@@ -49,23 +52,22 @@ def network(backbone, fusion, seed):
     return built
 
 
-def write_checkpoints(folder, backbone, alignment):
+def write_checkpoints(folder, backbone, alignment, **more):
     """An HR branch and an LR branch beside it."""
     hr, lr = folder / "hr.pt", folder / "lr.pt"
     save_checkpoint(hr, network(backbone, False, 1), metadata_of(False, 100, backbone=backbone))
-    more = {"backbone": backbone, "hr_digest": file_digest(hr), "warp_alignment": alignment}
+    more |= {"backbone": backbone, "hr_digest": file_digest(hr), "warp_alignment": alignment}
     save_checkpoint(lr, network(backbone, True, 2), metadata_of(True, 50, **more))
     return folder
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Checkpoints and ONNX files of BiSeNet for frames of the example videos."""
-    folder = tmp_path_factory.mktemp("bise18")
-    write_checkpoints(folder / "checkpoints", "bise18", "published")
+    """Checkpoints and ONNX files of the tiny network for frames of the example videos."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_checkpoints(folder / "checkpoints", "tiny", "published", encoding=ENCODING)
     export([folder / "checkpoints"], output=folder / "onnx", size=f"{WIDTH}x{HEIGHT}")
-    yield folder
-    shutil.rmtree(folder)  # hundreds of megabytes
+    return folder
 
 
 def frames(size, seed=5):
@@ -76,7 +78,7 @@ def frames(size, seed=5):
 
 
 def batch(array):
-    return torch.from_numpy(array)[None]
+    return torch.tensor(array)[None]
 
 
 def assert_equal(found, expected):
@@ -89,14 +91,14 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize(("backbone", "alignment"), [("psp18-cityscapes", "consistent")])
 def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment):
-    """BiSeNet's is compared with `arseg segment`, below; PSPNet-18's graphs are compared without a runtime."""
+    """The tiny network's is compared with `arseg segment`, below; all others' graphs are compared without a runtime."""
     hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", backbone, alignment)], CPU)
     export_branches(hr, lr, ODD, tmp_path / "onnx")
     keyframe, image, motion = frames(ODD)
     predict = FusedPredictor(hr, lr)
-    normalized = [torch.from_numpy(normalize(frame, hr.normalization))[None] for frame in (keyframe, image)]
     with torch.inference_mode():
-        first, second = predict(normalized[0], None, None), predict(normalized[1], normalized[0], batch(motion))
+        first = predict(batch(keyframe), None, None)
+        second = predict(batch(image), batch(keyframe), batch(motion))
 
     found = Session(tmp_path / "onnx/hr.onnx")({"image": batch(keyframe)})
     assert_equal(found["scores"], first)
@@ -107,7 +109,7 @@ def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment
 
 def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
     path = tmp_path / "weights.pt"
-    save_checkpoint(path, network("bise18", False, 3), metadata_of(False, 70))
+    save_checkpoint(path, network("tiny", False, 3), metadata_of(False, 70))
     main(["export", str(path), "-o", str(tmp_path / "onnx"), "--size", f"{ODD[1]}x{ODD[0]}"])
     printed = capsys.readouterr().out.splitlines()
     assert [re.findall(r"^constant.onnx on (noise|a street): .* PyTorch \d+ ms$", line) for line in printed] == [
@@ -117,7 +119,7 @@ def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
     branch, _ = load_branches([path], CPU)
     _, image, _ = frames(ODD)
     with torch.inference_mode():
-        expected = ConstantPredictor(branch)(torch.from_numpy(normalize(image, branch.normalization))[None], None, None)
+        expected = ConstantPredictor(branch)(batch(image), None, None)
     assert_equal(Session(tmp_path / "onnx/constant.onnx")({"image": batch(image)})["scores"], expected)
     record = json.loads((tmp_path / "onnx.provenance.json").read_text())
     assert record["inputs"]["checkpoint"][0]["sha256"] == file_digest(path)
@@ -142,6 +144,8 @@ def test_files_say_what_they_are(exported):
     assert (told["hr"]["scale_percent"], told["lr"]["scale_percent"]) == ("100", "50")
     assert told["lr"]["hr_checkpoint_sha256"] == told["hr"]["checkpoint_sha256"]
     assert told["lr"]["warp_alignment"] == "published"
+    assert json.loads(told["lr"]["motion"]) == {"subpixel": False, "gop": 4, "max_ref_back": 5}
+    assert "motion" not in told["hr"]
 
 
 def test_normalisation_layers_are_folded_into_the_convolutions(exported):
@@ -156,7 +160,7 @@ def test_the_page_segments_a_video_as_arseg_does(exported, tmp_path, monkeypatch
     """Runs the program of docs/export.md."""
     (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/export.md").read_text(), flags=re.DOTALL)
     video = p_only_video(tmp_path / "video.mp4", frames_of(6), gop=4)
-    main(["motion", str(video), "-o", str(tmp_path / "motion.h5")])
+    main(["motion", str(video), "-o", str(tmp_path / "motion.h5"), "--composed"])
     (tmp_path / "onnx").symlink_to(exported / "onnx")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "docs/export.md", "exec"), {})

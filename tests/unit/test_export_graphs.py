@@ -5,14 +5,14 @@ import torch
 from infer_examples import CLASSES
 
 from arseg.config import NORMALIZATIONS
-from arseg.data.transforms import normalize
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.export.attention import TILE, TiledAttention
-from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph, normalize_images
+from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph
 from arseg.export.warp import KeyframeWarp
 from arseg.models.attention import local_attention
 from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
+from arseg.models.pixels import normalize
 from arseg.models.registry import ARCHITECTURES, build_network
 
 NORMALIZATION = NORMALIZATIONS["bisenet"]
@@ -78,18 +78,12 @@ def test_the_warp_is_that_of_evaluation(image_size, feature_size, alignment):
     torch.testing.assert_close(warped, warp_keyframe(feature, motion, alignment), rtol=1e-5, atol=1e-5)
 
 
-def test_images_are_normalised_as_in_evaluation():
-    image = images(SIZE)
-    expected = torch.from_numpy(normalize(image[0].numpy(), NORMALIZATION))[None]
-    assert torch.equal(normalize_images(image, NORMALIZATION), expected)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
 def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
     branch = branch_of(backbone)
     scores, feature = KeyframeGraph(branch)(images(SIZE))
-    image = normalize_images(images(SIZE), NORMALIZATION)
+    image = normalize(images(SIZE), NORMALIZATION)
     torch.testing.assert_close(scores, predict_constant(branch.network, image, 100, SIZE))
     torch.testing.assert_close(feature, branch.network.encode(image).feature)
 
@@ -98,7 +92,7 @@ def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
 def test_the_constant_graph_sees_its_scale():
     branch = branch_of("bise18", scale_percent=70)
     (scores,) = ConstantGraph(branch)(images(SIZE))
-    image = normalize_images(images(SIZE), NORMALIZATION)
+    image = normalize(images(SIZE), NORMALIZATION)
     torch.testing.assert_close(scores, predict_constant(branch.network, image, 70, SIZE))
 
 
@@ -107,10 +101,10 @@ def test_the_constant_graph_sees_its_scale():
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
 def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     lr = branch_of(backbone, fusion=True, scale_percent=50, alignment=alignment)
-    keyframe = normalize_images(images(SIZE, seed=1), NORMALIZATION)
+    keyframe = normalize(images(SIZE, seed=1), NORMALIZATION)
     feature = branch_of(backbone).network.encode(keyframe).feature * 20  # so that attention chooses
     graph = FusedGraph(lr, SIZE, tuple(feature.shape[-2:]))
     (scores,) = graph(images(SIZE), feature, vectors(SIZE))
-    image = normalize_images(images(SIZE), NORMALIZATION)
+    image = normalize(images(SIZE), NORMALIZATION)
     expected = predict_fused(lr.network, feature, image, vectors(SIZE), 50, SIZE, alignment)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())

@@ -12,6 +12,7 @@ from arseg.codec.stream import open_video, split_bitstream
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.compose import compose_motion
 from arseg.motion.live import MAX_KEPT_BYTES, Following, LiveVideo
+from arseg.motion.rules import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
 P_GOP = "bframes=0:ref=1:scenecut=0:keyint=6:min-keyint=6:open-gop=0"
@@ -19,9 +20,10 @@ MARGIN = 12
 """Pixels at the border whose content comes from outside the picture."""
 
 
-def read(path, *, follow=True, **rules):
+def read(path, *, follow=True, trained=PAPER_RULES, **options):
+    following = Following(**options)
     with open_video(path) as stream:
-        video = LiveVideo(stream, Following(**rules), Stopwatch(), follow=follow)
+        video = LiveVideo(stream, following, following.rules(trained) if follow else None, Stopwatch())
         return video, list(video)
 
 
@@ -269,13 +271,23 @@ def test_memory_does_not_grow_with_an_endless_gop(tmp_path, monkeypatch):
     assert path.stat().st_size > 30_000
     most = 0
     with open_video(path) as stream:
-        video = LiveVideo(stream, Following(), Stopwatch())
+        video = LiveVideo(stream, Following(), PAPER_RULES, Stopwatch())
         for _ in video:
             most = max(most, sum(packet.size for packet in video._kept.recent()))
     assert 0 < most <= 10_000 < MAX_KEPT_BYTES
 
 
-@pytest.mark.parametrize("rules", [{"max_distance": -1}, {"cut": 0.0}, {"cut": 1.5}])
-def test_rules_that_cannot_be(rules):
-    with pytest.raises(ConfigError, match=f"--{next(iter(rules)).replace('_', '-')}"):
-        Following(**rules)
+@pytest.mark.parametrize(
+    "options", [{"max_distance": -1}, {"max_ref_back": 0}, {"max_ref_back": 17}, {"cut": 0.0}, {"cut": 1.5}]
+)
+def test_options_that_cannot_be(options):
+    with pytest.raises(ConfigError, match=f"--{next(iter(options)).replace('_', '-')}"):
+        Following(**options)
+
+
+def test_options_win_over_the_training_one_by_one():
+    trained = MotionRules(subpixel=True, gop=30, max_ref_back=5)
+    assert Following().rules(trained) == trained
+    rules = Following(max_distance=0, subpixel=False).rules(trained)
+    assert rules == MotionRules(subpixel=False, gop=1, max_ref_back=5)
+    assert rules.difference(trained) == "subpixel False instead of True, gop 1 instead of 30"

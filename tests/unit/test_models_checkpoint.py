@@ -157,3 +157,24 @@ def test_metadata_must_tell_the_truth(network, tmp_path):
         save_checkpoint(tmp_path / "weights.pt", network, METADATA | {"num_classes": 6})
     with pytest.raises(ValueError, match="must name the backbone"):
         save_checkpoint(tmp_path / "weights.pt", network, {"num_classes": 5, "fusion": True})
+
+
+def save_cityscapes(path, **metadata):
+    network = build_network("psp18-cityscapes", 5, fusion=False)
+    save_checkpoint(path, network, {"backbone": "psp18-cityscapes", "num_classes": 5, "fusion": False} | metadata)
+    return path
+
+
+def test_weights_for_a_network_that_was_corrected_since_are_refused(tmp_path):
+    """Which names and shapes do not tell: dilations have neither."""
+    old = save_cityscapes(tmp_path / "old.pt", phase=1, stage=2)
+    with pytest.raises(CheckpointError, match=r"old\.pt: was trained at stage 2, .* Train it again: arseg train"):
+        load_checkpoint(old)
+    imported = {"file": "PSPNet_resnet18_1.0_0_.pth", "sha256": "0" * 64}
+    load_checkpoint(save_cityscapes(tmp_path / "imported.pt", phase=1, stage=2, imported_from=imported))
+    load_checkpoint(save_cityscapes(tmp_path / "new.pt", phase=1, stage=3))
+
+
+def test_older_weights_of_other_networks_stay_valid(network, tmp_path):
+    save_checkpoint(tmp_path / "old.pt", network, METADATA | {"phase": 2, "stage": 2})
+    load_checkpoint(tmp_path / "old.pt")

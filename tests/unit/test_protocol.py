@@ -12,7 +12,6 @@ from PIL import Image
 
 from arseg.config import NORMALIZATIONS, scaled_size
 from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
-from arseg.data.transforms import normalize
 from arseg.errors import CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.branch import FusedPredictor, load_branch
 from arseg.evaluate.complexity import gmacs_per_frame
@@ -24,6 +23,7 @@ from arseg.models.creff import CReFF
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.losses import bisenet_loss
 from arseg.models.network import Encoded, SegmentationNetwork
+from arseg.models.pixels import normalize
 from arseg.models.registry import ARCHITECTURES, Architecture, build_network
 from arseg.models.resize import resize
 from arseg.plots.panel import qualitative_panel
@@ -182,7 +182,7 @@ def reference_confusions(tiny, mode):
             for index in range(len(store)):
                 clip = store.read(index)
                 frame, keyframe = (
-                    torch.from_numpy(normalize(pixels, NORMALIZATIONS["camvid"]))[None]
+                    normalize(torch.from_numpy(pixels)[None], NORMALIZATIONS["camvid"])
                     for pixels in (clip.frame, clip.keyframe)
                 )
                 size = (HEIGHT, WIDTH)
@@ -260,7 +260,7 @@ def test_a_keyframe_is_encoded_once_for_all_its_frames(tiny):
     hr = load_branch(tiny["hr"], role="hr", scale_percent=100, class_names=manifest.class_names, device=cpu)
     ar = load_branch(tiny["ar"], role="ar", scale_percent=50, class_names=manifest.class_names, device=cpu, beside=hr)
     predictor = FusedPredictor(hr, ar)
-    frames = SplitFrames(open_split(tiny["stores"], manifest), K, hr.normalization, with_keyframes=True)
+    frames = SplitFrames(open_split(tiny["stores"], manifest), K, with_keyframes=True)
     fused = 0
     with torch.inference_mode():
         for index in range(len(frames)):
@@ -277,6 +277,22 @@ def test_logs_the_speed(tiny, caplog):
     with caplog.at_level("INFO"):
         run(tiny, "hr")
     assert any("tiny test: 12 frames in" in message and "frames/s on cpu" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ({}, ["subpixel True instead of False, gop 3 instead of 12, max_ref_back 4 instead of 3"]),
+        ({"subpixel": False, "gop": 3, "references": 4}, ["subpixel True instead of False"]),
+        ({"subpixel": True, "gop": 3, "references": 4}, []),
+    ],
+)
+def test_stores_of_other_motion_than_the_training_are_noted(tiny, tmp_path, caplog, encoding, told):
+    options = {"encoding": encoding} if encoding else {}
+    ar = save_network(tmp_path / "ar.pt", fusion=True, phase=2, scale_percent=50, **options)
+    run(tiny, "ar", lr=ar)
+    expected = [f"hevc-375k-slow-subpixel holds other motion than the LR branch was trained on: {one}" for one in told]
+    assert [message for message in caplog.messages if "trained on" in message] == expected
 
 
 # What does not fit together

@@ -21,6 +21,7 @@ from infer_examples import (
     b_picture_video,
     frames_of,
     p_only_video,
+    taking_turns,
     write_checkpoints,
     write_video,
 )
@@ -33,10 +34,9 @@ from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.config import EncodeConfig
 from arseg.data.manifest import SegmentationClass
-from arseg.data.transforms import normalize
 from arseg.errors import CheckpointError, CodecError, ConfigError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, load_branch
-from arseg.infer import segment
+from arseg.infer import Following, segment
 from arseg.infer.agreement import Agreement
 from arseg.infer.checkpoints import load_branches
 from arseg.infer.outputs import open_output, overlay
@@ -68,10 +68,10 @@ def labels(video, checkpoints):
     return found
 
 
-def evaluated(clip, predictor):
+def evaluated(clip, predictor, **rules):
     """Labels of the evaluation's own path, on a clip that begins at a keyframe."""
-    frames = [torch.from_numpy(normalize(frame, predictor.normalization))[None] for frame in clip.frames]
-    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width)
+    frames = [torch.from_numpy(frame)[None] for frame in clip.frames]
+    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width, **rules)
     found = []
     for distance, frame in enumerate(frames):
         ahead = (None, None) if distance == 0 else (frames[0], torch.from_numpy(motion[distance])[None])
@@ -80,26 +80,112 @@ def evaluated(clip, predictor):
     return found
 
 
+def branches(checkpoints):
+    """HR branch and LR branch at 50 %, as the evaluation loads them."""
+    classes = {"class_names": CLASSES, "device": CPU}
+    hr = load_branch(checkpoints / "phase1/scale100/weights.pt", role="hr", scale_percent=100, **classes)
+    lr_path = checkpoints / "phase2/scale50/weights.pt"
+    return hr, load_branch(lr_path, role="ar", scale_percent=50, beside=hr, **classes)
+
+
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_labels_are_those_of_the_evaluation(hevc_reader, checkpoints, tmp_path, codec):
     encode = EncodeConfig(codec=codec, rate="200k", gop=6)
     bitstream = encode_clip(frames_of(6), encode).bitstream
     path = tmp_path / f"own.{codec}"
     path.write_bytes(bitstream)
-    hr = load_branch(
-        checkpoints / "phase1/scale100/weights.pt", role="hr", scale_percent=100, class_names=CLASSES, device=CPU
-    )
-    lr = load_branch(
-        checkpoints / "phase2/scale50/weights.pt",
-        role="ar",
-        scale_percent=50,
-        class_names=CLASSES,
-        device=CPU,
-        beside=hr,
-    )
     segmented = labels_of(path, checkpoints)
-    np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, codec), FusedPredictor(hr, lr)))
+    predictor = FusedPredictor(*branches(checkpoints))
+    np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, codec), predictor))
     assert not np.array_equal(segmented[5], segmented[0])
+
+
+# What the LR branch was trained on
+
+
+def encoding(**changes):
+    return {"encoding": {"subpixel": False, "gop": 12, "references": 0} | changes}
+
+
+@pytest.fixture(scope="module")
+def long_references(hevc_reader, tmp_path_factory):
+    """A stream of one GOP whose pictures refer up to five back, by vectors that are no whole pixels."""
+    path = tmp_path_factory.mktemp("references") / "own.hevc"
+    config = EncodeConfig(codec="hevc", rate="qp30", gop=16, references=5)
+    path.write_bytes(encode_clip(taking_turns(16), config).bitstream)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("trained", "rules"),
+    [
+        ({}, {}),
+        (encoding(gop=16), {"max_ref_back": 3}),
+        (encoding(gop=16, references=1), {"max_ref_back": 3}),
+        (encoding(gop=16, references=5), {"max_ref_back": 5}),
+        (encoding(gop=16, references=5, subpixel=True), {"max_ref_back": 5, "subpixel": True}),
+        (encoding(gop=7, subpixel=True), {"subpixel": True}),
+    ],
+    ids=str,
+)
+def test_motion_is_made_as_for_the_training(long_references, tmp_path, trained, rules):
+    """Composition, references and distance are the checkpoint's, and the paper's where it does not say."""
+    checkpoints = write_checkpoints(tmp_path, **trained)
+    num_frames = min(16, trained["encoding"]["gop"] if trained else 12)
+    clip = read_clip(long_references.read_bytes(), "hevc")
+    expected = evaluated(clip, FusedPredictor(*branches(checkpoints)), **rules)[:num_frames]
+    found = list(segment(long_references, checkpoints, scale_percent=50, device="cpu"))
+    np.testing.assert_array_equal([labels for _, labels, _ in found[:num_frames]], expected)
+    assert [info.distance for *_, info in found] == [index % num_frames for index in range(16)]
+
+
+def test_each_rule_of_motion_makes_a_difference(long_references):
+    """Without which the test above would say nothing."""
+    clip = read_clip(long_references.read_bytes(), "hevc")
+    blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
+    motions = [
+        compose_motion(*blocks, subpixel=subpixel, max_ref_back=back)[-1]
+        for subpixel in (False, True)
+        for back in (3, 5, 16)
+    ]
+    different = [[(first != second).mean() > 0.05 for second in motions] for first in motions]
+    assert different[0] == [False, True, True, True, True, True]
+    assert different[1] == [True, False, False, True, True, True]
+    assert different[3] == [True, True, True, False, True, True]
+
+
+def test_an_option_overrides_the_training_and_says_so(long_references, tmp_path, capsys, caplog):
+    checkpoints = write_checkpoints(tmp_path / "checkpoints", **encoding(gop=16, references=5))
+    words = ["segment", long_references, "--checkpoint", checkpoints, "--scale-percent", 50]
+    words += ["-o", tmp_path / "labels.h5", "--summary", tmp_path / "run.json"]
+    main([str(word) for word in [*words, "--subpixel", "--max-distance", 7, "--max-ref-back", 5]])
+    overridden = "subpixel True instead of False, gop 8 instead of 16"
+    assert [message for message in caplog.messages if "training" in message] == [
+        f"motion is made otherwise than in the LR branch's training: {overridden}"
+    ]
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["motion"] == {"subpixel": True, "gop": 8, "max_ref_back": 5}
+    assert told["motion_of_training"] == {"subpixel": False, "gop": 16, "max_ref_back": 5}
+    shown = capsys.readouterr().out
+    assert "in quarter pixels, up to 7 frames from the keyframe, along references up to 5 frames back" in shown
+    assert overridden in shown
+    clip = read_clip(long_references.read_bytes(), "hevc")
+    expected = evaluated(clip, FusedPredictor(*branches(checkpoints)), subpixel=True, max_ref_back=5)
+    with h5py.File(tmp_path / "labels.h5") as file:
+        np.testing.assert_array_equal(file["part0/labels"][:8], expected[:8])
+        np.testing.assert_array_equal(file["part0/distance"], [*range(8), *range(8)])
+
+
+def test_options_as_in_the_training_say_nothing(video, checkpoints, caplog):
+    following = Following(subpixel=False, max_distance=11, max_ref_back=3)
+    labels_of(video, checkpoints, following=following, max_frames=2)
+    assert not [message for message in caplog.messages if "training" in message]
+
+
+def test_an_encoding_that_does_not_say_is_refused(tmp_path):
+    write_checkpoints(tmp_path, encoding={"gop": 12})
+    with pytest.raises(CheckpointError, match="its encoding lacks 'subpixel'"):
+        branches(tmp_path)
 
 
 def test_a_single_network_sees_every_frame(checkpoints, tmp_path):
@@ -110,9 +196,8 @@ def test_a_single_network_sees_every_frame(checkpoints, tmp_path):
     assert {info.distance for *_, info in found} == {0}
     predictor = ConstantPredictor(branch)
     for frame, labels, _ in found:
-        image = torch.from_numpy(normalize(frame, branch.normalization))[None]
         with torch.inference_mode():
-            expected = predictor(image, None, None)[0].argmax(dim=0).numpy()
+            expected = predictor(torch.from_numpy(frame)[None], None, None)[0].argmax(dim=0).numpy()
         np.testing.assert_array_equal(labels, expected)
 
 

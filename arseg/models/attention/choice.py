@@ -33,11 +33,13 @@ def requested(implementation: str | None) -> Implementation:
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether operations are recorded instead of run: for an export, a compilation, or for shapes only."""
+    """Whether operations are recorded instead of run: for an export, a compilation, or for shapes only.
+
+    The first two tell of ONNX exports as well; to ask `torch.onnx` would be to load it.
+    """
     return (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or torch.onnx.is_in_onnx_export()
         or x.is_meta
         or type(x) not in (Tensor, torch.nn.Parameter)
     )

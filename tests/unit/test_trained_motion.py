@@ -1,0 +1,81 @@
+"""A branch trained on other motion than the paper's, from its clips to the labels of a video."""
+
+import numpy as np
+import pytest
+import torch
+
+from arseg.codec.decode import read_clip
+from arseg.codec.encode import encode_clip
+from arseg.config import EncodeConfig, TrainConfig
+from arseg.data.clips import make_clip_stores
+from arseg.data.images import read_image
+from arseg.data.manifest import read_manifest
+from arseg.evaluate.branch import FusedPredictor
+from arseg.infer import segment
+from arseg.models.inference import labels_of
+from arseg.motion.compose import compose_motion
+from arseg.motion.rules import MotionRules
+from arseg.train.fit import Machine
+from arseg.train.phase1 import train_phase1
+from arseg.train.phase2 import train_phase2
+
+ENCODE = EncodeConfig(codec="hevc", rate="qp30", gop=3, references=5)
+CONFIG = TrainConfig(
+    crop="64x48", random_scales=(1.0,), jitter=0, epochs=1, batch_size=4, unfused_epochs=0, initial_weights="none"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(hevc_reader, tiny_dataset, tmp_path_factory):
+    """Folder of an HR branch and of an LR branch that learnt from subpixel motion in groups of three pictures."""
+    folder = tmp_path_factory.mktemp("trained")
+    manifest = read_manifest(tiny_dataset.manifest)
+    stores = {
+        split: make_clip_stores(manifest, split, ENCODE, distances=[2], subpixel=True, output=folder / split)
+        for split in ("train", "val")
+    }
+
+    def common(phase):
+        return {
+            "manifest": tiny_dataset.manifest,
+            "seed": 3,
+            "config": CONFIG,
+            "machine": Machine((torch.device("cpu"),), folder / phase / "resume"),
+            "workers": 0,
+            "output": folder / phase / "weights.pt",
+            "history": folder / phase / "history.csv",
+        }
+
+    train_phase1(train_split="train", val_split="val", backbone="tiny", scale_percent=100, **common("hr"))
+    train_phase2(
+        hr=folder / "hr/weights.pt",
+        train_stores=stores["train"],
+        val_stores=stores["val"],
+        scale_percent=50,
+        **common("lr"),
+    )
+    return folder
+
+
+def test_a_video_is_segmented_with_the_motion_of_the_training(trained, tiny_dataset, tmp_path):
+    last = max(read_manifest(tiny_dataset.manifest).split("train"), key=lambda row: row.frame_index)
+    frames = np.stack([read_image(last.frame_path(offset)) for offset in range(-6, 1)])
+    bitstream = encode_clip(frames, EncodeConfig(codec="hevc", rate="qp30", gop=7, references=5)).bitstream
+    (tmp_path / "own.hevc").write_bytes(bitstream)
+    segmentation = segment(tmp_path / "own.hevc", [trained / "hr/weights.pt", trained / "lr/weights.pt"], device="cpu")
+    found = list(segmentation)
+    assert segmentation.motion == MotionRules(subpixel=True, gop=3, max_ref_back=5)
+    assert [info.distance for *_, info in found] == [0, 1, 2, 0, 1, 2, 0]
+    assert segmentation.keyframes == {"coded": 1, "distance": 2}
+
+    clip = read_clip(bitstream, "hevc")
+    blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
+    motion = compose_motion(*blocks, subpixel=True, max_ref_back=5)
+    assert (motion[:3] != compose_motion(*blocks)[:3]).any()
+    predict = FusedPredictor(*segmentation.branches)
+    images = [torch.from_numpy(frame)[None] for frame in clip.frames[:3]]
+    with torch.inference_mode():
+        scores = [predict(images[0], None, None)]
+        scores += [predict(images[d], images[0], torch.from_numpy(motion[d])[None]) for d in (1, 2)]
+    expected = [labels_of(one)[0].numpy() for one in scores]
+    np.testing.assert_array_equal([labels for _, labels, _ in found[:3]], expected)
