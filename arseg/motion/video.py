@@ -68,10 +68,13 @@ class KeyframeFollower:
     ----------
     subpixel : bool
         Compose without rounding, as `arseg.motion.compose.MotionComposer` says.
+    max_ref_back : int
+        Furthest reference that is followed, in pictures; blocks that refer to an older one count as still.
     """
 
-    def __init__(self, *, subpixel: bool = False) -> None:
+    def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REF_BACK) -> None:
         self._subpixel = subpixel
+        self._max_ref_back = max_ref_back
         self._references = BackReferences()
         self._composer: MotionComposer | None = None
 
@@ -101,7 +104,7 @@ class KeyframeFollower:
                     f"picture {picture.index}, the first, is no keyframe, so there is nothing to follow the motion to"
                 )
             self._composer = MotionComposer(
-                picture.height, picture.width, subpixel=self._subpixel, max_ref_back=MAX_REF_BACK
+                picture.height, picture.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
             )
         ref_back = self._references.locate(picture)
         if picture.is_keyframe or restart:
