@@ -22,7 +22,7 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 @motion.default
 @records("motion", inputs=["video"], outputs=["output"])
 def extract(
-    video: Video, *, output: Output, composed: bool = True, subpixel: bool = False, max_frames: Count | None = None
+    video: Video, *, output: Output, composed: bool = False, subpixel: bool = False, max_frames: Count | None = None
 ) -> None:
     """Record the motion vectors of a video: as they are coded, and composed to motion to the keyframes.
 

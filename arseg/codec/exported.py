@@ -6,8 +6,8 @@ no B-pictures do, such as `arseg.codec.encode` makes. In others the vectors have
 """
 
 from collections.abc import Iterator
-from itertools import chain
-from typing import Literal, cast
+from itertools import chain, product
+from typing import Literal, TypeVar, cast
 
 import av
 import av.error
@@ -34,9 +34,15 @@ from arseg.errors import CodecError, MotionError
 EXPORTED_CODECS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
 """Coding standards whose vectors FFmpeg exports."""
 
-BLOCKS_PER_MACROBLOCK = 16 // BLOCK_SIZE
+MACROBLOCK, CELL = 16, 8
+"""Sides in pixels of a macroblock and of the smallest block that FFmpeg exports a vector for."""
+
+BLOCK_SIZES = tuple(product((CELL, MACROBLOCK), repeat=2))
+"""All that FFmpeg exports vectors for."""
 
 MEND = "Encode the clip again"
+
+ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
 def read_exported(stream: PacketStream) -> Iterator[DecodedPicture]:
@@ -103,22 +109,23 @@ class Anchors:
         blocks = num_blocks(frame.height), num_blocks(frame.width)
         motion_qpel = np.zeros((2, *blocks, 2), np.int16)
         ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
+        inter = np.zeros(blocks, np.bool_)
         vectors = frame.side_data.get("MOTION_VECTORS")
         self._num_inter += kind != "I"
         if kind != "I" and isinstance(vectors, MotionVectors):  # an inter picture may be intra-coded altogether
             table = vectors.to_ndarray()
             self._num_vectors += len(table)
-            for index_of_list, reference in enumerate((past, future)):
-                chosen = table[(table["source"] > 0) == bool(index_of_list)]
+            for index_of_list, reference in enumerate((past, future)[: "IPB".index(kind)]):
+                chosen = table if kind == "P" else table[(table["source"] > 0) == bool(index_of_list)]
                 covered = paint(chosen, motion_qpel[index_of_list])
-                ref_poc[index_of_list][covered] = reference
-        inter = (ref_poc != NO_REFERENCE).any(axis=0)
+                np.copyto(ref_poc[index_of_list], reference, where=covered)
+                inter |= covered
         return DecodedPicture(
             index=index,
             poc=index,
             kind=kind,
             is_keyframe=bool(frame.key_frame),
-            mode=np.where(inter, PredictionMode.INTER, PredictionMode.INTRA).astype(np.uint8),
+            mode=np.where(inter, np.uint8(PredictionMode.INTER), np.uint8(PredictionMode.INTRA)),
             motion_qpel=motion_qpel,
             ref_poc=ref_poc,
             pixels=frame,
@@ -128,8 +135,9 @@ class Anchors:
 def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Write FFmpeg's list of vectors into one picture's blocks, in place.
 
-    Vectors are grouped by the size of their block (there are at most four), and a group is written by one
-    assignment for each 4x4 part of such a block: 2 ms for a 960x720 picture, half of what decoding it takes.
+    Vectors are grouped by the size of their block, and a group is written by one assignment for each 8x8 part of such
+    a block, into a grid of these; each of its cells then becomes four 4x4 blocks. A 1280x720 picture takes a tenth of
+    the time of decoding it.
 
     Parameters
     ----------
@@ -146,25 +154,27 @@ def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[
     rows, columns = motion_qpel.shape[:2]
     # Macroblocks at the right and lower border may reach beyond the picture: paint whole ones, then crop.
     stride = _whole_macroblocks(columns)
-    motion = np.zeros((_whole_macroblocks(rows), stride, 2), np.int16)
-    covered = np.zeros(motion.shape[:2], np.bool_)
+    motion = np.zeros((_whole_macroblocks(rows), stride), np.int32)  # (x, y) in one
+    covered = np.zeros(motion.shape, np.bool_)
     # FFmpeg counts fractions of a pixel: 4 of them in H.264, 2 or 4 in MPEG-4.
     scale = 4 // np.maximum(vectors["motion_scale"].astype(np.int32), 1)
-    components = [vectors["motion_x"] * scale, vectors["motion_y"] * scale]
-    vector = np.stack(components, axis=-1).astype(np.int16)
-    packed_vector, packed_motion = vector.view(np.int32).ravel(), motion.view(np.int32).ravel()  # (x, y) in one
-    widths, heights = vectors["w"].astype(np.intp), vectors["h"].astype(np.intp)
-    left = (vectors["dst_x"] - widths // 2) // BLOCK_SIZE  # dst is the block's centre
-    top = (vectors["dst_y"] - heights // 2) // BLOCK_SIZE
-    for width, height in {*zip(widths.tolist(), heights.tolist(), strict=True)}:
-        group = (widths == width) & (heights == height)
-        corner = top[group] * stride + left[group]
-        for row, column in np.ndindex(height // BLOCK_SIZE, width // BLOCK_SIZE):
-            part = corner + (row * stride + column)
-            packed_motion[part] = packed_vector[group]
-            covered.ravel()[part] = True
-    motion_qpel[:] = motion[:rows, :columns]
-    return covered[:rows, :columns]
+    vector = np.empty((len(vectors), 2), np.int16)
+    np.multiply(vectors["motion_x"], scale, out=vector[:, 0], casting="unsafe")
+    np.multiply(vectors["motion_y"], scale, out=vector[:, 1], casting="unsafe")
+    packed = vector.view(np.int32)[:, 0]
+    widths, heights = vectors["w"].astype(np.int32), vectors["h"].astype(np.int32)
+    left = (vectors["dst_x"] - widths // 2) // CELL  # dst is the block's centre
+    top = (vectors["dst_y"] - heights // 2) // CELL
+    corner = top * stride + left
+    for height, width in BLOCK_SIZES:
+        (group,) = np.nonzero((heights == height) & (widths == width))
+        corners, values = corner[group], packed[group]
+        for row, column in np.ndindex(height // CELL, width // CELL):
+            cells = corners + (row * stride + column)
+            motion.ravel()[cells] = values
+            covered.ravel()[cells] = True
+    motion_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:rows, :columns]
+    return _as_blocks(covered)[:rows, :columns]
 
 
 def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> list[VideoFrame]:
@@ -186,4 +196,10 @@ def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
 
 
 def _whole_macroblocks(num_blocks_shown: int) -> int:
-    return -(-num_blocks_shown // BLOCKS_PER_MACROBLOCK) * BLOCKS_PER_MACROBLOCK
+    """Cells of all macroblocks that so many blocks of one axis touch."""
+    return -(-num_blocks_shown * BLOCK_SIZE // MACROBLOCK) * (MACROBLOCK // CELL)
+
+
+def _as_blocks(cells: NDArray[ScalarT]) -> NDArray[ScalarT]:
+    """Repeat each cell for the 4x4 blocks in it."""
+    return cells.repeat(CELL // BLOCK_SIZE, axis=1).repeat(CELL // BLOCK_SIZE, axis=0)

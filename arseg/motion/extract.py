@@ -11,12 +11,13 @@ from arseg.progress import track
 
 
 def extract_motion(
-    video: str, output: Path, *, composed: bool = True, subpixel: bool = False, max_frames: int | None = None
+    video: str, output: Path, *, composed: bool = False, subpixel: bool = False, max_frames: int | None = None
 ) -> MotionAttributes:
     """Read a video's motion vectors and write them to a motion file.
 
     Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
-    picture refers to a later or an unknown one.
+    picture refers to a later or an unknown one. It is composed when it is read: the vectors tell it in full, and take
+    a fraction of the room.
 
     Parameters
     ----------
@@ -25,9 +26,9 @@ def extract_motion(
     output : Path
         HDF5 file to write; `arseg.motion.file.MotionFile` reads it.
     composed : bool
-        Compose the vectors to motion to the keyframes as well.
+        Make the file give motion to the keyframes as well.
     subpixel : bool
-        Compose without rounding vectors to whole pixels.
+        Compose that without rounding vectors to whole pixels.
     max_frames : int, optional
         How many pictures to read; all by default.
 
@@ -54,15 +55,16 @@ def extract_motion(
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
         )
-        follower = KeyframeFollower(subpixel=subpixel)
+        follower = KeyframeFollower()
         with create_motion_file(output, attributes) as writer:
             for picture in track(chain([first], opened.pictures), "pictures", max_frames):
-                composed_qpel = None
-                if writer.composes:
+                ref_back = None
+                if composed:
                     try:
-                        composed_qpel = follower.follow(picture)
+                        ref_back = follower.locate(picture)
                     except MotionError as error:
+                        composed = False
                         writer.leave_out_composed(str(error))
-                writer.append(picture, composed_qpel)
+                writer.append(picture, ref_back)
     with MotionFile(output) as file:
         return file.attributes

@@ -7,9 +7,11 @@ written once, under a temporary name, and never changed afterwards.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import deflate
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,14 @@ from arseg import __version__
 from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
 from arseg.files import atomic_path
 from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes
+from arseg.motion.compose import MAX_REF_BACK, MotionComposer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when the layout changes so that older programs cannot read it."""
 
-READABLE_VERSIONS = (FORMAT_VERSION, 1)
-"""In version 1, strings had variable length, and the file's structure no checksums."""
+READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
+"""Before version 3, motion to the keyframes was stored pixel by pixel, as ``composed_qpel``. In version 1, strings had
+variable length, and the file's structure no checksums."""
 
 MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
 
@@ -37,14 +41,17 @@ AXES = {
     "quarter pixel; the block is predicted from its place plus the vector",
     "ref_poc": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks; order count of the picture that the "
     f"vector points into, {NO_REFERENCE} where the list is unused, {UNKNOWN_REFERENCE} where it is not known",
-    "composed_qpel": "picture, row, column, component (x right, y down); unit: quarter pixel; pixel (row, column) "
-    "comes from (row + y/4, column + x/4) of picture keyframe_index",
+    "ref_back": "picture, row of 4x4 blocks, column of 4x4 blocks; pictures back to the one that the vector of list 0 "
+    f"points into; 0 where a block counts as still: intra, or from more than {MAX_REF_BACK} pictures back",
 }
 """Axis order and unit of each dataset, stored as its attribute ``axes``."""
 
-GZIP_LEVEL = 4
+DEFLATE_LEVEL = 4
+"""Of libdeflate: less time and fewer bytes than HDF5's own zlib at the same level. Sorting bytes by significance first
+makes vectors of blocks larger."""
+
 ROWS_PER_CHUNK = 1024
-"""Pictures in a chunk of the datasets that have one number per picture."""
+"""Pictures in a chunk of the datasets that have one number per picture, and by which all datasets grow."""
 
 MODES = h5py.enum_dtype({mode.name: mode.value for mode in PredictionMode}, basetype="u1")
 
@@ -66,11 +73,11 @@ class MotionAttributes:
     decoder: str
     """Name and version of what decoded the video."""
     composed: bool = False
-    """Whether there is motion to the keyframes."""
+    """Whether motion to the keyframes can be read."""
     composed_reason: str = ""
-    """Why there is none."""
+    """Why not."""
     subpixel: bool = False
-    """Whether it was composed without rounding vectors to whole pixels."""
+    """Whether it is composed without rounding vectors to whole pixels."""
     format_version: int = FORMAT_VERSION
     """Version of this layout."""
     arseg_version: str = __version__
@@ -123,6 +130,8 @@ class MotionFile:
             command=f"arseg motion VIDEO -o {path}",
             mend=MEND,
         )
+        self._composer: MotionComposer | None = None
+        self._composed_index = -1
 
     def __enter__(self) -> "MotionFile":
         return self
@@ -134,7 +143,7 @@ class MotionFile:
         with refusing_damage(self.path, "the list of pictures", MEND):
             return len(self._file["poc"])
 
-    @property
+    @cached_property
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
         stored = self._file.attrs
@@ -145,6 +154,9 @@ class MotionFile:
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
+
+        Motion to the keyframe is composed here: of one picture if the one before it was read last, otherwise of all
+        since the keyframe.
 
         Raises
         ------
@@ -163,11 +175,30 @@ class MotionFile:
             mode=self._read("mode", index),
             motion_qpel=self._read("motion_qpel", index),
             ref_poc=self._read("ref_poc", index),
-            composed_qpel=self._read("composed_qpel", index) if self.attributes.composed else None,
+            composed_qpel=self._compose(index) if self.attributes.composed else None,
         )
 
-    def _read(self, name: str, index: int) -> Any:
-        with refusing_damage(self.path, f"{name} of picture {index}", MEND):
+    def _compose(self, index: int) -> NDArray[np.int16]:
+        attributes = self.attributes
+        if attributes.format_version < FORMAT_VERSION:
+            return self._read("composed_qpel", index)
+        if self._composer is None:
+            self._composer = MotionComposer(
+                attributes.height, attributes.width, subpixel=attributes.subpixel, max_ref_back=MAX_REF_BACK
+            )
+        keyframe_index = int(self._read("keyframe_index", index))
+        goes_on = keyframe_index <= self._composed_index <= index
+        for following in range(self._composed_index + 1 if goes_on else keyframe_index, index + 1):
+            motion_qpel, ref_back = self._read("motion_qpel", (following, 0)), self._read("ref_back", following)
+            if following == keyframe_index:
+                self._composer.restart()
+            self._composer.push(motion_qpel, ref_back)
+            self._composed_index = following
+        return self._composer.compose()
+
+    def _read(self, name: str, index: int | tuple[int, int]) -> Any:
+        picture = index[0] if isinstance(index, tuple) else index
+        with refusing_damage(self.path, f"{name} of picture {picture}", MEND):
             return self._file[name][index]
 
 
@@ -178,64 +209,86 @@ class MotionFileWriter:
         self._file = file
         self._keyframe_index = -1
         self._num_pictures = 0
+        self._datasets: dict[str, h5py.Dataset] = {}
         write_attributes(file, asdict(attributes))
-        height, width = attributes.height, attributes.width
-        blocks = num_blocks(height), num_blocks(width)
-        # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
+        blocks = num_blocks(attributes.height), num_blocks(attributes.width)
+        self._numbers: dict[str, list[Any]] = {}
         for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
             self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
-        self._create("mode", blocks, MODES, fill=PredictionMode.INTRA)
+            self._numbers[name] = []
+        # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
+        self._create("mode", blocks, MODES, chunk=(1, *blocks), fill=PredictionMode.INTRA)
         self._create("motion_qpel", (2, *blocks, 2), np.int16, chunk=(1, 1, *blocks, 2))
         self._create("ref_poc", (2, *blocks), np.int32, chunk=(1, 1, *blocks), fill=NO_REFERENCE)
         if attributes.composed:
-            self._create("composed_qpel", (height, width, 2), np.int16)
-
-    @property
-    def composes(self) -> bool:
-        """Whether motion to the keyframes is expected with each picture."""
-        return "composed_qpel" in self._file
+            self._create("ref_back", blocks, np.uint8, chunk=(1, *blocks))
 
     def leave_out_composed(self, reason: str) -> None:
-        """Drop the motion to the keyframes for the whole video; what it took is used for what comes."""
-        del self._file["composed_qpel"]
+        """Drop what motion to the keyframes is composed of, for the whole video; its room is used for what comes."""
+        del self._file["ref_back"], self._datasets["ref_back"]
         write_attributes(self._file, {"composed": False, "composed_reason": reason})
 
-    def append(self, picture: DecodedPicture, composed_qpel: NDArray[np.int16] | None) -> None:
-        """Write the next picture; with `composed_qpel` of shape (H, W, 2) if the file composes."""
-        index, self._num_pictures = self._num_pictures, self._num_pictures + 1
+    def append(self, picture: DecodedPicture, ref_back: NDArray[np.uint8] | None) -> None:
+        """Write the next picture; with its references as `arseg.codec.clip.BackReferences` has them, if composing."""
+        index = self._num_pictures
+        if index % ROWS_PER_CHUNK == 0:
+            self._write_numbers()
+            self._resize(index + ROWS_PER_CHUNK)
+        self._num_pictures += 1
         if picture.is_keyframe:
             self._keyframe_index = index
-        for dataset in self._file.values():
-            dataset.resize(self._num_pictures, axis=0)
-        self._file["poc"][index] = picture.poc
-        self._file["kind"][index] = picture.kind
-        self._file["is_keyframe"][index] = picture.is_keyframe
-        self._file["keyframe_index"][index] = self._keyframe_index
+        row = picture.poc, picture.kind, picture.is_keyframe, self._keyframe_index
+        for numbers, value in zip(self._numbers.values(), row, strict=True):
+            numbers.append(value)
         if picture.kind != "I":
-            self._file["mode"][index] = picture.mode
+            self._write_picture("mode", (index,), picture.mode)
         for list_index in range("IPB".index(picture.kind)):  # an I-picture has no list, a B-picture two
-            self._file["motion_qpel"][index, list_index] = picture.motion_qpel[list_index]
-            self._file["ref_poc"][index, list_index] = picture.ref_poc[list_index]
-        if composed_qpel is not None and not picture.is_keyframe:
-            self._file["composed_qpel"][index] = composed_qpel
+            self._write_picture("motion_qpel", (index, list_index), picture.motion_qpel[list_index])
+            self._write_picture("ref_poc", (index, list_index), picture.ref_poc[list_index])
+        if ref_back is not None and not picture.is_keyframe:
+            self._write_picture("ref_back", (index,), np.where(ref_back > MAX_REF_BACK, 0, ref_back))
         self._file.raise_failure()
 
+    def finish(self) -> None:
+        """Write what is left, and mark the file as complete."""
+        self._write_numbers()
+        self._resize(self._num_pictures)
+        self._file.attrs["complete"] = True
+
+    def _write_numbers(self) -> None:
+        for name, numbers in self._numbers.items():
+            if numbers:
+                self._datasets[name][self._num_pictures - len(numbers) : self._num_pictures] = numbers
+                numbers.clear()
+
+    def _write_picture(self, name: str, place: tuple[int, ...], array: NDArray[Any]) -> None:
+        """Write a chunk, compressed here as HDF5's filter would."""
+        dataset = self._datasets[name]
+        assert array.shape == dataset.shape[len(place) :], (name, array.shape)
+        content = deflate.zlib_compress(np.ascontiguousarray(array, dataset.dtype), DEFLATE_LEVEL)
+        dataset.id.write_direct_chunk((*place, *[0] * array.ndim), content)
+
+    def _resize(self, length: int) -> None:
+        for dataset in self._datasets.values():
+            dataset.resize(length, axis=0)
+
     def _create(
-        self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...] = (), fill: int | None = None
+        self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...], fill: int | None = None
     ) -> None:
         dataset = self._file.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),
             dtype=dtype,
-            chunks=chunk or (1, *shape),
+            chunks=chunk,
             compression="gzip",
-            compression_opts=GZIP_LEVEL,
-            shuffle=True,
-            fletcher32=True,
+            compression_opts=DEFLATE_LEVEL,
+            # HDF5 does not compress what that would enlarge, and then it has no checksum of zlib's.
+            fletcher32=not shape,
             fillvalue=fill,
         )
         write_attributes(dataset, {"axes": AXES[name]})
+        self._datasets[name] = dataset
 
 
 @contextmanager
@@ -255,5 +308,6 @@ def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[Mot
         Takes the pictures.
     """
     with atomic_path(path) as temporary, create_file(temporary) as file:
-        yield MotionFileWriter(file, attributes)
-        file.attrs["complete"] = True
+        writer = MotionFileWriter(file, attributes)
+        yield writer
+        writer.finish()

@@ -156,7 +156,7 @@ def test_the_page_segments_a_video_as_arseg_does(exported, tmp_path, monkeypatch
     """Runs the program of docs/export.md."""
     (program,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/export.md").read_text(), flags=re.DOTALL)
     video = p_only_video(tmp_path / "video.mp4", frames_of(6), gop=4)
-    main(["motion", str(video), "-o", str(tmp_path / "motion.h5")])
+    main(["motion", str(video), "-o", str(tmp_path / "motion.h5"), "--composed"])
     (tmp_path / "onnx").symlink_to(exported / "onnx")
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "docs/export.md", "exec"), {})
