@@ -34,11 +34,9 @@ from arseg.errors import CodecError, MotionError
 EXPORTED_CODECS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
 """Coding standards whose vectors FFmpeg exports."""
 
-MACROBLOCK, CELL = 16, 8
-"""Sides in pixels of a macroblock and of the smallest block that FFmpeg exports a vector for."""
-
-BLOCK_SIZES = tuple(product((CELL, MACROBLOCK), repeat=2))
-"""All that FFmpeg exports vectors for."""
+MACROBLOCK = 16
+EXPORTED_BLOCK_SIZE = 8
+"""Side in pixels of the smallest blocks that FFmpeg exports vectors for; the largest are macroblocks."""
 
 MEND = "Encode the clip again"
 
@@ -115,11 +113,11 @@ class Anchors:
         if kind != "I" and isinstance(vectors, MotionVectors):  # an inter picture may be intra-coded altogether
             table = vectors.to_ndarray()
             self._num_vectors += len(table)
-            for index_of_list, reference in enumerate((past, future)[: "IPB".index(kind)]):
-                chosen = table if kind == "P" else table[(table["source"] > 0) == bool(index_of_list)]
-                covered = paint(chosen, motion_qpel[index_of_list])
-                np.copyto(ref_poc[index_of_list], reference, where=covered)
-                inter |= covered
+            num_lists = "IPB".index(kind)
+            covered = paint(table, motion_qpel[:num_lists])
+            for list_ref_poc, reference, where in zip(ref_poc, (past, future), covered, strict=False):
+                np.copyto(list_ref_poc, reference, where=where)
+                inter |= where
         return DecodedPicture(
             index=index,
             poc=index,
@@ -142,20 +140,19 @@ def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[
     Parameters
     ----------
     vectors : structured ndarray
-        As PyAV gives them, of one direction.
-    motion_qpel : ndarray of int16, shape (Hb, Wb, 2)
-        Where to write.
+        As PyAV gives them.
+    motion_qpel : ndarray of int16, shape (lists, Hb, Wb, 2)
+        Where to write; of a P-picture, list 0 alone.
 
     Returns
     -------
-    covered : ndarray of bool, shape (Hb, Wb)
+    covered : ndarray of bool, shape (lists, Hb, Wb)
         The blocks that were written.
     """
-    rows, columns = motion_qpel.shape[:2]
+    num_lists, rows, columns = motion_qpel.shape[:3]
     # Macroblocks at the right and lower border may reach beyond the picture: paint whole ones, then crop.
-    stride = _whole_macroblocks(columns)
-    motion = np.zeros((_whole_macroblocks(rows), stride), np.int32)  # (x, y) in one
-    covered = np.zeros(motion.shape, np.bool_)
+    grid = num_lists, _whole_macroblocks(rows), _whole_macroblocks(columns)
+    motion, covered = np.zeros(grid, np.int32), np.zeros(grid, np.bool_)  # (x, y) in one
     # FFmpeg counts fractions of a pixel: 4 of them in H.264, 2 or 4 in MPEG-4.
     scale = 4 // np.maximum(vectors["motion_scale"].astype(np.int32), 1)
     vector = np.empty((len(vectors), 2), np.int16)
@@ -163,18 +160,20 @@ def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[
     np.multiply(vectors["motion_y"], scale, out=vector[:, 1], casting="unsafe")
     packed = vector.view(np.int32)[:, 0]
     widths, heights = vectors["w"].astype(np.int32), vectors["h"].astype(np.int32)
-    left = (vectors["dst_x"] - widths // 2) // CELL  # dst is the block's centre
-    top = (vectors["dst_y"] - heights // 2) // CELL
-    corner = top * stride + left
-    for height, width in BLOCK_SIZES:
+    left = (vectors["dst_x"] - widths // 2) // EXPORTED_BLOCK_SIZE  # dst is the block's centre
+    top = (vectors["dst_y"] - heights // 2) // EXPORTED_BLOCK_SIZE
+    if num_lists > 1:
+        top += grid[1] * (vectors["source"] > 0)
+    corner = top * grid[2] + left
+    for height, width in product((EXPORTED_BLOCK_SIZE, MACROBLOCK), repeat=2):
         (group,) = np.nonzero((heights == height) & (widths == width))
         corners, values = corner[group], packed[group]
-        for row, column in np.ndindex(height // CELL, width // CELL):
-            cells = corners + (row * stride + column)
+        for row, column in np.ndindex(height // EXPORTED_BLOCK_SIZE, width // EXPORTED_BLOCK_SIZE):
+            cells = corners + (row * grid[2] + column)
             motion.ravel()[cells] = values
             covered.ravel()[cells] = True
-    motion_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:rows, :columns]
-    return _as_blocks(covered)[:rows, :columns]
+    motion_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:, :rows, :columns]
+    return _as_blocks(covered)[:, :rows, :columns]
 
 
 def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> list[VideoFrame]:
@@ -197,9 +196,9 @@ def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
 
 def _whole_macroblocks(num_blocks_shown: int) -> int:
     """Cells of all macroblocks that so many blocks of one axis touch."""
-    return -(-num_blocks_shown * BLOCK_SIZE // MACROBLOCK) * (MACROBLOCK // CELL)
+    return -(-num_blocks_shown * BLOCK_SIZE // MACROBLOCK) * (MACROBLOCK // EXPORTED_BLOCK_SIZE)
 
 
 def _as_blocks(cells: NDArray[ScalarT]) -> NDArray[ScalarT]:
     """Repeat each cell for the 4x4 blocks in it."""
-    return cells.repeat(CELL // BLOCK_SIZE, axis=1).repeat(CELL // BLOCK_SIZE, axis=0)
+    return cells.repeat(EXPORTED_BLOCK_SIZE // BLOCK_SIZE, axis=-1).repeat(EXPORTED_BLOCK_SIZE // BLOCK_SIZE, axis=-2)

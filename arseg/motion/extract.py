@@ -3,6 +3,8 @@
 from itertools import chain
 from pathlib import Path
 
+from arseg.codec.exported import EXPORTED_BLOCK_SIZE, EXPORTED_CODECS
+from arseg.codec.picture import BLOCK_SIZE
 from arseg.codec.versions import describe_decoder
 from arseg.errors import MotionError
 from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
@@ -54,6 +56,7 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
+            block_size=EXPORTED_BLOCK_SIZE if opened.stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
         )
         follower = KeyframeFollower()
         with create_motion_file(output, attributes) as writer:

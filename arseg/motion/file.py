@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
-from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
+from arseg.codec.picture import BLOCK_SIZE, NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
 from arseg.files import atomic_path
 from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes
 from arseg.motion.compose import MAX_REF_BACK, MotionComposer
@@ -26,8 +26,8 @@ FORMAT_VERSION = 3
 """Raised when the layout changes so that older programs cannot read it."""
 
 READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
-"""Before version 3, motion to the keyframes was stored pixel by pixel, as ``composed_qpel``. In version 1, strings had
-variable length, and the file's structure no checksums."""
+"""Before version 3, all blocks had 4x4 pixels, and motion to the keyframes was stored pixel by pixel, as
+``composed_qpel``. In version 1, strings had variable length, and the file's structure no checksums."""
 
 MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
 
@@ -36,12 +36,12 @@ AXES = {
     "kind": "picture; I, P or B",
     "is_keyframe": "picture; true where decoding can start",
     "keyframe_index": "picture; place of the latest keyframe up to this picture, -1 if there is none",
-    "mode": "picture, row of 4x4 blocks, column of 4x4 blocks",
-    "motion_qpel": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks, component (x right, y down); unit: "
+    "mode": "picture, row of blocks, column of blocks",
+    "motion_qpel": "picture, list (0, 1), row of blocks, column of blocks, component (x right, y down); unit: "
     "quarter pixel; the block is predicted from its place plus the vector",
-    "ref_poc": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks; order count of the picture that the "
+    "ref_poc": "picture, list (0, 1), row of blocks, column of blocks; order count of the picture that the "
     f"vector points into, {NO_REFERENCE} where the list is unused, {UNKNOWN_REFERENCE} where it is not known",
-    "ref_back": "picture, row of 4x4 blocks, column of 4x4 blocks; pictures back to the one that the vector of list 0 "
+    "ref_back": "picture, row of blocks, column of blocks; pictures back to the one that the vector of list 0 "
     f"points into; 0 where a block counts as still: intra, or from more than {MAX_REF_BACK} pictures back",
 }
 """Axis order and unit of each dataset, stored as its attribute ``axes``."""
@@ -78,6 +78,8 @@ class MotionAttributes:
     """Why not."""
     subpixel: bool = False
     """Whether it is composed without rounding vectors to whole pixels."""
+    block_size: int = BLOCK_SIZE
+    """Side in pixels of the blocks that are stored, the smallest that the decoder tells apart."""
     format_version: int = FORMAT_VERSION
     """Version of this layout."""
     arseg_version: str = __version__
@@ -148,9 +150,10 @@ class MotionFile:
         """What the file holds and what made it."""
         stored = self._file.attrs
         with refusing_damage(self.path, "the list of attributes", MEND):
-            return MotionAttributes(
-                **{field.name: as_builtin(stored[field.name]) for field in fields(MotionAttributes)}
-            )
+            names = {field.name for field in fields(MotionAttributes)}
+            if stored["format_version"] < FORMAT_VERSION:
+                names.remove("block_size")
+            return MotionAttributes(**{name: as_builtin(stored[name]) for name in names})
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
@@ -172,9 +175,9 @@ class MotionFile:
             kind=self._read("kind", index).decode(),
             is_keyframe=bool(self._read("is_keyframe", index)),
             keyframe_index=int(self._read("keyframe_index", index)),
-            mode=self._read("mode", index),
-            motion_qpel=self._read("motion_qpel", index),
-            ref_poc=self._read("ref_poc", index),
+            mode=self._as_4x4(self._read("mode", index), axis=0),
+            motion_qpel=self._as_4x4(self._read("motion_qpel", index), axis=1),
+            ref_poc=self._as_4x4(self._read("ref_poc", index), axis=1),
             composed_qpel=self._compose(index) if self.attributes.composed else None,
         )
 
@@ -192,9 +195,17 @@ class MotionFile:
             motion_qpel, ref_back = self._read("motion_qpel", (following, 0)), self._read("ref_back", following)
             if following == keyframe_index:
                 self._composer.restart()
-            self._composer.push(motion_qpel, ref_back)
+            self._composer.push(self._as_4x4(motion_qpel, axis=0), self._as_4x4(ref_back, axis=0))
             self._composed_index = following
         return self._composer.compose()
+
+    def _as_4x4(self, blocks: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Repeat what is stored for larger blocks; `axis` counts their rows, the next one their columns."""
+        attributes = self.attributes
+        for side in (axis, axis + 1):
+            blocks = blocks.repeat(attributes.block_size // BLOCK_SIZE, axis=side)
+        shown = slice(num_blocks(attributes.height)), slice(num_blocks(attributes.width))
+        return blocks[(*[slice(None)] * axis, *shown)]
 
     def _read(self, name: str, index: int | tuple[int, int]) -> Any:
         picture = index[0] if isinstance(index, tuple) else index
@@ -211,7 +222,8 @@ class MotionFileWriter:
         self._num_pictures = 0
         self._datasets: dict[str, h5py.Dataset] = {}
         write_attributes(file, asdict(attributes))
-        blocks = num_blocks(attributes.height), num_blocks(attributes.width)
+        self._step = attributes.block_size // BLOCK_SIZE
+        blocks = tuple(-(-size // attributes.block_size) for size in (attributes.height, attributes.width))
         self._numbers: dict[str, list[Any]] = {}
         for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
             self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
@@ -262,8 +274,9 @@ class MotionFileWriter:
                 numbers.clear()
 
     def _write_picture(self, name: str, place: tuple[int, ...], array: NDArray[Any]) -> None:
-        """Write a chunk, compressed here as HDF5's filter would."""
+        """Write the chunk of a picture's 4x4 blocks, shape (Hb, Wb, ...), compressed here as HDF5's filter would."""
         dataset = self._datasets[name]
+        array = array[:: self._step, :: self._step]
         assert array.shape == dataset.shape[len(place) :], (name, array.shape)
         content = deflate.zlib_compress(np.ascontiguousarray(array, dataset.dtype), DEFLATE_LEVEL)
         dataset.id.write_direct_chunk((*place, *[0] * array.ndim), content)

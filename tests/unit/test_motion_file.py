@@ -87,19 +87,32 @@ def test_composition_is_that_of_clips(subpixel, tmp_path):
     np.testing.assert_array_equal([picture.motion_qpel[0] for picture in pictures], clip.block_motion_qpel)
 
 
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (HEIGHT - 6, WIDTH - 2)])
+def test_what_is_read_is_what_the_decoder_gave(size, tmp_path):
+    bitstream = encode_with_x264(moving_texture(6, *size, STEP), "bframes=2:b-adapt=0:qp=18")
+    extract_motion(write(tmp_path / "own.264", bitstream), tmp_path / "motion.h5")
+    _, pictures = read_all(tmp_path / "motion.h5")
+    assert "B" in {picture.kind for picture in pictures}
+    for recorded, decoded in zip(pictures, read_pictures(split_bitstream(bitstream, "h264")), strict=True):
+        for name in ("poc", "kind", "is_keyframe", "mode", "motion_qpel", "ref_poc"):
+            np.testing.assert_array_equal(getattr(recorded, name), getattr(decoded, name))
+
+
 def test_layout_is_the_documented_one(tmp_path):
     extract_motion(write(tmp_path / "own.264", h264(num_frames=3)), tmp_path / "motion.h5", composed=True)
     with h5py.File(tmp_path / "motion.h5") as file:
         layout = {name: (dataset.shape, str(dataset.dtype)) for name, dataset in file.items()}
+        cells = HEIGHT // 8, WIDTH // 8  # FFmpeg exports no smaller blocks
+        assert file.attrs["block_size"] == 8
         assert layout == {
             "poc": ((3,), "int32"),
             "kind": ((3,), "|S1"),
             "is_keyframe": ((3,), "bool"),
             "keyframe_index": ((3,), "int64"),
-            "mode": ((3, *BLOCKS), "uint8"),
-            "motion_qpel": ((3, 2, *BLOCKS, 2), "int16"),
-            "ref_poc": ((3, 2, *BLOCKS), "int32"),
-            "ref_back": ((3, *BLOCKS), "uint8"),
+            "mode": ((3, *cells), "uint8"),
+            "motion_qpel": ((3, 2, *cells, 2), "int16"),
+            "ref_poc": ((3, 2, *cells), "int32"),
+            "ref_back": ((3, *cells), "uint8"),
         }
         assert all(dataset.attrs["axes"] for dataset in file.values())
         assert h5py.check_enum_dtype(file["mode"].dtype) == {"INTRA": 0, "INTER": 1, "SKIP": 2}
@@ -297,15 +310,22 @@ def test_far_references_count_as_still(tmp_path):
         assert [int(references.max()) for references in file["ref_back"]] == [0, 16, 0]
 
 
-def test_files_of_format_2_are_read(recorded):
+@needs_hevc
+def test_files_of_format_2_are_read(tmp_path):
+    frames = moving_texture(3, HEIGHT, WIDTH, STEP)
+    video = write(tmp_path / "own.hevc", encode_with_x265(frames, "bframes=0:qp=18"))
+    recorded = tmp_path / "motion.h5"
+    extract_motion(video, recorded, composed=True)
     _, pictures = read_all(recorded)
     with h5py.File(recorded, "a") as file:  # as it was written then
         file.attrs["format_version"] = 2
+        del file.attrs["block_size"]
         file["composed_qpel"] = [picture.composed_qpel for picture in pictures]
         del file["ref_back"]
     attributes, found = read_all(recorded)
     assert attributes.format_version == 2
     for before, after in zip(pictures, found, strict=True):
+        np.testing.assert_array_equal(before.motion_qpel, after.motion_qpel)
         np.testing.assert_array_equal(before.composed_qpel, after.composed_qpel)
 
 
