@@ -1,5 +1,7 @@
 """Record the motion vectors of a video in a motion file."""
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -7,9 +9,13 @@ from arseg.codec.exported import EXPORTED_BLOCK_SIZE, EXPORTED_CODECS
 from arseg.codec.picture import BLOCK_SIZE
 from arseg.codec.versions import describe_decoder
 from arseg.errors import MotionError
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 from arseg.motion.video import KeyframeFollower, open_pictures
 from arseg.progress import track
+
+MAX_UNWRITTEN = 4
+"""Pictures that may wait to be written, so that memory does not grow where decoding is faster."""
 
 
 def extract_motion(
@@ -59,7 +65,9 @@ def extract_motion(
             block_size=EXPORTED_BLOCK_SIZE if opened.stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
         )
         follower = KeyframeFollower()
-        with create_motion_file(output, attributes) as writer:
+        # Compressing, like decoding, lets other threads run: a picture is written while the next ones are decoded.
+        writing: deque[Future[None]] = deque()
+        with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
             for picture in track(chain([first], opened.pictures), "pictures", max_frames):
                 ref_back = None
                 if composed:
@@ -67,7 +75,11 @@ def extract_motion(
                         ref_back = follower.locate(picture)
                     except MotionError as error:
                         composed = False
-                        writer.leave_out_composed(str(error))
-                writer.append(picture, ref_back)
+                        writing.append(thread.submit(writer.leave_out_composed, str(error)))
+                writing.append(thread.submit(writer.append, picture, ref_back))
+                if len(writing) > MAX_UNWRITTEN:
+                    writing.popleft().result()
+            for written in writing:
+                written.result()
     with MotionFile(output) as file:
         return file.attributes

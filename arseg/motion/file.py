@@ -1,25 +1,21 @@
 """The motion file: an HDF5 file with the motion vectors of one video, picture by picture.
 
-Only this module knows the layout; ``docs/motion.md`` describes it for readers in other languages. A file is
-written once, under a temporary name, and never changed afterwards.
+Only this module and `arseg.motion.file_writer` know the layout; ``docs/motion.md`` describes it for readers in other
+languages. A file is written once, under a temporary name, and never changed afterwards.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import deflate
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
-from arseg.codec.picture import BLOCK_SIZE, NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
-from arseg.files import atomic_path
-from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes
+from arseg.codec.picture import BLOCK_SIZE, num_blocks
+from arseg.hdf5 import as_builtin, open_finished, refusing_damage
 from arseg.motion.compose import MAX_REF_BACK, MotionComposer
 
 FORMAT_VERSION = 3
@@ -30,30 +26,6 @@ READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
 ``composed_qpel``. In version 1, strings had variable length, and the file's structure no checksums."""
 
 MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
-
-AXES = {
-    "poc": "picture; order count in the stream, which may begin anew at a keyframe",
-    "kind": "picture; I, P or B",
-    "is_keyframe": "picture; true where decoding can start",
-    "keyframe_index": "picture; place of the latest keyframe up to this picture, -1 if there is none",
-    "mode": "picture, row of blocks, column of blocks",
-    "motion_qpel": "picture, list (0, 1), row of blocks, column of blocks, component (x right, y down); unit: "
-    "quarter pixel; the block is predicted from its place plus the vector",
-    "ref_poc": "picture, list (0, 1), row of blocks, column of blocks; order count of the picture that the "
-    f"vector points into, {NO_REFERENCE} where the list is unused, {UNKNOWN_REFERENCE} where it is not known",
-    "ref_back": "picture, row of blocks, column of blocks; pictures back to the one that the vector of list 0 "
-    f"points into; 0 where a block counts as still: intra, or from more than {MAX_REF_BACK} pictures back",
-}
-"""Axis order and unit of each dataset, stored as its attribute ``axes``."""
-
-DEFLATE_LEVEL = 4
-"""Of libdeflate: less time and fewer bytes than HDF5's own zlib at the same level. Sorting bytes by significance first
-makes vectors of blocks larger."""
-
-ROWS_PER_CHUNK = 1024
-"""Pictures in a chunk of the datasets that have one number per picture, and by which all datasets grow."""
-
-MODES = h5py.enum_dtype({mode.name: mode.value for mode in PredictionMode}, basetype="u1")
 
 
 @dataclass(frozen=True)
@@ -132,6 +104,7 @@ class MotionFile:
             command=f"arseg motion VIDEO -o {path}",
             mend=MEND,
         )
+        self._datasets: dict[str, h5py.Dataset] = {}  # looking one up takes as long as reading from it
         self._composer: MotionComposer | None = None
         self._composed_index = -1
 
@@ -210,117 +183,6 @@ class MotionFile:
     def _read(self, name: str, index: int | tuple[int, int]) -> Any:
         picture = index[0] if isinstance(index, tuple) else index
         with refusing_damage(self.path, f"{name} of picture {picture}", MEND):
-            return self._file[name][index]
-
-
-class MotionFileWriter:
-    """Fills one motion file in display order; `create_motion_file` makes it."""
-
-    def __init__(self, file: NewFile, attributes: MotionAttributes) -> None:
-        self._file = file
-        self._keyframe_index = -1
-        self._num_pictures = 0
-        self._datasets: dict[str, h5py.Dataset] = {}
-        write_attributes(file, asdict(attributes))
-        self._step = attributes.block_size // BLOCK_SIZE
-        blocks = tuple(-(-size // attributes.block_size) for size in (attributes.height, attributes.width))
-        self._numbers: dict[str, list[Any]] = {}
-        for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
-            self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
-            self._numbers[name] = []
-        # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
-        self._create("mode", blocks, MODES, chunk=(1, *blocks), fill=PredictionMode.INTRA)
-        self._create("motion_qpel", (2, *blocks, 2), np.int16, chunk=(1, 1, *blocks, 2))
-        self._create("ref_poc", (2, *blocks), np.int32, chunk=(1, 1, *blocks), fill=NO_REFERENCE)
-        if attributes.composed:
-            self._create("ref_back", blocks, np.uint8, chunk=(1, *blocks))
-
-    def leave_out_composed(self, reason: str) -> None:
-        """Drop what motion to the keyframes is composed of, for the whole video; its room is used for what comes."""
-        del self._file["ref_back"], self._datasets["ref_back"]
-        write_attributes(self._file, {"composed": False, "composed_reason": reason})
-
-    def append(self, picture: DecodedPicture, ref_back: NDArray[np.uint8] | None) -> None:
-        """Write the next picture; with its references as `arseg.codec.clip.BackReferences` has them, if composing."""
-        index = self._num_pictures
-        if index % ROWS_PER_CHUNK == 0:
-            self._write_numbers()
-            self._resize(index + ROWS_PER_CHUNK)
-        self._num_pictures += 1
-        if picture.is_keyframe:
-            self._keyframe_index = index
-        row = picture.poc, picture.kind, picture.is_keyframe, self._keyframe_index
-        for numbers, value in zip(self._numbers.values(), row, strict=True):
-            numbers.append(value)
-        if picture.kind != "I":
-            self._write_picture("mode", (index,), picture.mode)
-        for list_index in range("IPB".index(picture.kind)):  # an I-picture has no list, a B-picture two
-            self._write_picture("motion_qpel", (index, list_index), picture.motion_qpel[list_index])
-            self._write_picture("ref_poc", (index, list_index), picture.ref_poc[list_index])
-        if ref_back is not None and not picture.is_keyframe:
-            self._write_picture("ref_back", (index,), np.where(ref_back > MAX_REF_BACK, 0, ref_back))
-        self._file.raise_failure()
-
-    def finish(self) -> None:
-        """Write what is left, and mark the file as complete."""
-        self._write_numbers()
-        self._resize(self._num_pictures)
-        self._file.attrs["complete"] = True
-
-    def _write_numbers(self) -> None:
-        for name, numbers in self._numbers.items():
-            if numbers:
-                self._datasets[name][self._num_pictures - len(numbers) : self._num_pictures] = numbers
-                numbers.clear()
-
-    def _write_picture(self, name: str, place: tuple[int, ...], array: NDArray[Any]) -> None:
-        """Write the chunk of a picture's 4x4 blocks, shape (Hb, Wb, ...), compressed here as HDF5's filter would."""
-        dataset = self._datasets[name]
-        array = array[:: self._step, :: self._step]
-        assert array.shape == dataset.shape[len(place) :], (name, array.shape)
-        content = deflate.zlib_compress(np.ascontiguousarray(array, dataset.dtype), DEFLATE_LEVEL)
-        dataset.id.write_direct_chunk((*place, *[0] * array.ndim), content)
-
-    def _resize(self, length: int) -> None:
-        for dataset in self._datasets.values():
-            dataset.resize(length, axis=0)
-
-    def _create(
-        self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...], fill: int | None = None
-    ) -> None:
-        dataset = self._file.create_dataset(
-            name,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            dtype=dtype,
-            chunks=chunk,
-            compression="gzip",
-            compression_opts=DEFLATE_LEVEL,
-            # HDF5 does not compress what that would enlarge, and then it has no checksum of zlib's.
-            fletcher32=not shape,
-            fillvalue=fill,
-        )
-        write_attributes(dataset, {"axes": AXES[name]})
-        self._datasets[name] = dataset
-
-
-@contextmanager
-def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[MotionFileWriter]:
-    """Write a motion file, which appears when it is complete, and never after a failure.
-
-    Parameters
-    ----------
-    path : Path
-        Where it shall be.
-    attributes : MotionAttributes
-        What it will hold.
-
-    Yields
-    ------
-    writer : MotionFileWriter
-        Takes the pictures.
-    """
-    with atomic_path(path) as temporary, create_file(temporary) as file:
-        writer = MotionFileWriter(file, attributes)
-        yield writer
-        writer.finish()
+            if name not in self._datasets:
+                self._datasets[name] = self._file[name]
+            return self._datasets[name][index]

@@ -77,6 +77,7 @@ def test_motion_of_the_standard_input_is_written(bitstream, tmp_path):
     assert piped.stdout.decode() == f"wrote {tmp_path / 'motion.h5'}\n"
     with MotionFile(tmp_path / "motion.h5") as file:
         assert (len(file), file.attributes.source) == (NUM_FRAMES, "-")
+        assert not file.attributes.composed
 
 
 def test_what_is_left_out_is_said_once(tmp_path, capsys):

@@ -14,7 +14,8 @@ from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError, MotionError, StoreError
 from arseg.motion.compose import compose_motion
 from arseg.motion.extract import extract_motion
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 from arseg.motion.video import KeyframeFollower
 
 STEP = (3, 2)
@@ -284,7 +285,7 @@ def test_motion_to_the_keyframe_is_the_same_in_any_order_of_reading(tmp_path):
 
 
 def test_a_long_video_is_written_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("arseg.motion.file.ROWS_PER_CHUNK", 4)
+    monkeypatch.setattr("arseg.motion.file_writer.ROWS_PER_CHUNK", 4)
     video = write(tmp_path / "own.264", h264(gop=6, num_frames=12))
     for length in (4, 9, 12):
         extract_motion(video, tmp_path / "motion.h5", max_frames=length)
