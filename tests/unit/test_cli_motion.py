@@ -87,7 +87,7 @@ def test_what_is_left_out_is_said_once(tmp_path, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{video}: no motion to the keyframes: picture 1 is a B-picture")
     assert second == f"wrote {tmp_path / 'motion.h5'}"
-    run("motion", video, "-o", tmp_path / "motion.h5", "--no-composed")
+    run("motion", video, "-o", tmp_path / "motion.h5")
     assert capsys.readouterr().out.splitlines() == [second]
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png", "--composed")
     assert "own.264: picture 1 is a B-picture" in error
