@@ -15,6 +15,7 @@ import numpy as np
 from av.codec.context import CodecContext
 from av.packet import Packet
 from av.sidedata.motionvectors import MotionVectors
+from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
@@ -108,7 +109,9 @@ class Anchors:
         motion_qpel = np.zeros((2, *blocks, 2), np.int16)
         ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
         inter = np.zeros(blocks, np.bool_)
-        vectors = frame.side_data.get("MOTION_VECTORS")
+        # What `frame.side_data` gives is kept by the frame and keeps the frame: such circles, hundreds of MB of pixels,
+        # would stay in memory until the garbage collector comes by.
+        vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
         self._num_inter += kind != "I"
         if kind != "I" and isinstance(vectors, MotionVectors):  # an inter picture may be intra-coded altogether
             table = vectors.to_ndarray()

@@ -1,6 +1,9 @@
+import gc
+
 import numpy as np
 import pytest
 from av.codec.context import CodecContext
+from av.video.frame import VideoFrame
 from video_examples import encode_with, encode_with_x264, moving_texture, texture
 
 from arseg.codec import exported
@@ -122,6 +125,23 @@ def test_vectors_are_painted_block_by_block():
         covered, [[[1, 1, 1, 1, 0, 0]] * 2 + [[0] * 6], [[0, 0, 0, 0, 1, 1]] * 2 + [[1, 1, 0, 0, 1, 1]]]
     )
     np.testing.assert_array_equal(lists[..., 0].max(axis=(1, 2)), [10, 14])
+
+
+def test_pictures_that_are_let_go_leave_memory():
+    """Without the garbage collector, which counts objects and not their pixels."""
+
+    def frames_in_memory():
+        return sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+
+    bitstream = encode_clip(moving_texture(12, 32, 48, (2, 0)), HIGH_QUALITY).bitstream
+    gc.collect()
+    gc.disable()
+    try:
+        before = frames_in_memory()
+        for picture in read_pictures(split_bitstream(bitstream, "h264")):
+            assert frames_in_memory() <= before + 3, picture.index
+    finally:
+        gc.enable()
 
 
 def test_codec_without_reader_is_refused_before_decoding():
