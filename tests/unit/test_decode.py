@@ -131,7 +131,7 @@ def test_pictures_that_are_let_go_leave_memory():
     """Without the garbage collector, which counts objects and not their pixels."""
 
     def frames_in_memory():
-        return sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+        return sum(type(thing) is VideoFrame for thing in gc.get_objects())
 
     bitstream = encode_clip(moving_texture(12, 32, 48, (2, 0)), HIGH_QUALITY).bitstream
     gc.collect()

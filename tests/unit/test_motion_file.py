@@ -233,6 +233,29 @@ def test_nothing_is_followed_without_a_keyframe():
         KeyframeFollower().follow(replace(first, is_keyframe=False))
 
 
+@pytest.mark.parametrize(("max_ref_back", "displacement"), [(1, 8), (2, 4)])
+def test_a_follower_counts_what_lies_too_far_back_as_still(max_ref_back, displacement):
+    keyframe, *_ = read_pictures(split_bitstream(h264(num_frames=1), "h264"))
+    inter = np.full(BLOCKS, PredictionMode.INTER, np.uint8)
+    first, second = (
+        replace(
+            keyframe,
+            index=index,
+            poc=index,
+            kind="P",
+            is_keyframe=False,
+            mode=inter,
+            motion_qpel=np.full((2, *BLOCKS, 2), vector, np.int16),
+            ref_poc=np.zeros((2, *BLOCKS), np.int32),  # both from the keyframe
+        )
+        for index, vector in ((1, 8), (2, 4))
+    )
+    follower = KeyframeFollower(max_ref_back=max_ref_back)
+    follower.follow(keyframe)
+    follower.follow(first)
+    assert (follower.follow(second)[:-2, :-2] == displacement).all()
+
+
 @pytest.fixture
 def recorded(tmp_path):
     extract_motion(write(tmp_path / "own.264", h264(num_frames=3)), tmp_path / "motion.h5", composed=True)
