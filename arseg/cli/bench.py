@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from arseg.bench import attention as attention_
 from arseg.bench import inference as inference_
+from arseg.bench import motion as motion_
 from arseg.bench import preprocess as preprocess_
 from arseg.bench import training as training_
 from arseg.bench.report import publish
@@ -17,6 +18,7 @@ Flattened = Parameter(name="*")
 
 DEFAULT_ATTENTION = attention_.AttentionOptions()
 DEFAULT_INFERENCE = inference_.InferenceOptions()
+DEFAULT_MOTION = motion_.MotionOptions()
 DEFAULT_PREPROCESS = preprocess_.PreprocessOptions()
 DEFAULT_TRAINING = training_.TrainingOptions()
 
@@ -72,6 +74,30 @@ def inference(
     """
     where = resolve_device(device)
     publish(inference_.bench_inference(options, where, checkpoint=checkpoint or (), quick=quick), where, output)
+
+
+@records("bench motion", inputs=["video"], outputs=["output"])
+def motion(
+    video: Path | None = None,
+    *,
+    options: Annotated[motion_.MotionOptions, Flattened] = DEFAULT_MOTION,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Time the recording of motion vectors against plain decoding of the same video.
+
+    Parameters
+    ----------
+    video : Path
+        The video; drawn if left out.
+    options : MotionOptions
+        What to measure.
+    quick : bool
+        A few small pictures, once, for a first look.
+    output : Path
+        JSON file to write, with machine, versions and command.
+    """
+    publish(motion_.bench_motion(options, video, quick=quick), None, output)
 
 
 @records("bench preprocess", outputs=["output"])

@@ -22,9 +22,9 @@ Count = Annotated[int, Parameter(validator=Number(gte=1))]
 @motion.default
 @records("motion", inputs=["video"], outputs=["output"])
 def extract(
-    video: Video, *, output: Output, composed: bool = True, subpixel: bool = False, max_frames: Count | None = None
+    video: Video, *, output: Output, composed: bool = False, subpixel: bool = False, max_frames: Count | None = None
 ) -> None:
-    """Record the motion vectors of a video: as they are coded, and composed to motion to the keyframes.
+    """Record the motion vectors of a video: as they are coded and, if asked to, composed to motion to the keyframes.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ def extract(
     output : Path
         HDF5 file to write; docs/motion.md describes it.
     composed : bool
-        Compose motion to the keyframes, if every picture refers to earlier ones only.
+        Let the file give motion to the keyframes as well, if every picture refers to earlier ones only.
     subpixel : bool
-        Compose without rounding vectors to whole pixels.
+        Compose that without rounding vectors to whole pixels.
     max_frames : int
         How many pictures to read; all by default.
     """

@@ -9,11 +9,29 @@ from arseg.errors import MotionError
 PAPER_MAX_REF_BACK = 3
 """Furthest reference, in frames, that the published programs follow; x265's preset medium makes no further one."""
 
+MAX_REF_BACK = 16
+"""Furthest reference that is followed in videos of any origin: as many as an HEVC or H.264 decoder keeps."""
+
 MAX_SIDE = 8192
 """Largest picture side whose displacements fit int16 in quarter pixels."""
 
 QUARTERS = 4
 """Units of a vector in a pixel."""
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse pictures that are too large to be composed.
+
+    Raises
+    ------
+    MotionError
+        If displacements would not fit int16.
+    """
+    if max(height, width) > MAX_SIDE:
+        raise MotionError(
+            f"pictures of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
+            f"{MAX_SIDE} only. Use smaller frames"
+        )
 
 
 class MotionComposer:
@@ -56,11 +74,7 @@ class MotionComposer:
     def __init__(
         self, height: int, width: int, *, subpixel: bool = False, max_ref_back: int = PAPER_MAX_REF_BACK
     ) -> None:
-        if max(height, width) > MAX_SIDE:
-            raise MotionError(
-                f"pictures of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
-                f"{MAX_SIDE} only. Use smaller frames"
-            )
+        check_size(height, width)
         self._height, self._width = height, width
         self._subpixel = subpixel
         self._max_ref_back = max_ref_back

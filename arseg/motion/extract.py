@@ -1,22 +1,31 @@
 """Record the motion vectors of a video in a motion file."""
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
+from arseg.codec.exported import EXPORTED_BLOCK_SIZE, EXPORTED_CODECS
+from arseg.codec.picture import BLOCK_SIZE
 from arseg.codec.versions import describe_decoder
 from arseg.errors import MotionError
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 from arseg.motion.video import KeyframeFollower, open_pictures
 from arseg.progress import track
 
+MAX_UNWRITTEN = 4
+"""Pictures that may wait to be written, so that memory does not grow where decoding is faster."""
+
 
 def extract_motion(
-    video: str, output: Path, *, composed: bool = True, subpixel: bool = False, max_frames: int | None = None
+    video: str, output: Path, *, composed: bool = False, subpixel: bool = False, max_frames: int | None = None
 ) -> MotionAttributes:
     """Read a video's motion vectors and write them to a motion file.
 
     Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
-    picture refers to a later or an unknown one.
+    picture refers to a later or an unknown one. It is composed when it is read: the vectors tell it in full, and take
+    a fraction of the room.
 
     Parameters
     ----------
@@ -25,9 +34,9 @@ def extract_motion(
     output : Path
         HDF5 file to write; `arseg.motion.file.MotionFile` reads it.
     composed : bool
-        Compose the vectors to motion to the keyframes as well.
+        Make the file give motion to the keyframes as well.
     subpixel : bool
-        Compose without rounding vectors to whole pixels.
+        Compose that without rounding vectors to whole pixels.
     max_frames : int, optional
         How many pictures to read; all by default.
 
@@ -53,16 +62,24 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
+            block_size=EXPORTED_BLOCK_SIZE if opened.stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
         )
-        follower = KeyframeFollower(subpixel=subpixel)
-        with create_motion_file(output, attributes) as writer:
+        follower = KeyframeFollower()
+        # Compressing, like decoding, lets other threads run: a picture is written while the next ones are decoded.
+        writing: deque[Future[None]] = deque()
+        with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
             for picture in track(chain([first], opened.pictures), "pictures", max_frames):
-                composed_qpel = None
-                if writer.composes:
+                ref_back = None
+                if composed:
                     try:
-                        composed_qpel = follower.follow(picture)
+                        ref_back = follower.locate(picture)
                     except MotionError as error:
-                        writer.leave_out_composed(str(error))
-                writer.append(picture, composed_qpel)
+                        composed = False
+                        writing.append(thread.submit(writer.leave_out_composed, str(error)))
+                writing.append(thread.submit(writer.append, picture, ref_back))
+                if len(writing) > MAX_UNWRITTEN:
+                    writing.popleft().result()
+            for written in writing:
+                written.result()
     with MotionFile(output) as file:
         return file.attributes

@@ -1,12 +1,11 @@
 """The motion file: an HDF5 file with the motion vectors of one video, picture by picture.
 
-Only this module knows the layout; ``docs/motion.md`` describes it for readers in other languages. A file is
-written once, under a temporary name, and never changed afterwards.
+Only this module and `arseg.motion.file_writer` know the layout; ``docs/motion.md`` describes it for readers in other
+languages. A file is written once, under a temporary name, and never changed afterwards.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
-from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedPicture, PredictionMode, num_blocks
-from arseg.files import atomic_path
-from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes
+from arseg.codec.picture import BLOCK_SIZE, num_blocks
+from arseg.hdf5 import as_builtin, open_finished, refusing_damage
+from arseg.motion.compose import MAX_REF_BACK, MotionComposer
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when the layout changes so that older programs cannot read it."""
 
-READABLE_VERSIONS = (FORMAT_VERSION, 1)
-"""In version 1, strings had variable length, and the file's structure no checksums."""
+READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
+"""Before version 3, all blocks had 4x4 pixels, and motion to the keyframes was stored pixel by pixel, as
+``composed_qpel``. In version 1, strings had variable length, and the file's structure no checksums."""
 
 MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
-
-AXES = {
-    "poc": "picture; order count in the stream, which may begin anew at a keyframe",
-    "kind": "picture; I, P or B",
-    "is_keyframe": "picture; true where decoding can start",
-    "keyframe_index": "picture; place of the latest keyframe up to this picture, -1 if there is none",
-    "mode": "picture, row of 4x4 blocks, column of 4x4 blocks",
-    "motion_qpel": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks, component (x right, y down); unit: "
-    "quarter pixel; the block is predicted from its place plus the vector",
-    "ref_poc": "picture, list (0, 1), row of 4x4 blocks, column of 4x4 blocks; order count of the picture that the "
-    f"vector points into, {NO_REFERENCE} where the list is unused, {UNKNOWN_REFERENCE} where it is not known",
-    "composed_qpel": "picture, row, column, component (x right, y down); unit: quarter pixel; pixel (row, column) "
-    "comes from (row + y/4, column + x/4) of picture keyframe_index",
-}
-"""Axis order and unit of each dataset, stored as its attribute ``axes``."""
-
-GZIP_LEVEL = 4
-ROWS_PER_CHUNK = 1024
-"""Pictures in a chunk of the datasets that have one number per picture."""
-
-MODES = h5py.enum_dtype({mode.name: mode.value for mode in PredictionMode}, basetype="u1")
 
 
 @dataclass(frozen=True)
@@ -66,11 +45,13 @@ class MotionAttributes:
     decoder: str
     """Name and version of what decoded the video."""
     composed: bool = False
-    """Whether there is motion to the keyframes."""
+    """Whether motion to the keyframes can be read."""
     composed_reason: str = ""
-    """Why there is none."""
+    """Why not."""
     subpixel: bool = False
-    """Whether it was composed without rounding vectors to whole pixels."""
+    """Whether it is composed without rounding vectors to whole pixels."""
+    block_size: int = BLOCK_SIZE
+    """Side in pixels of the blocks that are stored, the smallest that the decoder tells apart."""
     format_version: int = FORMAT_VERSION
     """Version of this layout."""
     arseg_version: str = __version__
@@ -123,6 +104,9 @@ class MotionFile:
             command=f"arseg motion VIDEO -o {path}",
             mend=MEND,
         )
+        self._datasets: dict[str, h5py.Dataset] = {}  # looking one up takes as long as reading from it
+        self._composer: MotionComposer | None = None
+        self._composed_index = -1
 
     def __enter__(self) -> "MotionFile":
         return self
@@ -134,17 +118,21 @@ class MotionFile:
         with refusing_damage(self.path, "the list of pictures", MEND):
             return len(self._file["poc"])
 
-    @property
+    @cached_property
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
         stored = self._file.attrs
         with refusing_damage(self.path, "the list of attributes", MEND):
-            return MotionAttributes(
-                **{field.name: as_builtin(stored[field.name]) for field in fields(MotionAttributes)}
-            )
+            names = {field.name for field in fields(MotionAttributes)}
+            if stored["format_version"] < FORMAT_VERSION:
+                names.remove("block_size")
+            return MotionAttributes(**{name: as_builtin(stored[name]) for name in names})
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
+
+        Motion to the keyframe is composed here: of one picture if the one before it was read last, otherwise of all
+        since the keyframe.
 
         Raises
         ------
@@ -160,100 +148,41 @@ class MotionFile:
             kind=self._read("kind", index).decode(),
             is_keyframe=bool(self._read("is_keyframe", index)),
             keyframe_index=int(self._read("keyframe_index", index)),
-            mode=self._read("mode", index),
-            motion_qpel=self._read("motion_qpel", index),
-            ref_poc=self._read("ref_poc", index),
-            composed_qpel=self._read("composed_qpel", index) if self.attributes.composed else None,
+            mode=self._as_4x4(self._read("mode", index), axis=0),
+            motion_qpel=self._as_4x4(self._read("motion_qpel", index), axis=1),
+            ref_poc=self._as_4x4(self._read("ref_poc", index), axis=1),
+            composed_qpel=self._compose(index) if self.attributes.composed else None,
         )
 
-    def _read(self, name: str, index: int) -> Any:
-        with refusing_damage(self.path, f"{name} of picture {index}", MEND):
-            return self._file[name][index]
+    def _compose(self, index: int) -> NDArray[np.int16]:
+        attributes = self.attributes
+        if attributes.format_version < FORMAT_VERSION:
+            return self._read("composed_qpel", index)
+        if self._composer is None:
+            self._composer = MotionComposer(
+                attributes.height, attributes.width, subpixel=attributes.subpixel, max_ref_back=MAX_REF_BACK
+            )
+        keyframe_index = int(self._read("keyframe_index", index))
+        goes_on = keyframe_index <= self._composed_index <= index
+        for following in range(self._composed_index + 1 if goes_on else keyframe_index, index + 1):
+            motion_qpel, ref_back = self._read("motion_qpel", (following, 0)), self._read("ref_back", following)
+            if following == keyframe_index:
+                self._composer.restart()
+            self._composer.push(self._as_4x4(motion_qpel, axis=0), self._as_4x4(ref_back, axis=0))
+            self._composed_index = following
+        return self._composer.compose()
 
+    def _as_4x4(self, blocks: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Repeat what is stored for larger blocks; `axis` counts their rows, the next one their columns."""
+        attributes = self.attributes
+        for side in (axis, axis + 1):
+            blocks = blocks.repeat(attributes.block_size // BLOCK_SIZE, axis=side)
+        shown = slice(num_blocks(attributes.height)), slice(num_blocks(attributes.width))
+        return blocks[(*[slice(None)] * axis, *shown)]
 
-class MotionFileWriter:
-    """Fills one motion file in display order; `create_motion_file` makes it."""
-
-    def __init__(self, file: NewFile, attributes: MotionAttributes) -> None:
-        self._file = file
-        self._keyframe_index = -1
-        self._num_pictures = 0
-        write_attributes(file, asdict(attributes))
-        height, width = attributes.height, attributes.width
-        blocks = num_blocks(height), num_blocks(width)
-        # What a picture does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
-        for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
-            self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
-        self._create("mode", blocks, MODES, fill=PredictionMode.INTRA)
-        self._create("motion_qpel", (2, *blocks, 2), np.int16, chunk=(1, 1, *blocks, 2))
-        self._create("ref_poc", (2, *blocks), np.int32, chunk=(1, 1, *blocks), fill=NO_REFERENCE)
-        if attributes.composed:
-            self._create("composed_qpel", (height, width, 2), np.int16)
-
-    @property
-    def composes(self) -> bool:
-        """Whether motion to the keyframes is expected with each picture."""
-        return "composed_qpel" in self._file
-
-    def leave_out_composed(self, reason: str) -> None:
-        """Drop the motion to the keyframes for the whole video; what it took is used for what comes."""
-        del self._file["composed_qpel"]
-        write_attributes(self._file, {"composed": False, "composed_reason": reason})
-
-    def append(self, picture: DecodedPicture, composed_qpel: NDArray[np.int16] | None) -> None:
-        """Write the next picture; with `composed_qpel` of shape (H, W, 2) if the file composes."""
-        index, self._num_pictures = self._num_pictures, self._num_pictures + 1
-        if picture.is_keyframe:
-            self._keyframe_index = index
-        for dataset in self._file.values():
-            dataset.resize(self._num_pictures, axis=0)
-        self._file["poc"][index] = picture.poc
-        self._file["kind"][index] = picture.kind
-        self._file["is_keyframe"][index] = picture.is_keyframe
-        self._file["keyframe_index"][index] = self._keyframe_index
-        if picture.kind != "I":
-            self._file["mode"][index] = picture.mode
-        for list_index in range("IPB".index(picture.kind)):  # an I-picture has no list, a B-picture two
-            self._file["motion_qpel"][index, list_index] = picture.motion_qpel[list_index]
-            self._file["ref_poc"][index, list_index] = picture.ref_poc[list_index]
-        if composed_qpel is not None and not picture.is_keyframe:
-            self._file["composed_qpel"][index] = composed_qpel
-        self._file.raise_failure()
-
-    def _create(
-        self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...] = (), fill: int | None = None
-    ) -> None:
-        dataset = self._file.create_dataset(
-            name,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            dtype=dtype,
-            chunks=chunk or (1, *shape),
-            compression="gzip",
-            compression_opts=GZIP_LEVEL,
-            shuffle=True,
-            fletcher32=True,
-            fillvalue=fill,
-        )
-        write_attributes(dataset, {"axes": AXES[name]})
-
-
-@contextmanager
-def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[MotionFileWriter]:
-    """Write a motion file, which appears when it is complete, and never after a failure.
-
-    Parameters
-    ----------
-    path : Path
-        Where it shall be.
-    attributes : MotionAttributes
-        What it will hold.
-
-    Yields
-    ------
-    writer : MotionFileWriter
-        Takes the pictures.
-    """
-    with atomic_path(path) as temporary, create_file(temporary) as file:
-        yield MotionFileWriter(file, attributes)
-        file.attrs["complete"] = True
+    def _read(self, name: str, index: int | tuple[int, int]) -> Any:
+        picture = index[0] if isinstance(index, tuple) else index
+        with refusing_damage(self.path, f"{name} of picture {picture}", MEND):
+            if name not in self._datasets:
+                self._datasets[name] = self._file[name]
+            return self._datasets[name][index]

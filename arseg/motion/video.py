@@ -13,11 +13,7 @@ from arseg.codec.decode import read_pictures
 from arseg.codec.picture import DecodedPicture
 from arseg.codec.stream import PacketStream, open_video
 from arseg.errors import CodecError, MotionError
-from arseg.motion.compose import MotionComposer
-
-MAX_REF_BACK = 16
-"""Furthest reference that is followed, in pictures: as many as an HEVC or H.264 decoder keeps. The clip store follows
-three, as the published programs do."""
+from arseg.motion.compose import MAX_REF_BACK, MotionComposer, check_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +73,34 @@ class KeyframeFollower:
         self._max_ref_back = max_ref_back
         self._references = BackReferences()
         self._composer: MotionComposer | None = None
+        self._begun = False
+
+    def locate(self, picture: DecodedPicture) -> NDArray[np.uint8]:
+        """Find what the next picture in display order refers to, without composing.
+
+        Parameters
+        ----------
+        picture : DecodedPicture
+            The first must be a keyframe.
+
+        Returns
+        -------
+        ref_back : ndarray of uint8, shape (Hb, Wb)
+            As `arseg.codec.clip.BackReferences.locate`.
+
+        Raises
+        ------
+        MotionError
+            If the picture refers to a later or an unknown one, there is no keyframe yet, or pictures are too large.
+        """
+        if not self._begun:
+            if not picture.is_keyframe:
+                raise MotionError(
+                    f"picture {picture.index}, the first, is no keyframe, so there is nothing to follow the motion to"
+                )
+            check_size(picture.height, picture.width)
+            self._begun = True
+        return self._references.locate(picture)
 
     def follow(self, picture: DecodedPicture, *, restart: bool = False) -> NDArray[np.int16]:
         """Compose the motion of the next picture in display order.
@@ -96,17 +120,13 @@ class KeyframeFollower:
         Raises
         ------
         MotionError
-            If the picture refers to a later or an unknown one, there is no keyframe yet, or pictures are too large.
+            As `locate`.
         """
+        ref_back = self.locate(picture)
         if self._composer is None:
-            if not picture.is_keyframe:
-                raise MotionError(
-                    f"picture {picture.index}, the first, is no keyframe, so there is nothing to follow the motion to"
-                )
             self._composer = MotionComposer(
                 picture.height, picture.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
             )
-        ref_back = self._references.locate(picture)
         if picture.is_keyframe or restart:
             self._composer.restart()
         self._composer.push(picture.motion_qpel[0], ref_back)

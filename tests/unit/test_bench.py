@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from video_examples import encode_with_x264, moving_texture
 
 from arseg.bench import examples, inference, preprocess
 from arseg.bench.attention import AttentionOptions, bench_attention
 from arseg.bench.inference import InferenceOptions, bench_inference
 from arseg.bench.limits import Limits, measure_limits
+from arseg.bench.motion import MotionOptions, bench_motion
 from arseg.bench.preprocess import PreprocessOptions, bench_preprocess
 from arseg.bench.report import Report, Table, parse_size
 from arseg.bench.timing import Timing, measure
@@ -166,6 +168,27 @@ def test_making_of_clips_is_measured():
     assert run["ratio"] == pytest.approx(run["whole"] / run["encoder"], rel=0.05)
 
 
+def test_motion_is_measured_against_plain_decoding():
+    report = bench_motion(MotionOptions(), quick=True)
+    plain, raw, _, composed, _ = rows = report.tables[0].rows
+    assert [row["what"] for row in rows] == [
+        "plain decoding", "raw, written", "raw, read", "composed, written", "composed, read"
+    ]  # fmt: skip
+    for row in rows:
+        share = row["pictures_per_s"] / plain["pictures_per_s"]
+        assert row["share_of_plain_decoding"] == pytest.approx(share, rel=0.02)
+    assert 0 < raw["bytes"] < composed["bytes"]
+    assert report.facts == {"video": "8 pictures of 96x64, h264", "no_motion_to_the_keyframes": None}
+
+
+def test_motion_of_a_given_video_is_measured_as_far_as_there_is_some(tmp_path):
+    video = tmp_path / "own.264"
+    video.write_bytes(encode_with_x264(moving_texture(6, 32, 48, (2, 0)), "bframes=2:b-adapt=0"))
+    report = bench_motion(MotionOptions(pictures=4, repeats=2), video)
+    assert report.facts["video"] == "4 pictures of 48x32, h264"
+    assert report.facts["no_motion_to_the_keyframes"].startswith("picture 1 is a B-picture")
+
+
 def test_too_few_frames_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"--frames .*: 0 PNG files, but two clips have 24 frames"):
         bench_preprocess(PreprocessOptions(frames=tmp_path, codec="h264"))
@@ -209,3 +232,5 @@ def test_sizes_and_options_that_cannot_be_are_refused():
         bench_inference(InferenceOptions(backbones=("psp50",), decoded_hr_frames=0), CPU)
     with pytest.raises(ConfigError, match="backbone 'psp50': expected one of"):
         bench_training(TrainingOptions(backbones=("psp50",)), CPU)
+    with pytest.raises(ConfigError, match="--pictures 0: must be at least 1"):
+        bench_motion(MotionOptions(pictures=0))

@@ -64,7 +64,7 @@ def test_each_command_explains_itself(words, capsys):
 
 
 def test_motion_of_a_file_is_written(video, tmp_path, capsys):
-    run("motion", video, "-o", tmp_path / "new/motion.h5", "--max-frames", 4)
+    run("motion", video, "-o", tmp_path / "new/motion.h5", "--composed", "--max-frames", 4)
     assert capsys.readouterr().out == f"wrote {tmp_path / 'new/motion.h5'}\n"
     with MotionFile(tmp_path / "new/motion.h5") as file:
         assert len(file) == 4
@@ -77,16 +77,17 @@ def test_motion_of_the_standard_input_is_written(bitstream, tmp_path):
     assert piped.stdout.decode() == f"wrote {tmp_path / 'motion.h5'}\n"
     with MotionFile(tmp_path / "motion.h5") as file:
         assert (len(file), file.attributes.source) == (NUM_FRAMES, "-")
+        assert not file.attributes.composed
 
 
 def test_what_is_left_out_is_said_once(tmp_path, capsys):
     video = tmp_path / "own.264"
     video.write_bytes(encode_with_x264(moving_texture(8, HEIGHT, WIDTH, (2, 0)), "bframes=2:b-adapt=0:ref=1"))
-    run("motion", video, "-o", tmp_path / "motion.h5")
+    run("motion", video, "-o", tmp_path / "motion.h5", "--composed")
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{video}: no motion to the keyframes: picture 1 is a B-picture")
     assert second == f"wrote {tmp_path / 'motion.h5'}"
-    run("motion", video, "-o", tmp_path / "motion.h5", "--no-composed")
+    run("motion", video, "-o", tmp_path / "motion.h5")
     assert capsys.readouterr().out.splitlines() == [second]
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png", "--composed")
     assert "own.264: picture 1 is a B-picture" in error

@@ -32,7 +32,7 @@ def make_store(path):
 def make_motion(path):
     video = path.with_suffix(".264")
     video.write_bytes(encode_with_x264(moving_texture(5, 48, 64, (3, 2)), "keyint=3:min-keyint=1:bframes=0:ref=1"))
-    extract_motion(str(video), path)
+    extract_motion(str(video), path, composed=True)
 
 
 def make_checkpoint(path):

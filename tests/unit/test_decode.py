@@ -1,6 +1,9 @@
+import gc
+
 import numpy as np
 import pytest
 from av.codec.context import CodecContext
+from av.video.frame import VideoFrame
 from video_examples import encode_with, encode_with_x264, moving_texture, texture
 
 from arseg.codec import exported
@@ -107,14 +110,38 @@ def test_vectors_are_painted_block_by_block():
         ],
         dtype=fields,
     )
-    motion = np.full((3, 6, 2), 99, np.int16)
-    covered = exported.paint(vectors, motion)
+    lists = np.full((1, 3, 6, 2), 99, np.int16)
+    (covered,), (motion,) = exported.paint(vectors, lists), lists
     np.testing.assert_array_equal(motion[..., 0], [[5, 5, 5, 5, 1, 1]] * 2 + [[7, 7, 0, 0, 1, 1]])
     np.testing.assert_array_equal(motion[..., 1], [[-6, -6, -6, -6, 2, 2]] * 2 + [[8, 8, 0, 0, 2, 2]])
     np.testing.assert_array_equal(covered, [[1] * 6] * 2 + [[1, 1, 0, 0, 1, 1]])
     vectors["motion_scale"] = 2  # half pixels, as MPEG-4 has them
-    exported.paint(vectors, motion)
+    exported.paint(vectors, lists)
     np.testing.assert_array_equal(motion[0, :, 0], [10, 10, 10, 10, 2, 2])
+    vectors["source"][1:] = 1  # of a later picture
+    lists = np.full((2, 3, 6, 2), 99, np.int16)
+    covered = exported.paint(vectors, lists)
+    np.testing.assert_array_equal(
+        covered, [[[1, 1, 1, 1, 0, 0]] * 2 + [[0] * 6], [[0, 0, 0, 0, 1, 1]] * 2 + [[1, 1, 0, 0, 1, 1]]]
+    )
+    np.testing.assert_array_equal(lists[..., 0].max(axis=(1, 2)), [10, 14])
+
+
+def test_pictures_that_are_let_go_leave_memory():
+    """Without the garbage collector, which counts objects and not their pixels."""
+
+    def frames_in_memory():
+        return sum(type(thing) is VideoFrame for thing in gc.get_objects())
+
+    bitstream = encode_clip(moving_texture(12, 32, 48, (2, 0)), HIGH_QUALITY).bitstream
+    gc.collect()
+    gc.disable()
+    try:
+        before = frames_in_memory()
+        for picture in read_pictures(split_bitstream(bitstream, "h264")):
+            assert frames_in_memory() <= before + 3, picture.index
+    finally:
+        gc.enable()
 
 
 def test_codec_without_reader_is_refused_before_decoding():
