@@ -13,12 +13,13 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from arseg.config import TrainConfig
+from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.errors import ArsegError
 from arseg.evaluate.confusion import confusion_matrix
 from arseg.evaluate.iou import mean_iou
 from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
+from arseg.models.pixels import normalize
 from arseg.models.processes import sum_over_processes
 from arseg.models.registry import Architecture
 from arseg.train.step import phase1_loss, phase2_loss, schedule_length
@@ -101,10 +102,11 @@ class BranchTraining(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Bring pictures into the memory format of the network."""
-        if self.config.channels_last:
-            for name in {"image", "keyframe"} & set(batch):
-                batch[name] = batch[name].contiguous(memory_format=torch.channels_last)
+        """Make of the pictures' bytes what the network takes, in its memory format."""
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        for name in {"image", "keyframe"} & set(batch):
+            image = normalize(batch[name], NORMALIZATIONS[self.config.normalization])
+            batch[name] = image.contiguous(memory_format=layout)
         return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from arseg.config import EncodeConfig, TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
-from arseg.errors import DataError
+from arseg.errors import ConfigError, DataError
 from arseg.evaluate.samples import open_stores
 from arseg.store import ClipStore
 from arseg.train.datasets import Draw, PairDataset, StillDataset
@@ -93,16 +93,24 @@ def test_augmentation_seeds_differ_between_samples_and_epochs():
 def test_still_has_crop_size_and_labels_of_the_class_list(manifest):
     dataset = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=True)
     item = dataset[Draw(0, "a")]
-    assert item["image"].shape == (3, 32, 32)
-    assert item["image"].dtype == torch.float32
+    assert item["image"].shape == (32, 32, 3)
+    assert item["labels"].shape == (32, 32)
+    assert item["image"].dtype == item["labels"].dtype == torch.uint8
     assert set(item["labels"].unique().tolist()) <= {*range(manifest.num_classes), 255}
 
 
 def test_validation_items_are_whole_unchanged_frames(tiny_dataset, manifest):
     item = pairs(tiny_dataset, manifest, augmented=False)[Draw(2, "any")]
-    assert item["image"].shape == item["keyframe"].shape == (3, 48, 64)
+    assert item["image"].shape == item["keyframe"].shape == (48, 64, 3)
     with ClipStore(tiny_dataset.train_stores[0]) as store:
         np.testing.assert_array_equal(item["motion_qpel"].numpy(), store.read_motion(2))
+
+
+def test_a_crop_that_the_published_programs_cannot_cover_arrives_as_an_error(manifest):
+    config = replace(CONFIG, crop="128x48", original_quirks=True)
+    item = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)[Draw(0, "a")]
+    assert isinstance(item, ConfigError)
+    assert "training.crop 128x48" in str(item)
 
 
 def test_pairs_take_the_uncompressed_frames(tiny_dataset, manifest):
