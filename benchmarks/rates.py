@@ -29,12 +29,13 @@ from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.codec.extract_frames import extract_frames
 from arseg.config import EncodeConfig, TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.cityscapes import write_train_ids
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.data.synthetic.dataset import synthesize
-from arseg.data.transforms import PairSample, apply, draw_augmentation
+from arseg.data.transforms import PairSample, apply
 from arseg.evaluate.complexity import count_macs
 from arseg.machine import processor_name, usable_cores
 from arseg.models.registry import ARCHITECTURES, build_network

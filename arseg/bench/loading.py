@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from arseg.config import TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest
-from arseg.data.transforms import PairSample, apply, draw_augmentation
+from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.store import ClipStore

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from arseg.config import TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
-from arseg.data.transforms import PairSample, apply, draw_augmentation
+from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, DataError
 from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore

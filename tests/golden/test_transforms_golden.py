@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 from arseg.config import NORMALIZATIONS
-from arseg.data.transforms import (
-    Augmentation,
-    PairSample,
-    apply,
-    color_jitter,
-    flip,
-    normalize,
-    random_crop,
-    random_scale,
-)
+from arseg.data.augmentation import Augmentation, color_jitter, flip, random_crop, random_scale
+from arseg.data.transforms import PairSample, apply, normalize
 
 DATA = Path(__file__).parent / "data" / "models"
 CASES = json.loads((DATA / "G_transforms.json").read_text())

@@ -10,17 +10,16 @@ from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
 from arseg.config import TrainConfig
-from arseg.data.transforms import (
+from arseg.data.augmentation import (
     Augmentation,
-    PairSample,
     Resize,
-    apply,
     color_jitter,
     draw_augmentation,
     flip,
     random_crop,
     random_scale,
 )
+from arseg.data.transforms import PairSample, apply
 
 
 @st.composite

@@ -8,17 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from arseg.config import Normalization, TrainConfig
-from arseg.data.transforms import (
-    Augmentation,
-    PairSample,
-    apply,
-    color_jitter,
-    draw_augmentation,
-    flip,
-    normalize,
-    random_crop,
-    random_scale,
-)
+from arseg.data.augmentation import Augmentation, color_jitter, draw_augmentation, flip, random_crop, random_scale
+from arseg.data.transforms import PairSample, apply, normalize
 from arseg.errors import ConfigError
 
 
