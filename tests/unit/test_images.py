@@ -94,19 +94,19 @@ def test_pixels_in_many_parts_are_joined(tmp_path, monkeypatch):
 ROWS = bytes(3 * [0, 1, 2, 3])
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        plain_png(zlib.compress(ROWS[:-1]), 1, 3),  # too few pixels
-        plain_png(zlib.compress(ROWS + b"0"), 1, 3),  # too many
-        plain_png(zlib.compress(ROWS)[:-1], 1, 3),  # zlib's own checksum is cut
-        plain_png(zlib.compress(ROWS)[:-1] + b"?", 1, 3),  # and wrong
-        plain_png(zlib.compress(b"\5" + ROWS[1:]), 1, 3),  # there is no such filter
-        plain_png(zlib.compress(ROWS), 1, 3, name=b"tEXt"),  # no pixels
-        plain_png(zlib.compress(ROWS), 1, 3)[:-12],  # no end
-        plain_png(zlib.compress(ROWS), 1, 3)[:-1] + b"?",  # the last checksum
-    ],
-)
+DAMAGED = {
+    "too few pixels": plain_png(zlib.compress(ROWS[:-1]), 1, 3),
+    "too many": plain_png(zlib.compress(ROWS + b"0"), 1, 3),
+    "zlib's own checksum cut": plain_png(zlib.compress(ROWS)[:-1], 1, 3),
+    "and wrong": plain_png(zlib.compress(ROWS)[:-1] + b"?", 1, 3),
+    "no such filter": plain_png(zlib.compress(b"\5" + ROWS[1:]), 1, 3),
+    "no pixels": plain_png(zlib.compress(ROWS), 1, 3, name=b"tEXt"),
+    "no end": plain_png(zlib.compress(ROWS), 1, 3)[:-12],
+    "last checksum wrong": plain_png(zlib.compress(ROWS), 1, 3)[:-1] + b"?",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_what_intact_parts_cannot_tell_is_refused(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png: the frame cannot be read .*intact copy"):
