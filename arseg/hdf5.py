@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import deflate
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ from arseg.errors import StoreError
 LIBRARY_VERSIONS = ("v110", "v110")
 """The oldest, and the newest, format that HDF5 may use for the structures of a file."""
 
-UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
-"""What h5py raises on damage. Which one depends on the structure that is hit: a group's entry is a KeyError."""
+UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, deflate.DeflateError)
+"""What h5py raises on damage, and libdeflate. Which one depends on the structure that is hit: a group's entry is a
+KeyError."""
 
 
 class NewFile(h5py.File):

@@ -29,12 +29,13 @@ from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.codec.extract_frames import extract_frames
 from arseg.config import EncodeConfig, TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.cityscapes import write_train_ids
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.data.synthetic.dataset import synthesize
-from arseg.data.transforms import PairSample, augment
+from arseg.data.transforms import PairSample, apply
 from arseg.evaluate.complexity import count_macs
 from arseg.machine import processor_name, usable_cores
 from arseg.models.registry import ARCHITECTURES, build_network
@@ -169,18 +170,19 @@ def network_rates(frame: Path) -> Iterator[tuple[str, float, str]]:
         network.eval()
         yield f"run {backbone}", cpu_seconds(forward, 3) / gmacs, "core-seconds per 1e9 multiply-accumulates"
     picture = read_image(frame)
-    label = np.zeros(picture.shape[:2], np.uint8)
+    height, width = picture.shape[:2]
+    label = np.zeros((height, width), np.uint8)
     with TemporaryDirectory() as name:
         path = Path(name, "label.png")
         Image.fromarray(label).save(path)
-        config = TrainConfig(crop=f"{picture.shape[1]}x{picture.shape[0]}")
+        config = TrainConfig(crop=f"{width}x{height}")
 
         def prepare() -> None:
             sample = PairSample(read_image(frame), None, read_label(path, NUM_CLASSES), None)
-            augment(sample, random.Random(0), config)
+            apply(draw_augmentation((width, height), random.Random(0), config), sample)
 
         seconds = cpu_seconds(prepare, 5)
-    yield "prepare", seconds / (picture.shape[0] * picture.shape[1] / 1e6), "core-seconds per megapixel of a frame"
+    yield "prepare", seconds / (height * width / 1e6), "core-seconds per megapixel of a frame"
 
 
 def start_rates() -> Iterator[tuple[str, float, str]]:

@@ -1,4 +1,4 @@
-"""Time the steps of both phases of training, and how long they wait for their samples."""
+"""Time both phases of training: their samples, their steps, and how long a process takes to its first batch."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from arseg.bench.loading import loading_rows, start_rows
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, synchronize, watch_memory
 from arseg.config import EncodeConfig, TrainConfig
@@ -23,8 +24,11 @@ from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.models.registry import build_network, get_architecture
 from arseg.train.datasets import PairDataset, StillDataset
+from arseg.train.fit import prepare_batch
 from arseg.train.loaders import training_loader
-from arseg.train.step import phase1_loss, phase2_loss, start_phase2
+from arseg.train.optimizer import Optimization
+from arseg.train.phases import Phase1, Phase2
+from arseg.train.step import start_phase2
 
 QUICK_SIZE = "96x64"
 GOP = 2
@@ -49,12 +53,15 @@ class TrainingOptions:
     """Steps that count."""
     workers: int = 0
     """Processes that load samples."""
+    starts: int = 3
+    """How often a training is started to see its first batch."""
 
 
 def bench_training(options: TrainingOptions, device: torch.device, *, quick: bool = False) -> Report:
     """Measure steps of phase 1 at full resolution and of phase 2 with fusion and feature similarity.
 
-    Samples are drawn, encoded, loaded and augmented as in training. The first step does not count.
+    Samples are drawn, encoded, loaded and augmented as in training. The first step does not count. Beside that, loading
+    alone and starting alone (`arseg.bench.loading`).
 
     Parameters
     ----------
@@ -63,7 +70,7 @@ def bench_training(options: TrainingOptions, device: torch.device, *, quick: boo
     device : torch.device
         Where.
     quick : bool
-        Small frames and one step, for a first look.
+        Small frames, one step and one start, for a first look.
 
     Returns
     -------
@@ -75,8 +82,10 @@ def bench_training(options: TrainingOptions, device: torch.device, *, quick: boo
         If an option cannot be.
     """
     if quick:
-        options = replace(options, size=QUICK_SIZE, steps=1)
-    check_positive(batch_size=options.batch_size, steps=options.steps, scale_percent=options.scale_percent)
+        options = replace(options, size=QUICK_SIZE, steps=1, starts=1)
+    check_positive(
+        batch_size=options.batch_size, steps=options.steps, scale_percent=options.scale_percent, starts=options.starts
+    )
     height, width = parse_size(options.size)
     for backbone in options.backbones:
         get_architecture(backbone)  # refuses unknown ones
@@ -85,6 +94,8 @@ def bench_training(options: TrainingOptions, device: torch.device, *, quick: boo
     rows = []
     with TemporaryDirectory() as name:
         manifest, stores = _draw_dataset(Path(name), options.batch_size, height, width)
+        loading = loading_rows(manifest, stores, config)
+        starts = start_rows(_training(Path(name), options), options.starts)
         stills = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)
         pairs = PairDataset(open_training_stores(stores, manifest), manifest.num_classes, config, augmented=True)
         for backbone in options.backbones:
@@ -92,8 +103,12 @@ def bench_training(options: TrainingOptions, device: torch.device, *, quick: boo
                 loader = training_loader(dataset, config, 0, options.workers)
                 step = _steps(phase, backbone, manifest.num_classes, config, options.scale_percent, device)
                 rows.append({"backbone": backbone, "phase": phase, **_time_steps(loader, step, options, device)})
-    title = f"training steps of {options.batch_size} samples of {options.size}"
-    return Report("training", vars(options) | {"quick": quick}, [Table(title, rows)])
+    tables = [
+        Table(f"training steps of {options.batch_size} samples of {options.size}", rows),
+        Table(f"samples of {options.size}, loaded by one process; mean over the random scales", loading),
+        Table(f"from the start of a process, least of {options.starts}", starts),
+    ]
+    return Report("training", vars(options) | {"quick": quick}, tables)
 
 
 def _draw_dataset(folder: Path, num_samples: int, height: int, width: int) -> tuple[Manifest, list[Path]]:
@@ -115,39 +130,39 @@ def _draw_dataset(folder: Path, num_samples: int, height: int, width: int) -> tu
     return manifest, make_clip_stores(manifest, "train", encoding, [GOP - 1], folder / "stores")
 
 
+def _training(folder: Path, options: TrainingOptions) -> list[str]:
+    """Say how `arseg` is told to train on what was drawn."""
+    named = {
+        "manifest": folder / "manifest.csv",
+        "train-split": "train",
+        "val-split": "val",
+        "backbone": options.backbones[0],
+        "output": folder / "weights.pt",
+        "crop": options.size,
+        "batch-size": options.batch_size,
+        "initial-weights": "none",
+        "workers": 0,
+    }
+    return ["train", "phase1", *(f"--{name}={value}" for name, value in named.items())]
+
+
 def _steps(
     phase: str, backbone: str, num_classes: int, config: TrainConfig, scale_percent: int, device: torch.device
 ) -> Callable[[Batch], None]:
     """Make what one optimisation step of a phase does with a batch."""
-    architecture = get_architecture(backbone)
     with torch.random.fork_rng(devices=[]):
         hr = build_network(backbone, num_classes, fusion=False).to(device)
         lr = build_network(backbone, num_classes, fusion=True).to(device)
     if phase == "phase 2":
         start_phase2(hr, lr, config.feature_similarity)
     learning = lr if phase == "phase 2" else hr
-    optimizer = torch.optim.Adam([x for x in learning.parameters() if x.requires_grad], lr=config.learning_rate)
+    options = (get_architecture(backbone), config, scale_percent if phase == "phase 2" else 100, 0)
+    trained = Phase2(hr, learning, *options) if phase == "phase 2" else Phase1(learning, *options)
+    trained.epoch = config.unfused_epochs
+    optimization = Optimization(learning, config, t_max=config.epochs)
 
     def step(batch: Batch) -> None:
-        if phase == "phase 1":
-            parts = phase1_loss(hr, architecture, batch["image"], batch["labels"], 100)
-        else:
-            parts = phase2_loss(
-                hr,
-                lr,
-                architecture,
-                batch["image"],
-                batch["keyframe"],
-                batch["motion_qpel"],
-                batch["labels"],
-                scale_percent,
-                fused=True,
-                feature_similarity=config.feature_similarity,
-                alignment=config.warp_alignment,
-            )
-        optimizer.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
-        optimizer.step()
+        optimization.step(0, lambda: trained.batch_loss(prepare_batch(batch, config, device)))
 
     return step
 
@@ -160,7 +175,7 @@ def _time_steps(
     memory: Memory | None = None
     for index in range(options.steps + 1):
         started = time.perf_counter()
-        batch = {name: tensor.to(device) for name, tensor in next(batches).items()}
+        batch = next(batches)
         synchronize(device)
         loaded = time.perf_counter()
         if index == 0:

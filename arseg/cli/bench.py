@@ -129,7 +129,7 @@ def training(
     quick: bool = False,
     output: Path | None = None,
 ) -> None:
-    """Time optimisation steps of both phases of training, and how long they wait for samples.
+    """Time both phases of training: samples alone, steps and their waiting, and the start up to the first batch.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
 which belong together, is the manifest's business. PNG has checksums, and a damaged one is refused; JPEG has none.
+Most files are plain PNGs, which `arseg.data.png` reads; the others go through Pillow.
 """
 
 import io
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg.config import IGNORE_INDEX
+from arseg.data.png import decode_png
 from arseg.errors import DataError
 
 IMAGE_MODES = ("RGB", "RGBA", "L", "P")
@@ -43,7 +45,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     DataError
         If the file is missing, unreadable, damaged or truncated, or has more than 8 bits a channel.
     """
-    image = _load(Path(path), "frame")
+    image = _load(Path(path), "frame", channels=3)
+    if isinstance(image, np.ndarray):
+        return image
     if image.mode not in IMAGE_MODES:
         raise DataError(
             f"{path}: the frame has the pixel format {image.mode}, expected 8-bit RGB or grey. "
@@ -73,18 +77,14 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
         If the file is missing, unreadable, damaged or truncated, has several channels, or holds a value that
         is no class.
     """
-    image = _load(Path(path), "label map")
-    if image.mode not in LABEL_MODES:
+    image = _load(Path(path), "label map", channels=1)
+    if isinstance(image, Image.Image) and image.mode not in LABEL_MODES:
         raise DataError(
             f"{path}: the label map has the pixel format {image.mode}, expected one 8-bit channel of class "
             "indices. Convert colour labels to indices first, one index per class."
         )
     label = np.array(image)
-    # A lookup table instead of two comparisons: labels are read in every training step.
-    allowed = np.zeros(256, dtype=bool)
-    allowed[:num_classes] = True
-    allowed[IGNORE_INDEX] = True
-    valid = allowed[label]
+    valid = (label < num_classes) | (label == IGNORE_INDEX)
     if not valid.all():
         row, column = np.argwhere(~valid)[0]
         raise DataError(
@@ -119,9 +119,13 @@ def _header_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, "image", error) from error
 
 
-def _load(path: Path, what: str) -> Image.Image:
+def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Image:
+    """Read the pixels of a plain PNG of so many channels, or what Pillow makes of any other file."""
     try:
         content = path.read_bytes()
+        pixels = decode_png(content, channels)
+        if pixels is not None:
+            return pixels
         # Decoding passes over the checksums of a PNG's chunks; this compares them, and uses the image up.
         with Image.open(io.BytesIO(content)) as image:
             image.verify()

@@ -1,21 +1,30 @@
-"""Training augmentations (spec section 6) on a frame, its keyframe, its labels and the motion between them.
+"""Training augmentations on a frame, its keyframe, its labels and the motion between them.
 
-Each function takes its random source, so that the draws, and their order, are those of the published
-programs. Resizing is Pillow's, whose rounding the golden data pin.
+What was drawn (`arseg.data.augmentation`) is done here to the pixels that the crop keeps, and to no others: at scale
+2.5 they are a sixth. Resizing is Pillow's, whose rounding the golden data pin.
 """
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageStat
 
-from arseg.config import Normalization, TrainConfig
+from arseg.data.augmentation import Augmentation, Window
 
 Pixels = NDArray[np.uint8]
-Motion = NDArray[np.float32]
+Motion = NDArray[np.int16] | NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+"""All levels of a channel, for look-up tables in Pillow's own arithmetic."""
+
+LITTLE_MORE = 1.25
+"""How many times the pixels of a part may be resized, if the result is exact then."""
 
 
 @dataclass(frozen=True)
@@ -31,142 +40,128 @@ class PairSample:
     motion_qpel: Motion | None
     """Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, shape (H, W, 2).
 
-    Stored motion is int16; it is float32 here because a random scale leaves no whole quarter pixels.
+    Stored motion is int16; `apply` gives float32 because a random scale leaves no whole quarter pixels.
     """
 
 
-def augment(sample: PairSample, rng: random.Random, train: TrainConfig) -> PairSample:
-    """Apply all augmentations in the published order: colour jitter, flip, random scale, random crop."""
-    sample = color_jitter(sample, rng, train.jitter)
-    sample = flip(sample, rng)
-    sample = random_scale(sample, rng, train.random_scales)
-    return random_crop(sample, rng, train.crop_size, original=train.original_quirks)
-
-
-def color_jitter(sample: PairSample, rng: random.Random, jitter: float) -> PairSample:
-    """Change brightness, then contrast, then saturation; frame and keyframe by the same factors.
+def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
+    """Do what was drawn.
 
     Parameters
     ----------
+    augmentation : Augmentation
+        Drawn for the sample's size.
     sample : PairSample
-        The sample.
-    rng : random.Random
-        Source of three uniform draws.
-    jitter : float
-        Half-width of the factors' range around 1.
-    """
-    brightness, contrast, saturation = (rng.uniform(1 - jitter, 1 + jitter) for _ in range(3))
-
-    def enhance(pixels: Pixels) -> Pixels:
-        image = Image.fromarray(pixels)
-        image = ImageEnhance.Brightness(image).enhance(brightness)
-        # Contrast pivots on each image's own mean luma: a pair shares the factors, not the pivot.
-        image = ImageEnhance.Contrast(image).enhance(contrast)
-        image = ImageEnhance.Color(image).enhance(saturation)
-        return np.asarray(image)
-
-    return _map_images(sample, enhance)
-
-
-def flip(sample: PairSample, rng: random.Random) -> PairSample:
-    """Mirror left to right with probability 1/2 (one draw); the x components of the motion change sign."""
-    if rng.random() > 0.5:
-        return sample
-    motion = sample.motion_qpel
-    if motion is not None:
-        motion = motion[:, ::-1] * np.array([-1, 1], dtype=np.float32)
-
-    def mirror(pixels: Pixels) -> Pixels:
-        return np.ascontiguousarray(pixels[:, ::-1])
-
-    return replace(_map_images(sample, mirror), labels=mirror(sample.labels), motion_qpel=motion)
-
-
-def random_scale(sample: PairSample, rng: random.Random, scales: Sequence[float]) -> PairSample:
-    """Resize by one of `scales`, drawn evenly (one draw); motion is multiplied by the scale.
-
-    Both sides are truncated to whole pixels, as in the published programs.
-    """
-    scale = rng.choice(scales)
-    height, width = sample.labels.shape
-    return _resize(sample, int(width * scale), int(height * scale), motion_factor=scale)
-
-
-def random_crop(sample: PairSample, rng: random.Random, size: tuple[int, int], *, original: bool = False) -> PairSample:
-    """Cut out a random window (two draws: x, then y); without any draw if the size fits already.
-
-    A sample smaller than the window is first enlarged to cover it.
-
-    Parameters
-    ----------
-    sample : PairSample
-        The sample.
-    rng : random.Random
-        Source of the two draws.
-    size : (int, int)
-        Width and height of the window in pixels.
-    original : bool
-        Do as the published programs: the enlarging step resizes the motion but leaves its values, which are
-        then too short.
-    """
-    crop_width, crop_height = size
-    height, width = sample.labels.shape
-    if (width, height) == size:
-        return sample
-    if width < crop_width or height < crop_height:
-        scale = max(crop_width / width, crop_height / height)
-        # One pixel more than needed, as in the published programs.
-        width, height = int(scale * width + 1), int(scale * height + 1)
-        sample = _resize(sample, width, height, motion_factor=1.0 if original else scale)
-    left = int(rng.random() * (width - crop_width))
-    top = int(rng.random() * (height - crop_height))
-    window = np.s_[top : top + crop_height, left : left + crop_width]
-    cropped = _map_images(sample, lambda pixels: pixels[window])
-    motion = sample.motion_qpel
-    return replace(cropped, labels=sample.labels[window], motion_qpel=None if motion is None else motion[window])
-
-
-def normalize(image: Pixels, normalization: Normalization) -> NDArray[np.float32]:
-    """Bring an RGB image to the network's input range.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    normalization : Normalization
-        Mean and standard deviation of RGB in [0, 1].
+        The sample, unchanged.
 
     Returns
     -------
-    normalized : ndarray of float32, shape (3, H, W)
-        ``(image / 255 - mean) / std``.
+    augmented : PairSample
+        Labels and motion are exactly those of whole pictures, resized and then cut; images within 2 of 255 (see
+        `_exact_part`).
     """
-    mean = np.array(normalization.mean, dtype=np.float32)
-    std = np.array(normalization.std, dtype=np.float32)
-    normalized = (image.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(normalized.transpose(2, 0, 1))  # (3, H, W)
-
-
-def _map_images(sample: PairSample, change: Callable[[Pixels], Pixels]) -> PairSample:
-    keyframe = None if sample.keyframe is None else change(sample.keyframe)
-    return replace(sample, image=change(sample.image), keyframe=keyframe)
-
-
-def _resize(sample: PairSample, width: int, height: int, motion_factor: float) -> PairSample:
-    """Resize to a given size: images bilinear (antialiased when shrinking), labels and motion nearest."""
-
-    def resize(pixels: Pixels, method: Image.Resampling) -> Pixels:
-        return np.asarray(Image.fromarray(pixels).resize((width, height), method))
-
-    motion = sample.motion_qpel
-    if motion is not None:
-        # Nearest by the corner rule floor(i n / m), as OpenCV does it, whereas Pillow's nearest takes pixel
-        # centres for the labels: half a pixel apart, as in the published programs.
-        rows = np.arange(height) * motion.shape[0] // height
-        columns = np.arange(width) * motion.shape[1] // width
-        motion = motion[rows[:, None], columns] * np.float32(motion_factor)
-    return replace(
-        _map_images(sample, lambda pixels: resize(pixels, Image.Resampling.BILINEAR)),
-        labels=resize(sample.labels, Image.Resampling.NEAREST),
-        motion_qpel=motion,
+    keyframe, motion = sample.keyframe, sample.motion_qpel
+    return PairSample(
+        image=_augment_image(augmentation, sample.image),
+        keyframe=None if keyframe is None else _augment_image(augmentation, keyframe),
+        labels=_augment_labels(augmentation, sample.labels),
+        motion_qpel=None if motion is None else _augment_motion(augmentation, motion),
     )
+
+
+def _augment_image(augmentation: Augmentation, pixels: Pixels) -> Pixels:
+    """Go from the window back to what it needs of the source, and forth again with that alone."""
+    changes = [(before, after) for before, after in pairwise(augmentation.sizes) if before != after]
+    wanted, parts = augmentation.window, []
+    for before, after in reversed(changes):
+        parts.append(Window(*map(_exact_part, wanted, before, after)))
+        wanted = Window(*map(_read_part, parts[-1], before, after))
+    image, have = _jittered_part(augmentation, pixels, wanted), wanted
+    for (before, after), part in zip(changes, reversed(parts), strict=True):
+        left, right, top, bottom = (
+            edge * before[axis] / after[axis] - have[axis].start
+            for axis in range(2)
+            for edge in (part[axis].start, part[axis].stop)
+        )
+        size = len(part.columns), len(part.rows)
+        image = image.resize(size, Image.Resampling.BILINEAR, (left, top, right, bottom))  # antialiased when shrinking
+        have = part
+    columns, rows = (
+        slice(kept.start - had.start, kept.stop - had.start)
+        for kept, had in zip(augmentation.window, have, strict=True)
+    )
+    return np.array(np.asarray(image)[rows, columns])  # of its own: Pillow's may not be written to
+
+
+def _exact_part(wanted: range, before: int, after: int) -> range:
+    """Widen a part of a resized axis to whole pixels of the axis before, where that adds little.
+
+    Pillow takes the edges of what it reads as numbers of 24 bits. Where those are not exact, it may round sums that lie
+    half-way between two levels to the other one.
+    """
+    period = after // math.gcd(before, after)
+    part = range(wanted.start // period * period, -(-wanted.stop // period) * period)
+    return part if len(part) <= LITTLE_MORE * len(wanted) else wanted
+
+
+def _read_part(part: range, before: int, after: int) -> range:
+    """Give the part of an axis that Pillow's filter reads for a part of the resized axis."""
+    margin = math.ceil(max(1.0, before / after)) + 1  # the filter's reach, and one pixel for rounding
+    first, last = part.start * before // after, -(-part.stop * before // after)
+    return range(max(0, first - margin), min(before, last + margin))
+
+
+def _jittered_part(augmentation: Augmentation, pixels: Pixels, part: Window) -> Image.Image:
+    """Cut a part out of the mirrored source, with its colours changed.
+
+    Brightness and contrast are look-up tables. The contrast pivots on the mean luma of the whole picture: a pair shares
+    the factors, not the pivot.
+    """
+    brightness, contrast, saturation = augmentation.jitter
+    whole = Image.fromarray(pixels)
+    brightened = Image.blend(Image.new("L", RAMP.size, 0), RAMP, brightness)
+    luma = whole.point(brightened.tobytes() * 3).convert("L")
+    pivot = int(ImageStat.Stat(luma).mean[0] + 0.5)
+    table = Image.blend(Image.new("L", RAMP.size, pivot), brightened, contrast).tobytes()
+    left, right = part.columns.start, part.columns.stop
+    if augmentation.mirrored:
+        left, right = whole.width - right, whole.width - left
+    image = whole.crop((left, part.rows.start, right, part.rows.stop)).point(table * 3)
+    image = Image.blend(image.convert("L").convert("RGB"), image, saturation)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if augmentation.mirrored else image
+
+
+def _augment_labels(augmentation: Augmentation, labels: Pixels) -> Pixels:
+    return _take(augmentation, labels, _nearest_by_centres)
+
+
+def _augment_motion(augmentation: Augmentation, motion_qpel: Motion) -> NDArray[np.float32]:
+    # Nearest by the corner rule, as OpenCV does it, whereas Pillow's nearest takes pixel centres for the labels: half a
+    # pixel apart, as in the published programs.
+    motion = _take(augmentation, motion_qpel, _nearest_by_corners).astype(np.float32)
+    if augmentation.mirrored:
+        motion[..., 0] *= -1
+    for resize in augmentation.resizes:
+        motion *= np.float32(resize.motion_factor)
+    return motion
+
+
+def _take(augmentation: Augmentation, array: NDArray[Any], nearest: Callable[[int, int], Indices]) -> NDArray[Any]:
+    """Take the pixels of the source that are nearest to the window's."""
+    columns, rows = (np.arange(kept.start, kept.stop) for kept in augmentation.window)
+    for before, after in reversed(list(pairwise(augmentation.sizes))):
+        columns, rows = nearest(before[0], after[0])[columns], nearest(before[1], after[1])[rows]
+    if augmentation.mirrored:
+        columns = augmentation.source[0] - 1 - columns
+    first = rows[0]  # the rows between the outermost go first, because a step along rows is the costly one
+    return array[first : rows[-1] + 1].take(columns, axis=1).take(rows - first, axis=0)
+
+
+def _nearest_by_centres(before: int, after: int) -> Indices:
+    """Tell which pixel Pillow takes for each pixel of a resized axis: it says it itself, down to its rounding."""
+    numbers = Image.fromarray(np.arange(before, dtype=np.int32)[None])
+    return np.asarray(numbers.resize((after, 1), Image.Resampling.NEAREST))[0]
+
+
+def _nearest_by_corners(before: int, after: int) -> Indices:
+    return np.arange(after) * before // after

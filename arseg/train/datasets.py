@@ -9,15 +9,15 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from arseg.config import TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
-from arseg.data.transforms import PairSample, augment
+from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, DataError
 from arseg.evaluate.samples import SplitStores
 from arseg.store import ClipStore
@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 class StillDataset(Dataset[Item]):
     """Annotated frames without video around them, for phase 1.
 
-    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, int64 (H, W).
+    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W).
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class StillDataset(Dataset[Item]):
     num_classes : int
         Number of classes K; labels hold 0 ... K-1 or 255.
     config : TrainConfig
-        Crop, augmentation and normalisation.
+        Crop and augmentation.
     augmented : bool
         Training samples if true; the whole, unchanged frames otherwise.
 
@@ -73,16 +73,16 @@ class StillDataset(Dataset[Item]):
         row = self._rows[draw.sample]
         try:
             sample = PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
+            return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
         except ArsegError as error:
             return error
-        return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
 
 
 class PairDataset(Dataset[Item]):
     """Annotated frames with their keyframe and the motion between them, for phase 2.
 
-    Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, float32 (H, W, 2), (x, y) in
-    quarter pixels (a random scale leaves no whole ones); ``labels``, int64 (H, W).
+    Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
+    float32 if augmented (a random scale leaves no whole ones), else int16; ``labels``, uint8 (H, W).
 
     Parameters
     ----------
@@ -117,26 +117,21 @@ class PairDataset(Dataset[Item]):
                 read_image(identity.image),
                 read_image(identity.keyframe_image),
                 read_label(identity.label, self._num_classes),
-                self._stores[stored.store_index].read_motion(stored.index).astype(np.float32),
+                self._stores[stored.store_index].read_motion(stored.index),
             )
+            return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
         except ArsegError as error:
             return error
-        return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
 
 
 def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:
-    if sample.labels.shape != sample.image.shape[:2]:
-        return DataError(
-            f"{image_path}: the frame has {sample.image.shape[1]}x{sample.image.shape[0]} pixels, its label map "
+    height, width = sample.image.shape[:2]
+    if sample.labels.shape != (height, width):
+        raise DataError(
+            f"{image_path}: the frame has {width}x{height} pixels, its label map "
             f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
         )
     if augmented:
-        sample = augment(sample, random.Random(draw.seed), config)
-    item = {
-        "image": torch.from_numpy(sample.image),
-        "labels": torch.from_numpy(sample.labels.astype(np.int64)),
-    }
-    if sample.keyframe is not None and sample.motion_qpel is not None:
-        item["keyframe"] = torch.from_numpy(sample.keyframe)
-        item["motion_qpel"] = torch.from_numpy(np.ascontiguousarray(sample.motion_qpel))
-    return item
+        sample = apply(draw_augmentation((width, height), random.Random(draw.seed), config), sample)
+    # Bytes for the time being: the device makes of them what networks and losses take, quicker than any loader.
+    return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}

@@ -6,7 +6,7 @@ Everything that can happen to a training happens here, in order; what a phase co
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 from arseg import __version__
-from arseg.config import NORMALIZATIONS
+from arseg.config import NORMALIZATIONS, TrainConfig
 from arseg.errors import ArsegError, StoppedError
 from arseg.evaluate.confusion import confusion_matrix
 from arseg.evaluate.iou import mean_iou
@@ -221,20 +221,25 @@ def _batches(
     loader: DataLoader[Any], phase: Phase, device: torch.device, title: str, first: int = 0
 ) -> Iterator[Batch]:
     """Bring batches to the device, normalised there, and report how many are done."""
-    normalization = NORMALIZATIONS[phase.config.normalization]
-    layout = torch.channels_last if phase.config.channels_last else torch.contiguous_format
     started = asked = time.monotonic()
     waited = 0.0
     for batch in loader if process_index() else track(loader, title, len(loader) - first):
         if isinstance(batch, ArsegError):  # a sample that could not be read, with the message that says why
             raise batch
         waited += time.monotonic() - asked
-        tensors: dict[str, Tensor] = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-        for name in {"image", "keyframe"} & tensors.keys():
-            tensors[name] = normalize(tensors[name], normalization).contiguous(memory_format=layout)
-        yield tensors
+        yield prepare_batch(batch, phase.config, device)
         asked = time.monotonic()
     LOG.info("%s: %.1f %% of the time spent waiting for data", title, 100 * waited / (time.monotonic() - started))
+
+
+def prepare_batch(batch: Mapping[str, Tensor], config: TrainConfig, device: torch.device) -> Batch:
+    """Bring a batch of `arseg.train.datasets` to the device, and normalise its pictures there."""
+    tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    for name in {"image", "keyframe"} & tensors.keys():
+        image = normalize(tensors[name], NORMALIZATIONS[config.normalization])
+        tensors[name] = image.contiguous(memory_format=layout)
+    return tensors
 
 
 def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:

@@ -1,13 +1,25 @@
 """What holds for augmentations of any sample."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from PIL import Image
 
-from arseg.data.transforms import PairSample, flip, random_crop, random_scale
+from arseg.config import TrainConfig
+from arseg.data.augmentation import (
+    Augmentation,
+    Resize,
+    color_jitter,
+    draw_augmentation,
+    flip,
+    random_crop,
+    random_scale,
+)
+from arseg.data.transforms import PairSample, apply
 
 
 @st.composite
@@ -18,6 +30,11 @@ def samples(draw, min_side=1):
     image = np.repeat(labels[..., None], 3, axis=2)
     motion_qpel = np.stack([labels, 255 - labels], axis=2).astype(np.float32)
     return PairSample(image, 255 - image, labels, motion_qpel)
+
+
+def source(sample):
+    height, width = sample.labels.shape
+    return Augmentation((width, height))
 
 
 def assert_equal(sample, expected):
@@ -36,27 +53,26 @@ class Always(random.Random):
         return self.value
 
 
-@given(samples())
-def test_two_flips_are_none(sample):
-    once = flip(sample, Always(0.5))
-    assert_equal(flip(once, Always(0.0)), sample)
-
-
-@given(samples(), st.floats(0.5, 1, exclude_min=True, exclude_max=True))
-def test_no_flip_above_one_half(sample, value):
-    assert flip(sample, Always(value)) is sample
+@given(samples(), st.floats(0, 1, exclude_max=True))
+def test_a_flip_has_one_chance_in_two(sample, value):
+    augmentation = flip(source(sample), Always(value))
+    assert augmentation.mirrored == (value <= 0.5)
+    flipped = apply(augmentation, sample)
+    if augmentation.mirrored:
+        flipped = apply(augmentation, flipped)  # two flips are none
+    assert_equal(flipped, sample)
 
 
 @given(samples(), st.integers())
 def test_scale_one_is_the_identity(sample, seed):
-    assert_equal(random_scale(sample, random.Random(seed), [1.0]), sample)
+    assert_equal(apply(random_scale(source(sample), random.Random(seed), [1.0]), sample), sample)
 
 
 @given(samples(min_side=2), st.data())
 def test_crop_keeps_everything_aligned(sample, data):
     height, width = sample.labels.shape
     size = data.draw(st.integers(1, width)), data.draw(st.integers(1, height))
-    cropped = random_crop(sample, random.Random(data.draw(st.integers())), size)
+    cropped = apply(random_crop(source(sample), random.Random(data.draw(st.integers())), size), sample)
     assert cropped.labels.shape == (size[1], size[0])
     for channel in range(3):
         np.testing.assert_array_equal(cropped.image[..., channel], cropped.labels)
@@ -67,7 +83,7 @@ def test_crop_keeps_everything_aligned(sample, data):
 
 @given(samples(), st.integers(1, 40), st.integers(1, 40), st.integers())
 def test_crop_has_the_asked_size_whatever_the_sample(sample, width, height, seed):
-    cropped = random_crop(sample, random.Random(seed), (width, height))
+    cropped = apply(random_crop(source(sample), random.Random(seed), (width, height)), sample)
     assert cropped.image.shape == cropped.keyframe.shape == (height, width, 3)
     assert cropped.labels.shape == (height, width)
     assert cropped.motion_qpel.shape == (height, width, 2)
@@ -78,7 +94,49 @@ def test_crop_has_the_asked_size_whatever_the_sample(sample, width, height, seed
 def test_motion_of_a_uniform_field_scales_with_the_picture(height, width, scale, seed):
     motion_qpel = np.full((height, width, 2), (8.0, -4.0), dtype=np.float32)
     image = np.zeros((height, width, 3), dtype=np.uint8)
-    scaled = random_scale(PairSample(image, image, image[..., 0], motion_qpel), random.Random(seed), [scale])
+    sample = PairSample(image, image, image[..., 0], motion_qpel)
+    scaled = apply(random_scale(source(sample), random.Random(seed), [scale]), sample)
     assert scaled.labels.shape == (int(height * scale), int(width * scale))
     np.testing.assert_allclose(scaled.motion_qpel[..., 0], 8 * scale, rtol=1e-6)
     np.testing.assert_allclose(scaled.motion_qpel[..., 1], -4 * scale, rtol=1e-6)
+
+
+@st.composite
+def augmentations(draw):
+    """Draw a flip, a scale and a crop of pictures of any size."""
+    size, crop = ((draw(st.integers(4, 60)), draw(st.integers(4, 60))) for _ in range(2))
+    rng = random.Random(draw(st.integers()))
+    augmentation = flip(color_jitter(Augmentation(size), rng, 0.5), rng)
+    return random_crop(random_scale(augmentation, rng, [draw(st.floats(0.3, 3))]), rng, crop)
+
+
+@given(augmentations())
+def test_a_crop_is_that_of_the_whole_picture(augmentation):
+    width, height = augmentation.source
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 256, (height, width), dtype=np.uint8)
+    image = np.repeat(labels[..., None], 3, axis=2)
+    motion_qpel = rng.integers(-99, 99, (height, width, 2), dtype=np.int16)
+    sample = PairSample(image, 255 - image, labels, motion_qpel)
+    part, whole = apply(augmentation, sample), apply(replace(augmentation, crop=None), sample)
+    kept = np.ix_(augmentation.window.rows, augmentation.window.columns)
+    np.testing.assert_array_equal(part.labels, whole.labels[kept])
+    np.testing.assert_array_equal(part.motion_qpel, whole.motion_qpel[kept])
+    np.testing.assert_allclose(part.image.astype(int), whole.image[kept].astype(int), rtol=0, atol=2)
+    np.testing.assert_allclose(part.keyframe.astype(int), whole.keyframe[kept].astype(int), rtol=0, atol=2)
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_labels_are_those_that_pillow_resizes(before, after):
+    labels = np.random.default_rng(0).integers(0, 256, (1, before), dtype=np.uint8)
+    resized = Image.fromarray(labels).resize((after, 1), Image.Resampling.NEAREST)
+    plan = Augmentation((before, 1), resizes=(Resize(after, 1, 1.0),))
+    image = np.repeat(labels[..., None], 3, axis=2)
+    np.testing.assert_array_equal(apply(plan, PairSample(image, None, labels, None)).labels, np.asarray(resized))
+
+
+@given(st.tuples(st.integers(8, 60), st.integers(8, 60)), st.integers())
+def test_a_seed_decides_everything(size, seed):
+    train = TrainConfig(crop="20x16")
+    once, again = (draw_augmentation(size, random.Random(seed), train) for _ in range(2))
+    assert once == again

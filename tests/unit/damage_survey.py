@@ -65,6 +65,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "evaluation": read_evaluation,
     "frame": read_frame,
     "label": read_label_map,
+    "palette": read_label_map,
 }
 
 

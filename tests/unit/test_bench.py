@@ -9,7 +9,7 @@ import pytest
 import torch
 from video_examples import encode_with_x264, moving_texture
 
-from arseg.bench import examples, inference, preprocess
+from arseg.bench import examples, inference, loading, preprocess
 from arseg.bench.attention import AttentionOptions, bench_attention
 from arseg.bench.inference import InferenceOptions, bench_inference
 from arseg.bench.limits import Limits, measure_limits
@@ -149,14 +149,37 @@ def test_drawn_motion_is_of_whole_pixels():
     assert not (motion_qpel % 4).any()
 
 
-def test_steps_of_both_phases_are_measured():
-    report = bench_training(TrainingOptions(backbones=("bise18",)), CPU, quick=True)
-    rows = report.tables[0].rows
-    assert [row["phase"] for row in rows] == ["phase 1", "phase 2"]
-    for row in rows:
+def test_both_phases_of_training_are_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr("arseg.bench.training.start_rows", lambda words, repeats: asked.append((words, repeats)) or [])
+    report = bench_training(TrainingOptions(backbones=("tiny",)), CPU, quick=True)
+    steps, samples, _ = (table.rows for table in report.tables)
+    assert [row["phase"] for row in steps] == [row["phase"] for row in samples] == ["phase 1", "phase 2"]
+    for row in steps:
         total = row["median_ms"] + row["waiting_median_ms"]
         assert row["waiting_share"] == pytest.approx(row["waiting_median_ms"] / total, abs=1e-3)
         assert row["samples_per_s"] == pytest.approx(2 * 1000 / total, rel=1e-2)
+    for row in samples:
+        assert row["samples_per_core_s"] == pytest.approx(1000 / row["whole_ms"], rel=1e-2)
+        assert all(row[f"{stage}_ms"] > 0 for stage in ("decode", "augmentation"))
+    assert [row["motion_ms"] > 0.01 for row in samples] == [False, True]
+    ((words, repeats),) = asked
+    assert words[:2] == ["train", "phase1"]
+    assert repeats == 1
+
+
+def test_a_training_is_stopped_at_its_first_batch(tiny_dataset, tmp_path):
+    words = ["train", "phase1", f"--manifest={tiny_dataset.manifest}", "--train-split=train", "--val-split=val"]
+    words += ["--backbone=tiny", "--initial-weights=none", "--crop=64x48", "--workers=0"]
+    imported, trained = loading.start_rows([*words, f"--output={tmp_path / 'weights.pt'}"], 1)
+    assert imported["times_import"] == imported["times_import_core"] == 1
+    assert trained["times_import"] == pytest.approx(trained["s"] / imported["s"], abs=0.01)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+def test_a_training_that_ends_before_its_first_batch_is_no_measurement():
+    with pytest.raises(subprocess.CalledProcessError):
+        loading._start(["-c", "raise SystemExit(1)"])
 
 
 def test_making_of_clips_is_measured():

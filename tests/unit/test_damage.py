@@ -50,6 +50,12 @@ def make_label(path):
     Image.fromarray(np.random.default_rng(0).integers(0, 5, (36, 48)).astype(np.uint8)).save(path)
 
 
+def make_palette(path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 5, (36, 48)).astype(np.uint8))
+    image.putpalette([3 * level for level in range(15)])
+    image.save(path)  # Pillow reads it, where arseg.data.png does the others
+
+
 MAKERS = {
     "store": ("d03.h5", make_store),
     "motion": ("motion.h5", make_motion),
@@ -57,6 +63,7 @@ MAKERS = {
     "evaluation": ("shard0.npz", lambda path: make_evaluation().save(path)),
     "frame": ("frame.png", make_frame),
     "label": ("label.png", make_label),
+    "palette": ("palette.png", make_palette),
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from arseg.config import EncodeConfig, TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
-from arseg.errors import DataError
+from arseg.errors import ConfigError, DataError
 from arseg.evaluate.samples import open_stores
 from arseg.store import ClipStore
 from arseg.train.datasets import Draw, PairDataset, StillDataset
@@ -31,7 +31,7 @@ def pairs(tiny_dataset, manifest, stores=None, *, augmented=True):
 def test_sampler_goes_through_all_samples_in_an_order_of_its_own_each_epoch():
     sampler = SeededSampler(20, seed=1, shuffle=True)
     first = [draw.sample for draw in sampler]
-    sampler.set_epoch(1)
+    sampler.begin_epoch(1, first_batch=0)
     second = [draw.sample for draw in sampler]
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
@@ -64,20 +64,13 @@ def test_a_loader_goes_on_behind_the_batches_that_were_trained(manifest, workers
     config = replace(CONFIG, batch_size=2)
     dataset = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)
 
-    def images(loader, epoch):
-        loader.sampler.set_epoch(epoch)
+    def images(loader, epoch, first_batch=0):
+        loader.sampler.begin_epoch(epoch, first_batch)
         return [batch["image"] for batch in loader]
 
-    loader = training_loader(dataset, config, 1, workers)
-    whole = images(loader, 3)
-    assert loader.state_dict() == {"batches": 0}
-    iterator = iter(loader)
-    next(iterator), next(iterator)
-    state = loader.state_dict()
-    assert state == {"batches": 2}
+    whole = images(training_loader(dataset, config, 1, workers), 3)
     resumed = training_loader(dataset, config, 1, workers)
-    resumed.load_state_dict(state)
-    rest = images(resumed, 3)
+    rest = images(resumed, 3, first_batch=2)
     assert len(rest) == len(whole) - 2
     assert all(torch.equal(one, other) for one, other in zip(rest, whole[2:], strict=True))
     assert len(images(resumed, 4)) == len(whole)
@@ -86,23 +79,31 @@ def test_a_loader_goes_on_behind_the_batches_that_were_trained(manifest, workers
 def test_augmentation_seeds_differ_between_samples_and_epochs():
     sampler = SeededSampler(4, seed=1, shuffle=False)
     seeds = {draw.seed for draw in sampler}
-    sampler.set_epoch(1)
+    sampler.begin_epoch(1, first_batch=0)
     assert len(seeds | {draw.seed for draw in sampler}) == 8
 
 
 def test_still_has_crop_size_and_labels_of_the_class_list(manifest):
     dataset = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=True)
     item = dataset[Draw(0, "a")]
-    assert item["image"].shape == (3, 32, 32)
-    assert item["image"].dtype == torch.float32
+    assert item["image"].shape == (32, 32, 3)
+    assert item["labels"].shape == (32, 32)
+    assert item["image"].dtype == item["labels"].dtype == torch.uint8
     assert set(item["labels"].unique().tolist()) <= {*range(manifest.num_classes), 255}
 
 
 def test_validation_items_are_whole_unchanged_frames(tiny_dataset, manifest):
     item = pairs(tiny_dataset, manifest, augmented=False)[Draw(2, "any")]
-    assert item["image"].shape == item["keyframe"].shape == (3, 48, 64)
+    assert item["image"].shape == item["keyframe"].shape == (48, 64, 3)
     with ClipStore(tiny_dataset.train_stores[0]) as store:
         np.testing.assert_array_equal(item["motion_qpel"].numpy(), store.read_motion(2))
+
+
+def test_a_crop_that_the_published_programs_cannot_cover_arrives_as_an_error(manifest):
+    config = replace(CONFIG, crop="128x48", original_quirks=True)
+    item = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)[Draw(0, "a")]
+    assert isinstance(item, ConfigError)
+    assert "training.crop 128x48" in str(item)
 
 
 def test_pairs_take_the_uncompressed_frames(tiny_dataset, manifest):

@@ -1,20 +1,16 @@
 """Augmentations on hand-computed numbers; equality with the published programs is in tests/golden."""
 
 import random
+from itertools import product
 
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 
-from arseg.config import Normalization, TrainConfig
-from arseg.data.transforms import (
-    PairSample,
-    augment,
-    color_jitter,
-    flip,
-    normalize,
-    random_crop,
-    random_scale,
-)
+from arseg.config import TrainConfig
+from arseg.data.augmentation import Augmentation, color_jitter, draw_augmentation, flip, random_crop, random_scale
+from arseg.data.transforms import PairSample, apply
+from arseg.errors import ConfigError
 
 
 class Draws:
@@ -44,71 +40,112 @@ def pair(height, width, motion=(3.0, -2.0)):
     return PairSample(image, image[::-1].copy(), shades % 5, motion_qpel)
 
 
+def source(sample):
+    height, width = sample.labels.shape
+    return Augmentation((width, height))
+
+
+def augment(sample, draws, train):
+    return apply(draw_augmentation(source(sample).source, draws, train), sample)
+
+
 def test_flip_mirrors_all_and_negates_x_motion():
     sample = pair(2, 3)
     sample.motion_qpel[0, 0] = (7, 8)
-    flipped = flip(sample, Draws(0.2))
+    flipped = apply(flip(source(sample), Draws(0.2)), sample)
     np.testing.assert_array_equal(flipped.image, sample.image[:, ::-1])
     np.testing.assert_array_equal(flipped.keyframe, sample.keyframe[:, ::-1])
     np.testing.assert_array_equal(flipped.labels, sample.labels[:, ::-1])
     np.testing.assert_array_equal(flipped.motion_qpel[0], [[-3, -2], [-3, -2], [-7, 8]])
-    assert all(array.flags.c_contiguous for array in (flipped.image, flipped.keyframe, flipped.labels))
+    assert all(array.flags.c_contiguous and array.flags.writeable for array in vars(flipped).values())
 
 
 def test_scale_truncates_sizes_and_multiplies_motion():
-    scaled = random_scale(pair(10, 14), Draws(0.675), [0.675])
+    sample = pair(10, 14)
+    scaled = apply(random_scale(source(sample), Draws(0.675), [0.675]), sample)
     assert scaled.image.shape == scaled.keyframe.shape == (6, 9, 3)  # 6.75 x 9.45
     assert scaled.labels.shape == (6, 9)
     np.testing.assert_allclose(scaled.motion_qpel, np.broadcast_to([2.025, -1.35], (6, 9, 2)), rtol=1e-6)
 
 
 def test_motion_is_resized_by_the_corner_rule_and_labels_by_the_centre_rule():
-    sample = pair(1, 4)
-    sample.motion_qpel[0, :, 0] = [0, 1, 2, 3]
-    sample.labels[0] = [0, 1, 2, 3]
-    scaled = random_scale(
-        PairSample(*(np.repeat(array, 2, axis=0) for array in vars(sample).values())), Draws(0.5), [0.5]
-    )
+    sample = pair(2, 4)
+    sample.motion_qpel[:, :, 0] = [0, 1, 2, 3]
+    sample.labels[:] = [0, 1, 2, 3]
+    scaled = apply(random_scale(source(sample), Draws(0.5), [0.5]), sample)
     np.testing.assert_array_equal(scaled.motion_qpel[0, :, 0], [0, 1])  # columns 0 and 2, halved
     np.testing.assert_array_equal(scaled.labels[0], [1, 3])  # floor(0.5 * 2), floor(1.5 * 2)
 
 
+def test_stored_motion_is_as_good_as_floating_point():
+    sample = pair(10, 14)
+    stored = PairSample(sample.image, None, sample.labels, sample.motion_qpel.astype(np.int16))
+    augmented, expected = (augment(each, random.Random(3), TrainConfig(crop="12x9")) for each in (stored, sample))
+    assert augmented.motion_qpel.dtype == np.float32
+    np.testing.assert_array_equal(augmented.motion_qpel, expected.motion_qpel)
+
+
 def test_crop_offsets_are_drawn_x_first():
     sample = pair(8, 12)
-    cropped = random_crop(sample, Draws(0.5, 0.26), (4, 4))
+    cropped = apply(random_crop(source(sample), Draws(0.5, 0.26), (4, 4)), sample)
     np.testing.assert_array_equal(cropped.image, sample.image[1:5, 4:8])  # int(0.26 * 4), int(0.5 * 8)
     np.testing.assert_array_equal(cropped.labels, sample.labels[1:5, 4:8])
 
 
 def test_crop_of_the_same_size_draws_nothing():
-    sample = pair(4, 6)
     draws = Draws()
-    assert random_crop(sample, draws, (6, 4)) is sample
+    assert random_crop(Augmentation((6, 4)), draws, (6, 4)) == Augmentation((6, 4))
     assert draws.asked == []
 
 
 @pytest.mark.parametrize(("original", "motion"), [(False, (6.0, -4.0)), (True, (3.0, -2.0))])
 def test_enlarging_crop_multiplies_motion_unless_original(original, motion):
-    cropped = random_crop(pair(4, 6), Draws(0.0, 0.0), (12, 8), original=original)
+    sample = pair(4, 6)
+    cropped = apply(random_crop(source(sample), Draws(0.0, 0.0), (12, 8), original=original), sample)
     assert cropped.labels.shape == (8, 12)
     np.testing.assert_allclose(cropped.motion_qpel, np.broadcast_to(motion, (8, 12, 2)))
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "mended", "published"),
+    [
+        ((854, 480), (960, 720), (1282, 721), (1282, 721)),  # landscape: to the height of the crop
+        ((854, 480), (960, 480), (960, 540), None),  # whose width the published programs then miss
+        ((352, 288), (960, 720), (960, 786), None),
+        ((480, 854), (720, 960), (721, 1282), (721, 1282)),  # portrait: to its width
+        ((288, 352), (720, 960), (786, 960), None),
+        ((959, 720), (960, 720), (961, 721), (960, 721)),  # one pixel more than needed is just enough
+    ],
+)
+def test_what_a_picture_is_enlarged_to(size, crop, mended, published):
+    def enlarged(**words):
+        return random_crop(Augmentation(size), random.Random(0), crop, **words).sizes[-1]
+
+    assert enlarged() == mended
+    if published:
+        assert enlarged(original=True) == published
+    else:
+        message = rf"training\.crop {crop[0]}x{crop[1]}: .* of {size[0]}x{size[1]} .* does not cover.*original_quirks"
+        with pytest.raises(ConfigError, match=message):
+            enlarged(original=True)
+
+
 @pytest.mark.parametrize("size", [(12, 3), (3, 12), (20, 20), (7, 4)])
 def test_crop_covers_windows_of_any_shape(size):
-    cropped = random_crop(pair(4, 6), Draws(0.99, 0.99), size)
+    sample = pair(4, 6)
+    cropped = apply(random_crop(source(sample), Draws(0.99, 0.99), size), sample)
     assert cropped.labels.shape == cropped.image.shape[:2] == (size[1], size[0])
 
 
 def test_jitter_brightness_alone():
     sample = pair(2, 2)
     draws = Draws(0.5, 1.0, 1.0)
-    jittered = color_jitter(sample, draws, 0.4)
+    jittered = apply(color_jitter(source(sample), draws, 0.4), sample)
     assert draws.asked == [("uniform", 0.6, 1.4)] * 3
     np.testing.assert_array_equal(jittered.image, (sample.image * 0.5).astype(np.uint8))
     np.testing.assert_array_equal(jittered.keyframe, (sample.keyframe * 0.5).astype(np.uint8))
-    assert jittered.labels is sample.labels
-    assert jittered.motion_qpel is sample.motion_qpel
+    np.testing.assert_array_equal(jittered.labels, sample.labels)
+    np.testing.assert_array_equal(jittered.motion_qpel, sample.motion_qpel)
 
 
 def test_augment_draws_in_the_published_order():
@@ -139,9 +176,52 @@ def test_single_frame_goes_through_the_whole_chain():
     np.testing.assert_array_equal(augmented.labels, together.labels)
 
 
-def test_normalize_by_hand():
-    image = np.array([[[0, 51, 255]]], dtype=np.uint8)
-    normalized = normalize(image, Normalization((0.5, 0.1, 0.0), (0.5, 0.2, 4.0)))
-    assert normalized.shape == (3, 1, 1)
-    assert normalized.dtype == np.float32
-    np.testing.assert_allclose(normalized.ravel(), [-1, 0.5, 0.25], rtol=1e-6)
+def texture(height, width):
+    """Draw blobs and single pixels, so that colours are both smooth and sharp."""
+    rng = np.random.default_rng(0)
+    blobs = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
+    pixels = np.array(blobs.resize((width, height), Image.Resampling.BICUBIC))
+    pixels[rng.random((height, width)) < 0.1] = 255
+    return pixels
+
+
+def augment_whole_picture(augmentation, pixels):
+    """Do to a picture, in full and step by step, what the published programs do."""
+    image = Image.fromarray(pixels)
+    image = ImageEnhance.Brightness(image).enhance(augmentation.jitter.brightness)
+    image = ImageEnhance.Contrast(image).enhance(augmentation.jitter.contrast)
+    image = ImageEnhance.Color(image).enhance(augmentation.jitter.saturation)
+    if augmentation.mirrored:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for size in augmentation.sizes[1:]:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image)[np.ix_(augmentation.window.rows, augmentation.window.columns)]
+
+
+@pytest.mark.parametrize("size", [(96, 72), (97, 71), (72, 96)])
+@pytest.mark.parametrize("crop", [(96, 72), (40, 72), (51, 24)])
+def test_what_the_crop_keeps_is_what_whole_pictures_have_there(size, crop):
+    pixels = texture(size[1], size[0])
+    differences = []
+    for scale, mirrored in product(TrainConfig().random_scales, (True, False)):
+        rng = random.Random(f"{scale}")
+        augmentation = color_jitter(Augmentation(size, mirrored=mirrored), rng, 0.5)
+        augmentation = random_crop(random_scale(augmentation, rng, (scale,)), rng, crop)
+        image = apply(augmentation, PairSample(pixels, None, pixels[..., 0], None)).image
+        differences.append(np.abs(image.astype(int) - augment_whole_picture(augmentation, pixels)))
+    assert max(map(np.max, differences)) <= (0 if size == crop else 2)
+    assert np.mean([np.mean(difference > 0) for difference in differences]) < 0.05
+
+
+def test_a_crop_touches_few_pixels(monkeypatch):
+    touched = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda image, *words: touched.append(image.size) or resize(image, *words)
+    )
+    sample = pair(72, 96)
+    augmentation = random_crop(random_scale(source(sample), Draws(2.5), (2.5,)), Draws(0.5, 0.5), (96, 72))
+    apply(augmentation, sample)
+    frames = [size for size in touched if size[1] > 1]  # the others say how Pillow numbers pixels
+    assert len(frames) == 2
+    assert all(width <= 44 and height <= 36 for width, height in frames)
