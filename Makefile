@@ -20,9 +20,9 @@ camvid-sequence: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html
 
-# Each part waits now and then, for a scheduler or for one process: together they take little longer than one.
+# One process more than cores, because tests wait now and then: for a scheduler, a disk, a process.
 test: check
-	$(MAKE) --jobs 3 --output-sync=target slurm workflow unit
+	$(RUN) pytest --numprocesses $$(($(CORES) + 1))
 
 check: $(INSTALLED)
 	$(RUN) arseg doctor

@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# Before PyTorch is imported, and for all processes that tests start: several run at once, on numbers that are few.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
+from fault_runs import Runs
+from filelock import FileLock
 from hypothesis import settings
 
 from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
@@ -90,6 +95,23 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             time.sleep(0.05)
         yield folder
         process.kill()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
+    """Folder of a finished run of the tiny configuration. Nothing happens to it: what changes things does so in a copy.
+
+    There is one for all processes of pytest-xdist.
+    """
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "tiny-run"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            runs = Runs(folder.with_name("tiny-run-unfinished"), programs)
+            runs.folder.mkdir(exist_ok=True)
+            runs.complete()
+            runs.folder.rename(folder)
+    return folder
 
 
 @dataclass(frozen=True)

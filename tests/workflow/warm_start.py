@@ -29,7 +29,7 @@ from pathlib import Path
 POLL_SECONDS = 0.02
 
 PRELOADED = (
-    *("lightning", "matplotlib.pyplot", "snakemake.cli", "arseg.cli.main"),
+    *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.fit"),
     *("arseg.cli.clips", "arseg.cli.evaluate", "arseg.cli.panel", "arseg.cli.tables", "arseg.cli.train"),
 )
 
