@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,9 @@ from arseg.data.frames import frames_manifest
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import CodecError
+
+# Processes of pytest-xdist ignore Ctrl-C, and so would the programs that tests start to interrupt them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure: examples may take as long as they take, and are the same in each run.
 settings.register_profile("arseg", deadline=None, derandomize=True)
