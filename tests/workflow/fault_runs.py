@@ -94,14 +94,6 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def contents(runs: Runs, below: str = "results") -> dict[str, bytes | list[bytes]]:
     """Everything that runs made, but for what is about the run: times, records of provenance, resumable states."""
     return {

@@ -12,7 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fault_runs import Faults, Runs, assert_same, damage, in_namespace, lives, wait_until
+from fault_runs import Faults, Runs, assert_same, damage, in_namespace, wait_until
+from warm_start import lives
 
 pytestmark = pytest.mark.workflow
 
