@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,20 @@ from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import CodecError
 
-# Processes of pytest-xdist ignore Ctrl-C, and so would the programs that tests start to interrupt them.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 # A busy machine is no failure: examples may take as long as they take, and are the same in each run.
 settings.register_profile("arseg", deadline=None, derandomize=True)
 settings.load_profile("arseg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Processes of pytest-xdist ignore Ctrl-C, and so would the programs that tests start to interrupt them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
