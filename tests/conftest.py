@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before PyTorch is imported, and for all processes that tests start: several run at once, on numbers that are few.
+# Before PyTorch is imported, and for all processes that tests start: several run at once, on numbers that are few. Jobs
+# of Snakemake have two threads all the same; these shall not spin while they wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
