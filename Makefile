@@ -6,6 +6,8 @@ ENVIRONMENT := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),.venv)
 INSTALLED := $(ENVIRONMENT)/.arseg-installed-$(subst /,-,$(CURDIR))
 RUN := PATH="$(abspath $(ENVIRONMENT))/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
+# One process more than cores, because tests wait now and then: for a scheduler, a disk, a program.
+PYTEST := $(RUN) pytest --numprocesses $$(($(CORES) + 1))
 
 .PHONY: demo camvid-sequence test check unit workflow slurm format clean
 .DELETE_ON_ERROR:
@@ -20,9 +22,8 @@ camvid-sequence: $(INSTALLED)
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml
 	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html
 
-# Each part waits now and then, for a scheduler or for one process: together they take little longer than one.
 test: check
-	$(MAKE) --jobs 3 --output-sync=target slurm workflow unit
+	$(PYTEST)
 
 check: $(INSTALLED)
 	$(RUN) arseg doctor
@@ -34,13 +35,13 @@ check: $(INSTALLED)
 	$(RUN) codespell
 
 unit: $(INSTALLED)
-	$(RUN) pytest -m "not workflow"
+	$(PYTEST) -m "not workflow"
 
 workflow: $(INSTALLED)
-	$(RUN) pytest -m "workflow and not slurm"
+	$(PYTEST) -m "workflow and not slurm"
 
 slurm: $(INSTALLED)
-	$(RUN) pytest -m slurm
+	$(PYTEST) -m slurm
 
 format: $(INSTALLED)
 	$(RUN) ruff format .

@@ -2,15 +2,22 @@
 
 import os
 import shlex
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# Before PyTorch is imported, and for all processes that tests start: several run at once, on numbers that are few. Jobs
+# of Snakemake have two threads all the same; these shall not spin while they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 import torch
+from fault_runs import Runs
+from filelock import FileLock
 from hypothesis import settings
 
 from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
@@ -26,6 +33,15 @@ settings.register_profile("arseg", deadline=None, derandomize=True)
 settings.load_profile("arseg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """Processes of pytest-xdist ignore Ctrl-C, and so would the programs that tests start to interrupt them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
@@ -76,20 +92,44 @@ def loader_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder for what is made once, also where pytest-xdist runs tests in several processes."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if IS_ONE_OF_SEVERAL else folder
+
+
+@pytest.fixture(scope="session")
+def programs(common: Path) -> Path:
     """Folder of an `arseg` and a `snakemake` that start in no time, for tests that start them many times."""
-    folder = tmp_path_factory.mktemp("bin")
+    folder = common / "bin"
     server, address = REPOSITORY / "tests/workflow/warm_start.py", folder / "socket"
-    for program in ("arseg", "snakemake"):
-        ask = f"{sys.executable} -S -E {shlex.quote(str(server))} ask {address} {program}"
-        (folder / program).write_text(f'#!/bin/sh\nexec {ask} "$@"\n')
-        (folder / program).chmod(0o755)
-    with subprocess.Popen([sys.executable, server, "serve", address]) as process:
-        while not address.exists():
-            assert process.poll() is None, "the server of warm programs did not start"
-            time.sleep(0.05)
-        yield folder
-        process.kill()
+    with FileLock(common / "bin.lock"):
+        if not address.exists():
+            folder.mkdir(exist_ok=True)
+            for program in ("arseg", "snakemake"):
+                ask = f"{sys.executable} -S -E {shlex.quote(str(server))} ask {address} {program}"
+                (folder / program).write_text(f'#!/bin/sh\nexec {ask} "$@"\n')
+                (folder / program).chmod(0o755)
+            tests = os.getppid() if IS_ONE_OF_SEVERAL else os.getpid()
+            words = [sys.executable, str(server), "serve", str(address), str(tests)]
+            process = os.spawnv(os.P_NOWAIT, sys.executable, words)  # ends when all tests have ended, not with these
+            while not address.exists():
+                assert os.waitpid(process, os.WNOHANG) == (0, 0), "the server of warm programs did not start"
+                time.sleep(0.05)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(common: Path, programs: Path) -> Path:
+    """Folder of a finished run of the tiny configuration, which nothing may happen to: copies are for that."""
+    folder = common / "tiny-run"
+    with FileLock(common / "tiny-run.lock"):
+        if not folder.exists():
+            runs = Runs(common / "tiny-run-unfinished", programs)
+            runs.folder.mkdir(exist_ok=True)
+            runs.complete()
+            runs.folder.rename(folder)
+    return folder
 
 
 @dataclass(frozen=True)

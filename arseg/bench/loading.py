@@ -154,7 +154,10 @@ def start_rows(words: Sequence[str], repeats: int) -> list[dict[str, Any]]:
     CalledProcessError
         If the training ends before its first batch; it has said why.
     """
-    programs = {IMPORT: ["-c", f"{IMPORT}; {LEAVE}"], "arseg train, to its first batch": ["-c", TO_THE_FIRST_BATCH, *words]}
+    programs = {
+        IMPORT: ["-c", f"{IMPORT}; {LEAVE}"],
+        "arseg train, to its first batch": ["-c", TO_THE_FIRST_BATCH, *words],
+    }
     runs = [{name: _start(program) for name, program in programs.items()} for _ in range(repeats)]
     least = {name: [min(run[name][kind] for run in runs) for kind in range(2)] for name in programs}
     return [

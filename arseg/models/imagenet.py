@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from arseg.errors import CheckpointError
+from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path
 from arseg.models.network import SegmentationNetwork
 from arseg.models.published import read_published
@@ -29,18 +29,25 @@ def initialize_backbone(network: SegmentationNetwork, architecture: Architecture
     network : SegmentationNetwork
         Built by `architecture`; its backbone is changed in place.
     architecture : Architecture
-        Knows where the backbone lies in the network.
+        Knows where the backbone lies in the network, if it has one.
     source : str
         "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache), "none" (keep the
         random weights), or the path of a state dict of torchvision's ResNet-18.
 
     Raises
     ------
+    ConfigError
+        If weights are given to a network without a ResNet-18.
     CheckpointError
         If the download fails, the file cannot be read, or its weights do not fit.
     """
     if source == "none":
         log.info("backbone starts from random weights (initial_weights: none)")
+    elif not architecture.backbone_modules:
+        raise ConfigError(
+            f"initial_weights {source}: {type(network).__name__} has no ResNet-18 that could start from them; "
+            'set initial_weights to "none"'
+        )
     elif source == "imagenet":
         _load_cached(network, architecture, _download())
         log.info("backbone starts from torchvision's ImageNet weights")

@@ -45,8 +45,8 @@ ReturnToService=2
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
-SchedulerParameters=sched_interval=2,bf_interval=2
-KillWait=20
+SchedulerParameters=sched_interval=1,bf_interval=1
+KillWait=10
 OverTimeLimit=0
 MinJobAge=3600
 GresTypes=gpu

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from cluster import GPUS, Cluster, missing_programs, slurm_cluster
-from snakemake_runs import REPOSITORY
+from snakemake_runs import REPOSITORY, TINY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slurm]
 
@@ -33,32 +32,36 @@ esac
 TRAINING = """\
 # The first start of each training of phase 1 lasts until it is told to stop: time for the test to strike.
 # At the time limit, Snakemake may try again in what is left of the allocation: such a start lasts until it is killed.
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from arseg.cli.main import main
+from arseg.train.phases import Phase1
 if sys.argv[2] == "phase1":
-    from arseg.train import fit
-    from arseg.train.phases import Phase1
     marker = Path(sys.argv[sys.argv.index("--output") + 1]).parent / "at-work"
     allocation = os.environ["SLURM_JOB_ID"]
-    ordinary, entered = Phase1.begin_batch, []
-    class Signals(fit.Signals):
-        def __enter__(self):
-            entered.append(self)
-            return super().__enter__()
-    fit.Signals = Signals
-    def wait(phase, *words):
+    told, ordinary, begin_batch = [], signal.signal, Phase1.begin_batch
+    def listen(number, handler):
+        heard = (lambda *words: (told.append(number), handler(*words))) if callable(handler) else handler
+        return ordinary(number, heard)
+    signal.signal = listen
+    def wait(*words):
         first = not marker.exists()
         if first:
             marker.write_text(allocation)
         lasts = first or ("scale100" in str(marker) and marker.read_text() == allocation)
         deadline = time.monotonic() + 600
-        while lasts and time.monotonic() < deadline:
-            if first and entered[0].received:
-                break
+        while lasts and time.monotonic() < deadline and not (first and told):
             time.sleep(0.2)
-        ordinary(phase, *words)
+        begin_batch(*words)
     Phase1.begin_batch = wait
+main()
+"""
+
+SNAKEMAKE = """\
+# The plugin asks for the states of jobs ever more rarely while none ends. Here none takes long.
+from snakemake.cli import main
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+RemoteExecutor.next_seconds_between_status_checks = property(lambda executor: 1, lambda executor, seconds: None)
 main()
 """
 
@@ -98,42 +101,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny configuration in fewer jobs."""
-    content = yaml.safe_load((REPOSITORY / "tests/workflow/configs/tiny.yaml").read_text())
-    content["datasets"]["synthetic"]["shards"] = 1
-    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, config: Path, programs: Path) -> Path:
-    """The folder of a run without SLURM."""
-    folder = tmp_path_factory.mktemp("local")
-    path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    words = ["--snakefile", REPOSITORY / "Snakefile", "--configfile", config, "--cores", "2"]
-    command = [programs / "snakemake", *words, "--set-threads", *(f"{rule}=2" for rule in GPU_RULES)]
-    run = subprocess.run(list(map(str, command)), cwd=folder, env=os.environ | {"PATH": path}, check=False)
-    assert run.returncode == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, config: Path, cluster: Cluster, programs: Path) -> Finished:
+def finished(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster, programs: Path) -> Finished:
     """A run through SLURM in which one training is stopped at its time limit, and the other one is requeued."""
     folder = tmp_path_factory.mktemp("through-slurm")
     own = folder / "bin"
     own.mkdir()
     (own / "training.py").write_text(TRAINING)
+    (own / "workflow.py").write_text(SNAKEMAKE)
     (own / "arseg").write_text(ARSEG.format(python=sys.executable, folder=own, warm=programs))
     (own / "arseg").chmod(0o755)
     shutil.copytree(PROFILE, folder / "profile")
     path = os.pathsep.join([str(own), str(Path(sys.executable).parent), cluster.environment["PATH"]])
     environment = os.environ | cluster.environment | {"PATH": path}
-    words = ["snakemake", "--snakefile", REPOSITORY / "Snakefile", "--workflow-profile", folder / "profile"]
-    words += ["--configfile", config, "--slurm-status-command", "squeue"]
-    words += ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "20"]
+    words = [sys.executable, own / "workflow.py", "--snakefile", REPOSITORY / "Snakefile"]
+    words += ["--workflow-profile", folder / "profile", "--configfile", TINY]
+    words += ["--slurm-status-command", "squeue", "--latency-wait", "5"]
     words += ["--set-threads", *(f"{rule}=2" for rule in GPU_RULES)]
     seen, struck = Finished(folder, [], ""), set()
     with (folder / "output.log").open("w") as log:
@@ -155,11 +137,11 @@ def _strike(cluster: Cluster, folder: Path, job: dict[str, str], struck: set[str
     scale = re.search(r"rule_train_phase1_wildcards_.*_(100|50)_", job["Comment"])
     if scale is None or (name := f"scale{scale[1]}") in struck:
         return
-    if not (folder / f"results/tiny/phase1/synthetic/bise18/{name}/seed233/at-work").exists():
+    if not (folder / f"results/tiny/phase1/synthetic/tiny/{name}/seed233/at-work").exists():
         return
     struck.add(name)
-    if name == "scale100":  # two minutes before its limit: the profile's --signal asks for the end
-        cluster.command("scontrol", "update", f"JobId={job['JobId']}", "TimeLimit=2")
+    if name == "scale100":  # less than two minutes before its limit: the profile's --signal asks for the end
+        cluster.command("scontrol", "update", f"JobId={job['JobId']}", "TimeLimit=1")
     else:
         cluster.command("scontrol", "requeue", job["JobId"])
 
@@ -200,7 +182,7 @@ def test_a_training_at_its_time_limit_goes_on_in_another_job(finished):
     assert first["JobState"] in ("FAILED", "TIMEOUT")
     assert second["JobState"] == "COMPLETED"
     assert "Trying to restart" in finished.output
-    log = (finished.folder / "logs/tiny/train_phase1/synthetic/bise18/scale100/seed233.log").read_text()
+    log = (finished.folder / "logs/tiny/train_phase1/synthetic/tiny/scale100/seed233.log").read_text()
     assert "resuming in epoch 0, after step 1, from" in log
 
 
@@ -210,6 +192,6 @@ def test_a_requeued_training_is_one_job_and_goes_on(finished):
     assert record["JobState"] == "COMPLETED"
 
 
-def test_results_are_those_of_a_run_without_slurm(finished, local):
-    assert results(finished.folder) == results(local)
+def test_results_are_those_of_a_run_without_slurm(finished, tiny_run):
+    assert results(finished.folder) == results(tiny_run)
     assert len(pd.read_csv(finished.folder / "results/tiny/miou.csv")) == 9

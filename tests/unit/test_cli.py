@@ -121,9 +121,17 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
+def commands(group, *words):
+    """Every command below a group; some groups are commands themselves."""
+    names = [name for name in group if not name.startswith("-")]
+    if words and (group.default_command or not names):
+        yield [*words]
+    for name in names:
+        yield from commands(group[name], *words, name)
+
+
 def test_every_command_is_tested_here():
-    listed = {name for name in app if not name.startswith("-")}
-    assert listed == {command[0] for command in COMMANDS}
+    assert sorted(commands(app)) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +205,7 @@ def test_label_value_outside_the_class_list_stops_the_training(frames, capsys):
     main([str(word) for word in sheets(frames, split="train")])
     Image.fromarray(np.full((32, 32), 7, np.uint8)).save(frames / "labels/a_004.png")
     words = ["train", "phase1", "--manifest", frames / "out/own.csv", "--train-split", "train", "--val-split", "train"]
-    words += ["--backbone", "bise18", "--crop", "32x32", "--batch-size", 6, "--initial-weights", "none", "--workers", 0]
+    words += ["--backbone", "tiny", "--crop", "32x32", "--batch-size", 6, "--initial-weights", "none", "--workers", 0]
     error = refusal(capsys, *words, "--device", "cpu", "--output", frames / "run/weights.pt")
     assert "labels/a_004.png" in error
     assert "label value 7 at row 0, column 0; allowed are 0 to 1" in error
@@ -208,9 +216,9 @@ def test_label_value_outside_the_class_list_stops_the_training(frames, capsys):
 def evaluation(tiny_dataset, tmp_path):
     """Words of an evaluation that would work, with its checkpoint and stores in a folder to spoil."""
     manifest = read_manifest(tiny_dataset.manifest)
-    metadata = {"backbone": "bise18", "num_classes": manifest.num_classes, "fusion": False, "scale_percent": 100}
+    metadata = {"backbone": "tiny", "num_classes": manifest.num_classes, "fusion": False, "scale_percent": 100}
     metadata |= {"phase": 1, "normalization": "camvid", "class_names": list(manifest.class_names)}
-    save_checkpoint(tmp_path / "hr.pt", build_network("bise18", manifest.num_classes, fusion=False), metadata)
+    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", manifest.num_classes, fusion=False), metadata)
     stores = [shutil.copy(path, tmp_path) for path in tiny_dataset.test_stores]
     words = ["evaluate", "--mode", "hr", "--manifest", tiny_dataset.manifest, "--stores", *stores]
     return [*words, "--hr", tmp_path / "hr.pt", "--device", "cpu", "--workers", 0, "--output", tmp_path / "out.npz"]
@@ -236,8 +244,8 @@ def test_truncated_checkpoint(evaluation, capsys, tmp_path):
 
 
 def test_checkpoint_of_another_class_count(evaluation, capsys, tmp_path):
-    metadata = {"backbone": "bise18", "num_classes": 3, "fusion": False}
-    save_checkpoint(tmp_path / "hr.pt", build_network("bise18", 3, fusion=False), metadata)
+    metadata = {"backbone": "tiny", "num_classes": 3, "fusion": False}
+    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", 3, fusion=False), metadata)
     assert "num_classes is 3, expected 10" in refusal(capsys, *evaluation)
     assert not (tmp_path / "out.npz").exists()
 
@@ -249,7 +257,7 @@ def test_checkpoint_of_another_backbone(evaluation, capsys, tmp_path, tiny_datas
     save_checkpoint(tmp_path / "lr.pt", build_network("psp18", manifest.num_classes, fusion=True), metadata)
     words = [*evaluation, "--lr", tmp_path / "lr.pt", "--scale-percent", 50]
     words[words.index("hr")] = "ar"
-    assert "backbone is psp18, expected bise18" in refusal(capsys, *words)
+    assert "backbone is psp18, expected tiny" in refusal(capsys, *words)
     assert not (tmp_path / "out.npz").exists()
 
 

@@ -45,6 +45,15 @@ def test_make_targets_exist(page):
         assert run.returncode == 0, f"{page} names make {target}"
 
 
+def test_promises_are_tested():
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs/promises.md").read_text()))
+    defined = {
+        name for path in (REPOSITORY / "tests").rglob("*.py") for name in re.findall(r"def (\w+)", path.read_text())
+    }
+    assert named
+    assert not named - defined
+
+
 def test_the_example_of_encoder_parameters_is_a_configuration():
     (example,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/encoding.md").read_text(), flags=re.DOTALL)
     demo = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())

@@ -15,6 +15,7 @@ from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.complexity import count_macs
 from arseg.machine import processor_name
+from arseg.models.registry import ARCHITECTURES
 from arseg.plan.estimate import NO_TIME, Span, estimate
 from arseg.plan.finished import Finished, Run, read_runs
 from arseg.plan.inventory import Inventory
@@ -350,7 +351,10 @@ def test_the_table_has_all_rates_that_are_asked_for():
     table = read_rates()
     for codec in ("h264", "hevc"):
         assert table[f"encode {codec} ultrafast"] < table[f"encode {codec} veryslow"]
-    for name in ("train bise18", "train psp18", "run bise18", "run psp18", "start media", "start train", "gpu least"):
+    networks = {name.partition("-")[0] for name in ARCHITECTURES}
+    for name in (f"{what} {network}" for network in networks for what in ("train", "run", "bytes weights")):
+        assert table[name] > 0
+    for name in ("start media", "start train", "gpu least"):
         assert table[name] > 0
     assert table["gpu least"] < table["gpu most"]
 

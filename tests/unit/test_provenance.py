@@ -360,8 +360,8 @@ def test_a_real_chain_of_commands(tiny_dataset, here, capsys):
 
 
 def test_a_checkpoint_without_record_says_what_it_is(here, capsys):
-    metadata = {"backbone": "bise18", "num_classes": 3, "fusion": False, "scale_percent": 100, "seed": 5}
-    save_checkpoint(Path("weights.pt"), build_network("bise18", 3, fusion=False), metadata)
+    metadata = {"backbone": "tiny", "num_classes": 3, "fusion": False, "scale_percent": 100, "seed": 5}
+    save_checkpoint(Path("weights.pt"), build_network("tiny", 3, fusion=False), metadata)
     assert exit_status("provenance", "weights.pt") == 1
     assert "hr (HR branch)" in capsys.readouterr().out
     Path("weights.pt").write_bytes(b"damaged")

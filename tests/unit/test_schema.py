@@ -99,6 +99,14 @@ def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, sche
             r"x\.yaml: datasets\.camvid\.source\.folder: unknown key; Allowed: files, labels, package, sequences",
         ),
         (
+            lambda c: c["datasets"]["cityscapes"]["source"].update(rot="x"),
+            r"x\.yaml: datasets\.cityscapes\.source\.rot: unknown key; did you mean 'root'\?",
+        ),
+        (
+            lambda c: c["datasets"]["cityscapes"].update(kind="frames"),
+            r"x\.yaml: datasets\.cityscapes\.splits: this key is missing",
+        ),
+        (
             lambda c: c["datasets"]["cityscapes"]["training"].update(epoch=3),
             r"x\.yaml: datasets\.cityscapes\.training\.epoch: unknown key; did you mean 'epochs'\?",
         ),

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from snakemake_runs import REPOSITORY
+from snakemake_runs import REPOSITORY, TINY
 
 PATIENCE_SECONDS = 240
 """Until something that must happen counts as not happening."""
 
 
 class Runs:
-    """Runs of Snakemake in one folder, by the programs in another."""
+    """Runs of the tiny configuration in one folder, by the programs in another."""
 
-    def __init__(self, folder: Path, config: Path, programs: Path) -> None:
-        self.folder, self._config, self.programs = folder, config, programs
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder, self.programs = folder, programs
 
     def words(self, *words: str) -> list[str]:
         """Words behind ``snakemake``."""
-        place = ["--snakefile", REPOSITORY / "Snakefile", "--directory", self.folder, "--configfile", self._config]
+        place = ["--snakefile", REPOSITORY / "Snakefile", "--directory", self.folder, "--configfile", TINY]
         return list(map(str, [*place, "--workflow-profile", REPOSITORY / "profiles/default", "--cores", "2", *words]))
 
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
@@ -92,14 +92,6 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "what was waited for did not happen"
         time.sleep(0.05)
-
-
-def lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def contents(runs: Runs, below: str = "results") -> dict[str, bytes | list[bytes]]:

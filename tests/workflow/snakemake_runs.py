@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TINY = REPOSITORY / "tests/workflow/configs/tiny.yaml"
 
 WARM_PROGRAMS: Path | None = None
 """Folder of an `arseg` and a `snakemake` that need not import PyTorch first; see the fixture `programs`."""

@@ -1,9 +1,9 @@
 """`arseg` and `snakemake` for tests that start them many times, and kill them.
 
-``python warm_start.py serve SOCKET`` imports both once, PyTorch included, and forks a process for each command that
-comes in; ``python warm_start.py ask SOCKET PROGRAM WORDS...`` is what stands on PATH as ``arseg``. The forked process
-is the command that a user runs, with its own session, folder, environment and output. Where PROCESS is set, its number
-is written to the file of that name.
+``python warm_start.py serve SOCKET PROCESS`` imports both once, PyTorch included, and forks a process for each command
+that comes in, as long as the process of that number lives; ``python warm_start.py ask SOCKET PROGRAM WORDS...`` is
+what stands on PATH as ``arseg``. The forked process is the command that a user runs, with its own session, folder,
+environment and output. Where PROCESS is set, its number is written to the file of that name.
 
 A command of `arseg` does to itself what the environment variable FAULTS names: a folder with a file for each fault,
 whose name is that of a command ("train-phase1") and which holds the fault: ``kill N TEXT``, die by SIGKILL when
@@ -29,7 +29,7 @@ from pathlib import Path
 POLL_SECONDS = 0.02
 
 PRELOADED = (
-    *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main"),
+    *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.phase1", "arseg.train.phase2"),
     *("arseg.cli.clips", "arseg.cli.evaluate", "arseg.cli.panel", "arseg.cli.tables", "arseg.cli.train"),
 )
 
@@ -37,18 +37,17 @@ GROUPS = ("manifest", "plot", "train")
 """Commands whose second word is part of their name."""
 
 
-def serve(address: str) -> list[str] | None:
+def serve(address: str, tests: int) -> list[str] | None:
     """Fork a process for each request; in the forked one, return the words of the command."""
     for module in PRELOADED:
         importlib.import_module(module)
     gc.freeze()  # what is there already is in no garbage, and stays shared between processes
     running: dict[int, socket.socket] = {}
-    tests = os.getppid()
     with socket.socket(socket.AF_UNIX) as server, selectors.DefaultSelector() as selector:
         server.bind(address)
         server.listen(32)
         selector.register(server, selectors.EVENT_READ)
-        while os.getppid() == tests:  # ends with the tests, however these end
+        while lives(tests):  # ends with the tests, however these end
             for _ in selector.select(POLL_SECONDS):
                 client, _ = server.accept()
                 process = os.fork()
@@ -64,6 +63,14 @@ def serve(address: str) -> list[str] | None:
                     code = os.waitstatus_to_exitcode(status)
                     send_quietly(client, f"{code if code >= 0 else 128 - code}\n")
     return None
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def send_quietly(client: socket.socket, text: str) -> None:
@@ -160,6 +167,6 @@ def leave(code: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "ask":
         sys.exit(ask(sys.argv[2], sys.argv[3:]))
-    command = serve(sys.argv[2])
+    command = serve(sys.argv[2], int(sys.argv[3]))
     if command is not None:
         leave(run(command))
