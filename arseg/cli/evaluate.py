@@ -1,4 +1,7 @@
-"""``arseg evaluate``."""
+"""``arseg evaluate``.
+
+PyTorch is imported in the function: processes that need it should import it side by side.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -7,11 +10,12 @@ from cyclopts import Parameter
 
 from arseg.cli.recorded import classes
 from arseg.config import Mode
+from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
-from arseg.evaluate.authors_run import PublishedSetup, evaluate_authors_files
+from arseg.evaluate.authors_setup import PublishedSetup
 from arseg.evaluate.iou import AbsentRule
-from arseg.evaluate.protocol import evaluate as evaluate_networks
 from arseg.provenance.recording import Arguments, records
+from arseg.workers import start_server
 
 OWN, AUTHORS = "--manifest and --stores", "--checkpoint-root and --data-root"
 """Options that tell the two forms of the command apart."""
@@ -93,6 +97,10 @@ def evaluate(
             raise ConfigError(f"give {OWN} and --output, or {AUTHORS}: arseg evaluate --help tells which is which")
         if len(modes) > 1:
             raise ConfigError(f"--mode {' '.join(mode)}: expected one mode; several go only with {AUTHORS}")
+        # Each store has at most one sample of each annotated frame.
+        start_server(workers, len(read_manifest(manifest).rows) * len(stores), "arseg.evaluate.samples")
+        from arseg.evaluate.protocol import evaluate as evaluate_networks  # noqa: PLC0415
+
         result = evaluate_networks(
             stores=stores,
             manifest=manifest,
@@ -112,6 +120,8 @@ def evaluate(
     _refuse(OWN, {option: value is not None for option, value in own_only.items()})
     if checkpoint_root is None or data_root is None:
         raise ConfigError(f"give both {AUTHORS}")
+    from arseg.evaluate.authors_run import evaluate_authors_files  # noqa: PLC0415
+
     output = output or PUBLISHED_OUTPUT
     for published_result in evaluate_authors_files(
         checkpoint_root,

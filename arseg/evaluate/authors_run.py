@@ -8,12 +8,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from arseg.config import Backbone, Mode
+from arseg.config import Mode
 from arseg.data.authors_import import CLASSES, ImportedClips, import_authors_clips
-from arseg.data.authors_tree import AuthorsDataset, find_tree
-from arseg.errors import CheckpointError, ConfigError
+from arseg.data.authors_tree import find_tree
+from arseg.errors import CheckpointError
+from arseg.evaluate.authors_setup import MEGABITS, SPLITS, PublishedSetup
 from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.published import from_evaluation, write_published
@@ -22,54 +22,7 @@ from arseg.files import file_digest
 from arseg.models.convert import import_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
 
-AuthorsBackbone = Literal["psp18", "bise18"]
-"""The authors' names of networks; their psp18 of CamVid and that of Cityscapes are two."""
-
-MEGABITS: dict[AuthorsDataset, float] = {"camvid": 3, "cityscapes": 5}
-"""Bitrates of the published figures, in Mb/s."""
-
-SPLITS: dict[AuthorsDataset, str] = {"camvid": "test", "cityscapes": "val"}
-"""Splits of the published figures."""
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PublishedSetup:
-    """Which of the authors' files to evaluate."""
-
-    dataset: AuthorsDataset = "camvid"
-    """Data set."""
-    backbone: AuthorsBackbone = "psp18"
-    """Backbone."""
-    scale: tuple[float, ...] = (0.5,)
-    """Resolutions of the networks in modes LR and AR."""
-    bitrate: float | None = None
-    """Bitrate of the data in Mb/s; by default 3 for CamVid, 5 for Cityscapes."""
-    gop: int = 12
-    """Length of a group of pictures of the data."""
-    split: str | None = None
-    """Split of the data; by default test for CamVid, val for Cityscapes."""
-
-    @property
-    def network(self) -> Backbone:
-        """The backbone as the registry names it."""
-        return "psp18-cityscapes" if (self.dataset, self.backbone) == ("cityscapes", "psp18") else self.backbone
-
-    def scales_percent_of(self, mode: Mode) -> tuple[int, ...]:
-        """Resolutions to evaluate in a mode, in percent.
-
-        Raises
-        ------
-        ConfigError
-            If a scale is no whole percentage below 100.
-        """
-        if mode == "hr":
-            return (100,)
-        for scale in self.scale:
-            if not 0 < scale < 1 or abs(100 * scale - round(100 * scale)) > 1e-6:
-                raise ConfigError(f"--scale {scale:g}: expected whole hundredths from 0.01 to 0.99, for example 0.5")
-        return tuple(dict.fromkeys(round(100 * scale) for scale in self.scale))
 
 
 @dataclass(frozen=True)

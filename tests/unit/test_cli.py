@@ -51,6 +51,7 @@ COMMANDS = [
     ["segment"],
     ["bench", "attention"],
     ["bench", "inference"],
+    ["bench", "motion"],
     ["bench", "preprocess"],
     ["bench", "training"],
     ["export"],
