@@ -224,9 +224,7 @@ def _octaves(
     )
 
 
-def _smooth_noise(
-    rng: np.random.Generator, cells: int, rows: Positions, columns: Positions
-) -> NDArray[np.float32]:
+def _smooth_noise(rng: np.random.Generator, cells: int, rows: Positions, columns: Positions) -> NDArray[np.float32]:
     """Take samples (h, w) of noise that repeats at 1 and has `cells` waves up to there, values about -1 ... 1."""
     lattice = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
 
