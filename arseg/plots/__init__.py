@@ -3,7 +3,3 @@
 Everything is drawn with Matplotlib's object interface, so that nothing depends on a display or on global
 state.
 """
-
-from arseg.plots.curves import accuracy_by_cost, miou_by_distance
-
-__all__ = ["accuracy_by_cost", "miou_by_distance"]

@@ -8,7 +8,8 @@ from PIL import Image
 
 from arseg.data.manifest import Manifest, SegmentationClass
 from arseg.evaluate.tables import tabulate
-from arseg.plots import accuracy_by_cost, curves, miou_by_distance
+from arseg.plots import curves
+from arseg.plots.curves import accuracy_by_cost, miou_by_distance
 from arseg.plots.motion import motion_to_rgb
 from arseg.plots.panel_drawing import PanelRow, _warp_picture, best_windows, draw_panel
 from arseg.plots.style import describe_rate, describe_setting
