@@ -13,14 +13,12 @@ PYTEST := $(RUN) pytest --numprocesses $$(($(CORES) + 1))
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
-	$(SNAKEMAKE) --configfile config/demo.yaml
-	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html
+	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html --report-after-run
 	@cat results/demo/miou.md
 	@echo "Figures: results/demo/figures/   Table: results/demo/miou.csv   Report: results/demo/report.html"
 
 camvid-sequence: $(INSTALLED)
-	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml
-	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html
+	$(SNAKEMAKE) --configfile config/camvid-sequence.yaml --report results/camvid-sequence/report.html --report-after-run
 
 test: check
 	$(PYTEST)

@@ -15,7 +15,7 @@ IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
 
 Codec = Literal["h264", "hevc"]
-Backbone = Literal["psp18", "psp18-cityscapes", "bise18", "tiny"]
+Backbone = Literal["psp18", "psp18-cityscapes", "bise18", "tiny", "small"]
 Mode = Literal["hr", "lr", "ar"]
 WarpAlignment = Literal["published", "consistent"]
 

@@ -150,7 +150,7 @@ def network_rates(frame: Path) -> Iterator[tuple[str, float, str]]:
     height, width = NETWORK_SIZE
     torch.manual_seed(0)
     image, labels = torch.rand(2, 3, height, width), torch.randint(0, NUM_CLASSES, (2, height, width))
-    for backbone in ("bise18", "psp18", "tiny"):
+    for backbone in ("bise18", "psp18", "tiny", "small"):
         gmacs = 2 * count_macs(backbone, NUM_CLASSES, height, width, "hr", 100).total / 1e9
         network = build_network(backbone, NUM_CLASSES, fusion=False)
         optimizer = torch.optim.Adam(network.parameters())

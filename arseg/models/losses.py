@@ -23,7 +23,7 @@ OHEM_THRESHOLD = -math.log(0.7)
 OHEM_MIN_FRACTION = 16
 """At least one in so many valid pixels is kept."""
 AUXILIARY_WEIGHT = 0.4
-"""Weight of the auxiliary head in `auxiliary_cross_entropy_loss`."""
+"""Weight of the auxiliary head in `auxiliary_cross_entropy_loss` and `small_loss`."""
 
 
 def nll(log_probabilities: Tensor, labels: Tensor, original: bool = False) -> Tensor:
@@ -161,7 +161,7 @@ def pspnet_loss(prediction: Prediction, labels: Tensor, original: bool = False) 
 
 
 def auxiliary_cross_entropy_loss(prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
-    """Loss of the Cityscapes PSPNet and of TinyNet: cross-entropy on both outputs; as `pspnet_loss` otherwise."""
+    """Loss of the Cityscapes PSPNet and of `tiny`: cross-entropy on both outputs; as `pspnet_loss` otherwise."""
     (auxiliary,) = prediction.auxiliary
     auxiliary_loss = cross_entropy(_at_label_size(auxiliary, labels), labels, original)
     return {
@@ -176,4 +176,21 @@ def bisenet_loss(prediction: Prediction, labels: Tensor, original: bool = False)
     outputs = {"ohem": prediction.scores, "ohem_stride8": stride8, "ohem_stride16": stride16}
     return {
         name: ohem_cross_entropy(_at_label_size(scores, labels), labels, original) for name, scores in outputs.items()
+    }
+
+
+def small_loss(prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
+    """Loss of `small`: OHEM cross-entropy of the scores, and cross-entropy of the auxiliary ones where they lie.
+
+    The nearest labels do for the auxiliary scores: on a CPU, resizing scores to all labels, and back, costs more than a
+    small network. As `pspnet_loss` otherwise.
+    """
+    (auxiliary,) = prediction.auxiliary
+    rows, columns = (
+        torch.linspace(0, many - 1, few, device=labels.device).round().long()
+        for few, many in zip(auxiliary.shape[-2:], labels.shape[-2:], strict=True)
+    )
+    return {
+        "ohem": ohem_cross_entropy(_at_label_size(prediction.scores, labels), labels, original),
+        "auxiliary": AUXILIARY_WEIGHT * cross_entropy(auxiliary, labels[:, rows[:, None], columns], original),
     }

@@ -7,13 +7,14 @@ Training, evaluation, checkpoints and costs know networks by this table alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from torch import Tensor
 
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.bisenet import BiSeNet
-from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pspnet_loss
+from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pspnet_loss, small_loss
 from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
@@ -107,6 +108,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         backbone_modules=_inside("cp.resnet."),
     ),
     "tiny": Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss, backbone_modules={}),
+    "small": Architecture(
+        build=partial(TinyNet, widths=(16, 32, 64), dilations=(1, 2, 4)), loss=small_loss, backbone_modules={}
+    ),
 }
 """By the name of `arseg.config.Backbone`."""
 

@@ -1,8 +1,10 @@
-"""A network of some twenty thousand parameters, of this project's own: for tests, demonstrations and a first look.
+"""Two networks of this project's own, one class: `tiny` for tests, `small` for demonstrations and a first look.
 
-It has all that the others have (two branches, fusion, batch norm, dropout, an auxiliary head) and learns in seconds; no
-published result depends on it.
+They have all that the others have (two branches, fusion, batch norm, dropout, an auxiliary head) and learn in seconds
+and in minutes; no published result depends on them.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +25,32 @@ def _convolution(in_channels: int, out_channels: int, stride: int = 1, dilation:
     )
 
 
+class ResidualBlock(nn.Module):
+    """Two convolutions beside the identity.
+
+    Parameters
+    ----------
+    channels : int
+        Channels in and out.
+    dilation : int
+        Of both convolutions.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, channels, dilation=dilation)
+        self.second = _convolution(channels, channels, dilation=dilation)[:2]  # no activation before the sum
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Transform a feature (N, C, h, w); the shape stays."""
+        return torch.relu(feature + self.second(self.first(feature)))
+
+
 class TinyNet(SegmentationNetwork):
     """An encoder to stride 8, a lateral connection at stride 4, and the mean of the whole picture as context.
 
-    The scores are logits. The one auxiliary output are logits at stride 8, of the encoder's last stage.
+    The scores are logits. The one auxiliary output are logits at stride 8, of the encoder's last stage. The defaults
+    make a network of twenty thousand parameters.
 
     Parameters
     ----------
@@ -34,14 +58,30 @@ class TinyNet(SegmentationNetwork):
         Number K of classes.
     fusion : bool
         Whether to build the fusion, as an LR branch needs it.
+    widths : (int, int, int)
+        Channels at strides 2, 4 and 8.
+    dilations : sequence of int
+        Of the residual blocks at stride 8, one for each; their network also has a convolution that joins both strides.
     """
 
-    def __init__(self, num_classes: int, fusion: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        fusion: bool = False,
+        widths: tuple[int, int, int] = (16, 24, 24),
+        dilations: Sequence[int] = (),
+    ) -> None:
         super().__init__(num_classes, feature_channels=FEATURE_CHANNELS, min_training_batch=1)
-        self.stem = nn.Sequential(_convolution(3, 16, stride=2), _convolution(16, 24, stride=2))
-        self.deep = nn.Sequential(_convolution(24, 24, stride=2), _convolution(24, FEATURE_CHANNELS, dilation=2))
+        stride2, stride4, stride8 = widths
+        self.stem = nn.Sequential(_convolution(3, stride2, stride=2), _convolution(stride2, stride4, stride=2))
+        self.deep = nn.Sequential(
+            _convolution(stride4, stride8, stride=2),
+            *(ResidualBlock(stride8, dilation) for dilation in dilations),
+            _convolution(stride8, FEATURE_CHANNELS, dilation=2),
+        )
         self.context = nn.Conv2d(FEATURE_CHANNELS, FEATURE_CHANNELS, 1)
-        self.lateral = nn.Conv2d(24, FEATURE_CHANNELS, 1)
+        self.lateral = nn.Conv2d(stride4, FEATURE_CHANNELS, 1)
+        self.join = _convolution(FEATURE_CHANNELS, FEATURE_CHANNELS) if dilations else nn.Identity()
         self.dropout = nn.Dropout2d(0.1)
         self.final_conv = nn.Conv2d(FEATURE_CHANNELS, num_classes, 1)
         self.aux = nn.Conv2d(FEATURE_CHANNELS, num_classes, 1)
@@ -59,7 +99,7 @@ class TinyNet(SegmentationNetwork):
         coarse = self.deep(fine)  # (N, 32, H/8, W/8)
         coarse = coarse + self.context(F.adaptive_avg_pool2d(coarse, 1))
         height, width = fine.shape[-2:]
-        feature = self.dropout(torch.relu(self.lateral(fine) + resize(coarse, (height, width))))
+        feature = self.dropout(self.join(torch.relu(self.lateral(fine) + resize(coarse, (height, width)))))
         return Encoded(feature, (self.aux(coarse),) if self.runs_auxiliary else ())
 
     def classify(self, feature: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:

@@ -29,7 +29,7 @@ STYLE: Any = {
 
 DPI = 160
 
-BACKBONES = {"psp18": "PSPNet-18", "psp18-cityscapes": "PSPNet-18", "bise18": "BiSeNet-18", "tiny": "TinyNet"}
+BACKBONES = {"psp18": "PSPNet-18", "psp18-cityscapes": "PSPNet-18", "bise18": "BiSeNet-18"}
 CODECS = {"hevc": "HEVC", "h264": "H.264"}
 
 

@@ -16,6 +16,7 @@ from arseg.models.losses import (
     ohem_cross_entropy,
     presence_bce,
     pspnet_loss,
+    small_loss,
 )
 from arseg.models.network import Prediction
 from arseg.train.optimizer import schedule_length
@@ -99,6 +100,11 @@ def test_parts_are_weighted_and_resized():
     parts = bisenet_loss(Prediction(scores, feature, (auxiliary, scores)), labels)
     assert parts["ohem"].item() == parts["ohem_stride16"].item()
     assert parts["ohem_stride8"].item() == pytest.approx(ohem_cross_entropy(auxiliary, labels).item())
+
+    parts = small_loss(Prediction(scores, feature, (scores[..., :2],)), labels)
+    assert parts["ohem"].item() == pytest.approx(ohem_cross_entropy(resized, labels).item())
+    nearest = labels[:, [0, 2, 5, 7]][..., [0, 5]]
+    assert parts["auxiliary"].item() == pytest.approx(0.4 * F.cross_entropy(scores[..., :2], nearest).item())
 
 
 def test_schedule_counts_one_iteration_more_than_an_epoch_has():

@@ -15,7 +15,9 @@ from arseg.models.imagenet import initialize_backbone
 from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
 from arseg.models.registry import ARCHITECTURES, build_network, get_architecture
 
-FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise18": (256, 6, 8), "tiny": (32, 9, 13)}
+FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise18": (256, 6, 8)} | dict.fromkeys(
+    ("tiny", "small"), (32, 9, 13)
+)
 """Of an image of 36 x 50 pixels."""
 
 
@@ -71,7 +73,7 @@ def test_every_parameter_gets_a_gradient(backbone, image):
 
 def test_dropout_acts_in_training_only(backbone, image):
     rates = sorted(m.p for m in build_network(backbone, 7, False).modules() if isinstance(m, nn.Dropout2d))
-    assert rates == {"psp18": [0.15, 0.3], "psp18-cityscapes": [0.1, 0.1], "bise18": [], "tiny": [0.1]}[backbone]
+    assert rates == {"psp18": [0.15, 0.3], "psp18-cityscapes": [0.1, 0.1], "bise18": []}.get(backbone, [0.1])
     network = build_network(backbone, 7, fusion=False)
     before = network.eval()(image).scores
     assert torch.equal(before, network(image).scores)
@@ -105,7 +107,7 @@ def test_other_images_are_refused(lr, shape):
 
 def test_batches_too_small_to_train_on_are_refused(backbone, image):
     network = build_network(backbone, 7, fusion=False)
-    if backbone in ("psp18", "tiny"):
+    if backbone in ("psp18", "tiny", "small"):
         network(image[:1])
         return
     with pytest.raises(ConfigError, match=r"batch_size 1: .* training needs batch_size 2 or more"):

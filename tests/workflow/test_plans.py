@@ -75,6 +75,16 @@ def test_a_configuration_plans_these_jobs(config, folder):
     assert planned_jobs(folder, REPOSITORY / config) == PLANS[config]
 
 
+def test_small_networks_train_side_by_side_and_load_for_themselves(folder):
+    run = snakemake(folder, "--dry-run", "--configfile", str(REPOSITORY / "config/demo.yaml"))
+    jobs = re.split(r"^(?:local)?rule (\w+):$", run.stdout + run.stderr, flags=re.MULTILINE)
+    trainings = [text for rule, text in zip(jobs[1::2], jobs[2::2], strict=True) if rule.startswith("train_")]
+    assert len(trainings) == 3
+    for text in trainings:
+        assert "threads:" not in text  # Snakemake prints more than one
+        assert "workers=0" in text
+
+
 def test_plain_snakemake_means_the_paper(folder):
     run = snakemake(folder, "--dry-run", "--quiet", "rules")
     assert run.returncode == 0, run.stderr

@@ -30,7 +30,14 @@ POLL_SECONDS = 0.02
 
 PRELOADED = (
     *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.phase1", "arseg.train.phase2"),
-    *("arseg.cli.clips", "arseg.cli.evaluate", "arseg.cli.panel", "arseg.cli.tables", "arseg.cli.train"),
+    *(
+        "arseg.cli.clips",
+        "arseg.cli.evaluate",
+        "arseg.cli.curves",
+        "arseg.cli.panel",
+        "arseg.cli.tables",
+        "arseg.cli.train",
+    ),
 )
 
 GROUPS = ("manifest", "plot", "train")

@@ -4,7 +4,8 @@
 # Clips that start at the same frame are one clip, whatever distance they serve. A job therefore makes all distances
 # of its shard, and declares their folder.
 #
-# No byte depends on the threads. The second one decodes and composes a clip while the first encodes the next.
+# No byte depends on the threads. The second one decodes and composes a clip while the first encodes the next. Clips come
+# before trainings that could begin, too: on two cores they would otherwise wait until both trainings have ended.
 
 
 rule make_test_clips:
@@ -20,6 +21,7 @@ rule make_test_clips:
         f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
     benchmark:
         f"{BENCHMARKS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.tsv"
+    priority: 1
     conda:
         "../../envs/arseg.yaml"
     threads: 2
@@ -46,6 +48,7 @@ rule make_training_clips:
         f"{LOGS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
     benchmark:
         f"{BENCHMARKS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.tsv"
+    priority: 1
     conda:
         "../../envs/arseg.yaml"
     threads: 2

@@ -12,7 +12,7 @@ wildcard_constraints:
     encoding="|".join(ENCODING_NAMES),
     shard=r"\d+",
     distance=r"\d{2}",
-    backbone="psp18|psp18-cityscapes|bise18|tiny",
+    backbone="psp18|psp18-cityscapes|bise18|tiny|small",
     mode="hr|lr|ar",
     scale=r"\d+",
     seed=r"\d+",
@@ -55,6 +55,16 @@ def training_constants(phase, wildcards):
             if name not in PHASE2_CONSTANTS
         }
     return constants
+
+
+def network_threads(most):
+    """Make the function that gives a job with a network its cores: the small ones leave a second core idle."""
+    return lambda wildcards: 1 if wildcards.backbone in ("tiny", "small") else most
+
+
+def loader_workers(wildcards, threads):
+    """Say how many processes load samples: on one core they would only take the network's turn."""
+    return threads if threads > 1 else 0
 
 
 def initial_weights(phase):

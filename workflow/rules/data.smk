@@ -11,6 +11,7 @@ rule synthesize:
         f"{BENCHMARKS}/synthesize/{{dataset}}.tsv"
     conda:
         "../../envs/arseg.yaml"
+    threads: 4
     resources:
         mem_mb=1000,
         runtime=15,

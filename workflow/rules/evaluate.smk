@@ -16,9 +16,10 @@ rule evaluate:
         f"{BENCHMARKS}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: 4
+    threads: network_threads(4)
     resources:
         gpu=NEEDS_GPU,
+        workers=loader_workers,
         mem_mb=8000,
         runtime=240,
     params:
@@ -30,4 +31,4 @@ rule evaluate:
     shell:
         "arseg evaluate --mode {wildcards.mode} --scale-percent {wildcards.scale} --seed {wildcards.seed}"
         " --manifest {input.manifest:q} --stores {params.stores:q} {params.networks} --absent {params.absent}"
-        " --device {params.device} --output {output:q} > {log:q} 2>&1"
+        " --device {params.device} --workers {resources.workers} --output {output:q} > {log:q} 2>&1"

@@ -114,7 +114,7 @@ rule plot_panel:
         f"{BENCHMARKS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: 4
+    threads: network_threads(4)
     resources:
         gpu=NEEDS_GPU,
         mem_mb=8000,

@@ -1,8 +1,8 @@
 # Manifest (and, in phase 2, clip stores) to networks. Outputs: results/<name>/phase1/ and results/<name>/phase2/.
 # The folder <seed>/resume beside the weights is on purpose no output: Snakemake deletes outputs before it tries again,
-# and a training that was stopped must find its state. How many devices train is a resource and no parameter: a profile
-# chooses it, and the network stays the same but for rounding. `exec` puts the training in the place of the shell, which
-# would not pass on the signal that asks it to save its state.
+# and a training that was stopped must find its state. How many devices train, and how many processes load samples, are
+# resources and no parameters: a profile chooses them, and the network stays the same but for rounding. `exec` puts the
+# training in the place of the shell, which would not pass on the signal that asks it to save its state.
 
 
 rule fetch_imagenet_weights:
@@ -36,10 +36,11 @@ rule train_phase1:
     retries: config["restarts"]
     conda:
         "../../envs/arseg.yaml"
-    threads: 8
+    threads: network_threads(8)
     resources:
         gpu=NEEDS_GPU,
         devices=1,
+        workers=loader_workers,
         mem_mb=16000,
         runtime=1440,
     params:
@@ -52,7 +53,7 @@ rule train_phase1:
     shell:
         "exec arseg train phase1 --manifest {input.manifest:q} --train-split {params.train_split} --val-split {params.val_split}"
         " --backbone {wildcards.backbone} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --devices {resources.devices} --workers {threads} --resume {params.resume:q}/resume"
+        " --device {params.device} --devices {resources.devices} --workers {resources.workers} --resume {params.resume:q}/resume"
         " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
 
 
@@ -74,10 +75,11 @@ rule train_phase2:
     retries: config["restarts"]
     conda:
         "../../envs/arseg.yaml"
-    threads: 8
+    threads: network_threads(8)
     resources:
         gpu=NEEDS_GPU,
         devices=1,
+        workers=loader_workers,
         mem_mb=16000,
         runtime=1440,
     params:
@@ -90,5 +92,5 @@ rule train_phase2:
     shell:
         "exec arseg train phase2 --manifest {input.manifest:q} --hr {input.hr:q} --train-stores {params.train:q}"
         " --val-stores {params.val:q} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --devices {resources.devices} --workers {threads} --resume {params.resume:q}/resume"
+        " --device {params.device} --devices {resources.devices} --workers {resources.workers} --resume {params.resume:q}/resume"
         " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"

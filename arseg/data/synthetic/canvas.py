@@ -8,7 +8,6 @@ ones in the label maps.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,8 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels."""
 Window = tuple[slice, slice]
 """Rows and columns of samples."""
+Sides = tuple[Positions, Positions]
+"""Edges on the left and on the right of a convex polygon: row and column of a point of each, and columns per row."""
 
 NEAR = 0.8
 """Distance in metres before which nothing is painted."""
@@ -81,22 +82,12 @@ class SampleGrid:
         columns = slice(max(0, math.ceil(left - 0.5)), min(len(self.columns), math.floor(right - 0.5) + 1))
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
-    def inside(self, points: Sequence[Point], window: Window) -> NDArray[np.bool_]:
+    def inside(self, sides: Sides, window: Window) -> NDArray[np.bool_]:
         """Tell which samples of a window lie in a convex polygon, shape (h, w)."""
         rows, columns = self.rows[window[0]], self.columns[window[1]]
-        edges = list(zip(points, [*points[1:], points[0]], strict=True))
-        clockwise = sum(a[0] * b[1] - b[0] * a[1] for a, b in edges) > 0
         # A row meets a convex polygon in one interval: cheaper than to test every sample against every edge.
-        firsts: list[Positions] = []
-        lasts: list[Positions] = []
-        for (x0, y0), (x1, y1) in edges:
-            if y0 == y1:
-                continue
-            crossing = (rows - y0) * ((x1 - x0) / (y1 - y0)) + x0
-            (lasts if (y1 > y0) == clockwise else firsts).append(crossing)
-        if not firsts or not lasts:  # seen edge-on
-            return np.zeros((len(rows), len(columns)), dtype=bool)
-        return (columns >= reduce(np.maximum, firsts)) & (columns <= reduce(np.minimum, lasts))
+        first, last = ((rows - row) * slope + column for row, column, slope in sides)
+        return (columns >= first.max(axis=1, keepdims=True)) & (columns <= last.min(axis=1, keepdims=True))
 
 
 class Canvas:
@@ -134,21 +125,24 @@ class Canvas:
         window = self.fine.window(box)
         if window is None:
             return
-        upright = _is_upright_rectangle(points)
         target = self.color[window]
+        pixels = self.centers.window(box)
+        if not callable(fill) and _is_upright_rectangle(points):  # every sample is inside
+            target[:] = fill
+            if pixels is not None:
+                self.label[pixels] = label
+            return
+        sides = _sides(points)
+        if sides is None:
+            return
+        inside = self.fine.inside(sides, window)
         if callable(fill):
             colors = fill(self.fine.rows[window[0]], self.fine.columns[window[1]])
-            np.copyto(target, colors, where=self.fine.inside(points, window)[..., None])
-        elif upright:
-            target[:] = fill
+            np.copyto(target, colors, where=inside[..., None])
         else:
-            target[self.fine.inside(points, window)] = fill
-        window = self.centers.window(box)
-        if window is not None:
-            if upright:
-                self.label[window] = label
-            else:
-                self.label[window][self.centers.inside(points, window)] = label
+            target[inside] = fill
+        if pixels is not None:
+            self.label[pixels][self.centers.inside(sides, pixels)] = label
 
     def face(self, points: Sequence[WorldPoint], label: int, fill: Color | Shader) -> None:
         """Paint a convex plane polygon, given in the world."""
@@ -157,9 +151,9 @@ class Canvas:
     def darken(self, points: Sequence[WorldPoint], factor: float) -> None:
         """Lay a shadow over a convex plane polygon, given in the world; labels stay."""
         projected = [self.camera.project(point) for point in points]
-        window = self.fine.window(_bounding_box(projected))
-        if window is not None:
-            self.color[window][self.fine.inside(projected, window)] *= factor
+        window, sides = self.fine.window(_bounding_box(projected)), _sides(projected)
+        if window is not None and sides is not None:
+            self.color[window][self.fine.inside(sides, window)] *= factor
 
     def sprite(self, box: Box, label: int, brightness: NDArray[np.float32], color: Color) -> None:
         """Paint a picture into a rectangle.
@@ -191,6 +185,20 @@ def _resample(picture: NDArray[np.float32], box: Box, grid: SampleGrid, window: 
     rows = (grid.rows[window[0]] - top) * (height / (bottom - top))
     columns = (grid.columns[window[1]] - left) * (width / (right - left))
     return picture[np.clip(rows.astype(np.int32), 0, height - 1), np.clip(columns.astype(np.int32), 0, width - 1)]
+
+
+def _sides(points: Sequence[Point]) -> Sides | None:
+    """Find the edges of a convex polygon that bound its rows on the left and on the right; None if seen edge-on."""
+    edges = list(zip(points, [*points[1:], points[0]], strict=True))
+    clockwise = sum(a[0] * b[1] - b[0] * a[1] for a, b in edges) > 0
+    left: list[tuple[float, float, float]] = []
+    right: list[tuple[float, float, float]] = []
+    for (x0, y0), (x1, y1) in edges:
+        if y0 != y1:
+            (right if (y1 > y0) == clockwise else left).append((y0, x0, (x1 - x0) / (y1 - y0)))
+    if not left or not right:
+        return None
+    return np.array(left, dtype=np.float32).T, np.array(right, dtype=np.float32).T
 
 
 def _bounding_box(points: Sequence[Point]) -> Box:

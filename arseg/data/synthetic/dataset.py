@@ -20,6 +20,8 @@ from arseg.errors import ConfigError
 from arseg.files import atomic_path
 
 FRAME_STEP = 1
+COMPRESSION = 1
+"""Level of the PNG files: 1 takes a third of the time of Pillow's default for files a fifth larger."""
 
 
 def synthesize(
@@ -126,6 +128,5 @@ def _write_sequence(tree: Path, num_frames: int, size: tuple[int, int], name: st
     textures = make_textures(scene, *size)
     for frame in range(num_frames):
         image, label = render(scene, textures, frame, size, rng)
-        # Level 3 takes half the time of Pillow's default for files a tenth larger.
-        Image.fromarray(image).save(tree / "images" / f"{name}_{frame:03d}.png", compress_level=3)
-        Image.fromarray(label).save(tree / "labels" / f"{name}_{frame:03d}.png")
+        for folder, pixels in (("images", image), ("labels", label)):
+            Image.fromarray(pixels).save(tree / folder / f"{name}_{frame:03d}.png", compress_level=COMPRESSION)

@@ -48,17 +48,13 @@ class Textures:
 def make_textures(scene: Scene, width: int, height: int) -> Textures:
     """Draw a sequence's random patterns for pictures of the given size."""
     rng = np.random.default_rng(scene.texture_seed)
-    noise = np.zeros((TILE, TILE), dtype=np.float32)
-    for cells in (8, 32, 64, 128, 256):
-        noise += _smooth_noise(rng, TILE, cells) * np.float32(cells**-0.3)
-    ridge = np.zeros(1024, dtype=np.float32)
-    for cells in (8, 32, 128):
-        ridge += _smooth_noise(rng, 1024, cells)[0] * np.float32(cells**-0.6)
-    positions = np.arange(2 * SKY_DENSITY * width) % 1024
+    noise = _octaves(rng, (8, 32, 64, 128, 256), -0.3, *[np.arange(TILE) / TILE] * 2)
+    columns = np.arange(2 * SKY_DENSITY * width)
+    ridge = _octaves(rng, (8, 32, 128), -0.6, np.zeros(1), columns / 1024)[0]
     return Textures(
         noise=(noise - noise.mean()) / noise.std(),
-        sky=_sky(rng, scene.look, len(positions), SKY_DENSITY * height),
-        skyline=height * (0.035 + 0.05 * np.clip(ridge[positions] + 0.35, 0, None)),
+        sky=_sky(rng, scene.look, len(columns), SKY_DENSITY * height),
+        skyline=height * (0.035 + 0.05 * np.clip(ridge + 0.35, 0, None)),
         crowns=np.stack([_crown(rng) for _ in range(4)]),
     )
 
@@ -218,22 +214,39 @@ def _texel(position: Positions, per_metre: float) -> NDArray[np.int32]:
     return np.floor(position * np.float32(per_metre)).astype(np.int32) & (TILE - 1)
 
 
-def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
-    """Repeating noise of a wave length of size / cells samples, values about -1 ... 1, shape (size, size)."""
+def _octaves(
+    rng: np.random.Generator, cells: tuple[int, ...], exponent: float, rows: Positions, columns: Positions
+) -> NDArray[np.float32]:
+    """Sum smooth noises of as many cells as given, the finer the weaker; rows and columns as `_smooth_noise`."""
+    return sum(
+        (_smooth_noise(rng, number, rows, columns) * np.float32(number**exponent) for number in cells),
+        start=np.zeros((len(rows), len(columns)), dtype=np.float32),
+    )
+
+
+def _smooth_noise(rng: np.random.Generator, cells: int, rows: Positions, columns: Positions) -> NDArray[np.float32]:
+    """Take samples (h, w) of noise that repeats at 1 and has `cells` waves up to there, values about -1 ... 1."""
     lattice = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
-    position = np.arange(size) * (cells / size)
-    low = position.astype(np.int32)
-    share = (position - low).astype(np.float32)
-    share = share * share * (3 - 2 * share)
-    rows = lattice[low] + share[:, None] * (lattice[(low + 1) % cells] - lattice[low])
-    return rows[:, low] + share * (rows[:, (low + 1) % cells] - rows[:, low])
+
+    def neighbours(positions: Positions) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        scaled = positions * cells
+        low = np.floor(scaled).astype(np.int32)
+        share = (scaled - low).astype(np.float32)
+        return low % cells, (low + 1) % cells, share * share * (3 - 2 * share)
+
+    above, below, down = neighbours(rows)
+    left, right, along = neighbours(columns)
+    # Columns first: there are fewer rows in the lattice than in the picture, and each is needed many times.
+    lines = lattice[:, left] + along * (lattice[:, right] - lattice[:, left])
+    return lines[above] + down[:, None] * (lines[below] - lines[above])
 
 
 def _crown(rng: np.random.Generator) -> NDArray[np.float32]:
     """Brightness of a tree crown: overlapping balls of leaves, lit from above; 0 outside."""
     grid = (np.arange(CROWN, dtype=np.float32) + 0.5) / CROWN * 2 - 1
     y, x = grid[:, None], grid[None]
-    leaves = _smooth_noise(rng, CROWN, 16) * 0.6 + _smooth_noise(rng, CROWN, 32) * 0.5
+    places = np.arange(CROWN) / CROWN
+    leaves = _smooth_noise(rng, 16, places, places) * 0.6 + _smooth_noise(rng, 32, places, places) * 0.5
     brightness = np.zeros((CROWN, CROWN), dtype=np.float32)
     for _ in range(9):
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.5)
@@ -250,13 +263,9 @@ def _sky(rng: np.random.Generator, look: Look, width: int, height: int) -> Pixel
     rise = np.linspace(1, 0, height, dtype=np.float32)[:, None, None]
     zenith, horizon = np.array(look.zenith, dtype=np.float32), np.array(look.horizon, dtype=np.float32)
     gradient = horizon + (zenith - horizon) * np.clip(rise * 2.2, 0, 1) ** 0.8
-    puffs = np.zeros((1024, 1024), dtype=np.float32)
-    for cells in (8, 16, 32, 64, 128):
-        puffs += _smooth_noise(rng, 1024, cells) * np.float32(cells**-0.75)
-    puffs = (puffs - puffs.mean()) / puffs.std()
     # Clouds are a flat sheet far above: farther ones look lower and flatter.
-    rows = np.arange(height)[:, None]
-    distance = 1 / (0.12 + (height - rows) / height)
-    lookup = puffs[(distance * 260).astype(np.int32) % 1024, np.arange(width)[None] * 2 % 1024]
-    cover = np.clip((lookup + look.cloud_cover * 2.2 - 1) * 0.8, 0, 1)[..., None] * np.clip(rise * 8, 0, 1)
+    distance = 1 / (0.12 + np.arange(height, 0, -1) / height)
+    puffs = _octaves(rng, (8, 16, 32, 64, 128), -0.75, distance * 0.254, np.arange(width) / 512)
+    puffs = (puffs - puffs.mean()) / puffs.std()
+    cover = np.clip((puffs + look.cloud_cover * 2.2 - 1) * 0.8, 0, 1)[..., None] * np.clip(rise * 8, 0, 1)
     return (gradient + (np.array(look.cloud, dtype=np.float32) - gradient) * cover).astype(np.float32)
