@@ -48,12 +48,13 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 NUM_CLASSES = 12
 NETWORK_SIZE = (360, 480)
 STARTS = {
-    "media": ["clips"],
-    "train": ["train", "phase1"],
-    "evaluate": ["evaluate"],
-    "plot": ["plot", "panel"],
-    "tables": ["tabulate"],
+    "media": "arseg.cli.clips",
+    "train": "arseg.train.phase2",
+    "evaluate": "arseg.evaluate.protocol",
+    "plot": "arseg.cli.panel",
+    "tables": "arseg.cli.tables",
 }
+"""What commands of each kind import."""
 
 
 def cpu_seconds(action: Callable[[], object], repeats: int = 1) -> float:
@@ -187,9 +188,8 @@ def network_rates(frame: Path) -> Iterator[tuple[str, float, str]]:
 
 def start_rates() -> Iterator[tuple[str, float, str]]:
     """Time what a command costs before it does anything: imports, most of all PyTorch."""
-    program = Path(sys.executable).with_name("arseg")
-    for kind, words in STARTS.items():
-        command = [str(program), *words, "--help"]
+    for kind, module in STARTS.items():
+        command = [sys.executable, "-c", f"import arseg.cli.main, {module}"]
         seconds = cpu_seconds(lambda command=command: subprocess.run(command, check=True, capture_output=True), 3)
         yield f"start {kind}", seconds, "core-seconds per command"
 

@@ -17,6 +17,9 @@ from arseg.provenance.recording import command_line
 # Feature maps of a hundred megabytes come and go: in pages of 4 KiB, having them costs as much as filling them. PyTorch
 # reads this when it first needs memory; Linux gives large pages where they are allowed.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# Threads of OpenMP wait for one another in loops, for milliseconds: beside one busy neighbour, networks ran ten times
+# slower. So many rounds cost an idle machine a few per cent, and a shared one a quarter (docs/inference-speed.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 app = App(
     name="arseg",

@@ -47,6 +47,8 @@ class Training:
     save_minutes: float = 0.0
     workers: int = 0
     dropout: bool = True
+    pause: float = 0.0
+    """Seconds before each batch."""
 
     @property
     def weights(self) -> Path:
@@ -83,6 +85,7 @@ def run_in_process(training: Training, environment: dict[str, str]) -> None:
         if not (training.folder / "at-work").exists():
             (training.folder / "at-work").touch()
             time.sleep(0.5)
+        time.sleep(training.pause)
         ordinary(*words)
 
     Phase1.begin_batch = announced
@@ -184,10 +187,10 @@ def large_batches(reference, tmp_path_factory) -> Training:
 
 
 def test_killed_at_any_moment(reference, tmp_path):
-    training, moment, kills = replace(reference, folder=tmp_path, save_minutes=0), random.Random(1), 0
+    training, moment, kills = replace(reference, folder=tmp_path, save_minutes=0, pause=0.15), random.Random(1), 0
     while True:
         process = start(training)
-        process.join(timeout=moment.uniform(0.3, 4) if kills < 8 else None)
+        process.join(timeout=moment.uniform(0.3, 1.5) if kills < 8 else None)
         if process.exitcode is not None:
             break
         process.kill()

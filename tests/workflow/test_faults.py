@@ -60,7 +60,7 @@ def test_every_kind_of_job_may_be_killed_while_the_clock_jumps(fresh, undisturbe
         synthesize="kill 3 labels/",
         manifest_frames="kill 2 .synthetic.classes",  # written, but without its name
         clips="kill 1 .d02",
-        train_phase1="kill 1 .last.",  # in its first state
+        train_phase1="kill 1 .history",  # after its first epoch
         train_phase2="kill 2 .weights.",  # with nothing to do any more
         evaluate="kill 1 .seed233",
         tabulate="kill 2 .miou",
