@@ -23,7 +23,7 @@ from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.store import ClipStore
-from arseg.train.datasets import Draw, PairDataset, StillDataset
+from arseg.train.data import Draw, PairDataset, StillDataset
 
 SAMPLES_PER_SECOND = 12.0
 """What a core must at least make of phase 2 at 960x720."""

@@ -23,9 +23,8 @@ from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.models.registry import build_network, get_architecture
-from arseg.train.datasets import PairDataset, StillDataset
+from arseg.train.data import PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
-from arseg.train.loaders import training_loader
 from arseg.train.optimizer import Optimization
 from arseg.train.phases import Phase1, Phase2
 from arseg.train.step import start_phase2

@@ -171,7 +171,7 @@ def phase2(
 
 def _start_server(manifest: Path, workers: int, config: TrainConfig) -> None:
     """Let loader processes import PyTorch while this one does; the splits have at most all samples."""
-    start_server(workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.loaders")
+    start_server(workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.data")
 
 
 def _machine(device: str, devices: int, resume: Path, save_minutes: float) -> "Machine":

@@ -27,8 +27,7 @@ from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.models.processes import num_processes, process_index, sum_over_processes
 from arseg.progress import track
-from arseg.train.history import write_history
-from arseg.train.loaders import SeededSampler
+from arseg.train.data import SeededSampler
 from arseg.train.optimizer import Optimization, autocast, schedule_length
 from arseg.train.parallel import joined_processes, span_processes
 from arseg.train.phases import Batch, Phase
@@ -139,7 +138,7 @@ def _fit(
         optimization.load_state_dict(state["optimization"])
         progress = Progress(**state["progress"])
         if progress.rows and not index:  # Snakemake has deleted the file, and no epoch may be left to run
-            write_history(history, progress.rows)
+            progress.write_history(history)
     saved_at = time.monotonic()
 
     def save_in_time(signals: Signals) -> None:
@@ -173,7 +172,7 @@ def _fit(
                     save_in_time(signals)
             row = _end_epoch(phase, val, device, progress)
             if not index:
-                write_history(history, progress.rows)
+                progress.write_history(history)
                 LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
             if not math.isfinite(row["train_loss"]):
                 raise ArsegError(
@@ -233,7 +232,7 @@ def _batches(
 
 
 def prepare_batch(batch: Mapping[str, Tensor], config: TrainConfig, device: torch.device) -> Batch:
-    """Bring a batch of `arseg.train.datasets` to the device, and normalise its pictures there."""
+    """Bring a batch of `arseg.train.data` to the device, and normalise its pictures there."""
     tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     for name in {"image", "keyframe"} & tensors.keys():

@@ -10,9 +10,8 @@ from arseg.data.manifest import read_manifest
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
-from arseg.train.datasets import StillDataset
+from arseg.train.data import StillDataset, training_loader, validation_loader
 from arseg.train.fit import Machine, train_branch
-from arseg.train.loaders import training_loader, validation_loader
 from arseg.train.phases import Phase1
 
 LOG = logging.getLogger(__name__)

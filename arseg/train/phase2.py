@@ -15,9 +15,8 @@ from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
-from arseg.train.datasets import PairDataset
+from arseg.train.data import PairDataset, training_loader, validation_loader
 from arseg.train.fit import Machine, train_branch
-from arseg.train.loaders import training_loader, validation_loader
 from arseg.train.phases import Phase2
 from arseg.train.step import start_phase2
 

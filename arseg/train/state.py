@@ -5,6 +5,7 @@ best epoch. Random numbers and the learning rate need no state, because they fol
 training that is killed at any moment therefore goes on from its last state to the same weights.
 """
 
+import csv
 import logging
 import signal
 import time
@@ -65,6 +66,15 @@ class Progress:
             self.sums[name] = before.to(value.device) + value.double()
         self.batch += 1
         self.step += 1
+
+    def write_history(self, path: Path) -> None:
+        """Write all rows anew as a CSV file, so that the one of a resumed training is whole and equal."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
 
 
 class Signals:

@@ -10,8 +10,7 @@ from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.samples import open_stores
 from arseg.store import ClipStore
-from arseg.train.datasets import Draw, PairDataset, StillDataset
-from arseg.train.loaders import SeededSampler, training_loader, validation_loader
+from arseg.train.data import Draw, PairDataset, SeededSampler, StillDataset, training_loader, validation_loader
 from arseg.workers import FEW_SAMPLES
 
 CONFIG = TrainConfig(crop="32x32", random_scales=(0.75, 1.0), batch_size=2)
