@@ -62,7 +62,7 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : path
-        A PNG of one 8-bit channel.
+        A PNG of one channel of at most 8 bits, with or without a palette.
     num_classes : int
         Number of classes K.
 
@@ -79,9 +79,13 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     """
     image = _load(Path(path), "label map", channels=1)
     if isinstance(image, Image.Image) and image.mode not in LABEL_MODES:
+        deep = image.mode.startswith(("I", "F"))
+        advice = (
+            "Store the indices in 8 bits" if deep else "Convert colour labels to indices first, one index per class"
+        )
         raise DataError(
-            f"{path}: the label map has the pixel format {image.mode}, expected one 8-bit channel of class "
-            "indices. Convert colour labels to indices first, one index per class."
+            f"{path}: the label map has the pixel format {image.mode}, expected one 8-bit channel of class indices. "
+            f"{advice}."
         )
     label = np.array(image)
     valid = (label < num_classes) | (label == IGNORE_INDEX)
@@ -131,9 +135,18 @@ def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Ima
             image.verify()
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            bits = _grey_bits(content)
+            if channels == 1 and bits < 8:  # Pillow spreads the levels to 0 ... 255; a label map's are indices
+                return np.asarray(image.convert("L")) // np.uint8(255 // (2**bits - 1))
             return image
     except UNREADABLE as error:
         raise _unreadable(path, what, error) from error
+
+
+def _grey_bits(content: bytes) -> int:
+    """Bits of a pixel in a grey PNG file that has been read; 8 for any other file."""
+    is_grey_png = content[12:16] == b"IHDR" and content[25] == 0
+    return content[24] if is_grey_png else 8
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> DataError:

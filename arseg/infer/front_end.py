@@ -62,7 +62,7 @@ class FrontEnd:
     Raises
     ------
     ConfigError
-        If `every` is less than 1.
+        If `every` or `max_frames` is less than 1.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class FrontEnd:
     ) -> None:
         if every < 1:
             raise ConfigError(f"--every {every}: must be at least 1")
+        if max_frames is not None and max_frames < 1:
+            raise ConfigError(f"--max-frames {max_frames}: must be at least 1")
         self.video: LiveVideo | None = None
         self.keyframes: Counter[str] = Counter()
         self.num_frames = max_frames

@@ -63,6 +63,7 @@ class StillDataset(Dataset[Item]):
             raise DataError(
                 f"{unlabelled.image}: split {unlabelled.split!r} needs labels for training, and it has none"
             )
+        self.split = rows[0].split if rows else ""
         self._rows = tuple(rows)
         self._num_classes = num_classes
         self._config = config
@@ -102,6 +103,7 @@ class PairDataset(Dataset[Item]):
     def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
+        self.split = stores.attributes.split
         self._samples = stores.samples
         self._stores = [ClipStore(path) for path in stores.paths]
         self._num_classes = num_classes

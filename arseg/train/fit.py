@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from arseg import __version__
 from arseg.config import NORMALIZATIONS, TrainConfig
-from arseg.errors import ArsegError, StoppedError
+from arseg.errors import ArsegError, DataError, StoppedError
 from arseg.evaluate.confusion import confusion_matrix
 from arseg.evaluate.iou import mean_iou
 from arseg.models.checkpoint import read_metadata, save_checkpoint
@@ -167,10 +167,10 @@ def _fit(
             for batch in _batches(train, phase, device, f"epoch {progress.epoch}", progress.batch):
                 phase.begin_batch(progress.batch, index)
                 parts = optimization.step(progress.step, partial(phase.batch_loss, batch))
-                progress.add_batch(parts)
+                progress.add_batch(parts, batch["labels"])
                 if progress.batch < len(train):  # the last batch's turn comes after the validation
                     save_in_time(signals)
-            row = _end_epoch(phase, val, device, progress)
+            row = _end_epoch(phase, train, val, device, progress)
             if not index:
                 progress.write_history(history)
                 LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
@@ -184,9 +184,13 @@ def _fit(
     return progress
 
 
-def _end_epoch(phase: Phase, val: DataLoader[Any], device: torch.device, progress: Progress) -> dict[str, float]:
+def _end_epoch(
+    phase: Phase, train: DataLoader[Any], val: DataLoader[Any], device: torch.device, progress: Progress
+) -> dict[str, float]:
     """Validate if it is time, write the epoch's row, keep its weights if they are the best yet, and go to the next."""
     config = phase.config
+    if not sum_over_processes(progress.labelled):
+        raise _unlabelled(train)
     totals = {name: float(sum_over_processes(total)) / num_processes() for name, total in progress.sums.items()}
     row = {f"train_{name}": total / progress.batch for name, total in totals.items()}
     if (progress.epoch + 1) % min(config.validate_every, config.epochs) == 0:
@@ -200,7 +204,7 @@ def _end_epoch(phase: Phase, val: DataLoader[Any], device: torch.device, progres
             }
     row = {"epoch": progress.epoch} | dict(sorted(row.items()))
     progress.rows.append(row)
-    progress.sums, progress.batch = {}, 0
+    progress.sums, progress.labelled, progress.batch = {}, torch.zeros_like(progress.labelled), 0
     progress.epoch += 1
     return row
 
@@ -213,7 +217,15 @@ def _validate(phase: Phase, val: DataLoader[Any], device: torch.device) -> float
     with torch.inference_mode(), autocast(phase.config, device):
         for batch in _batches(val, phase, device, "validation"):
             confusion += confusion_matrix(batch["labels"], labels_of(phase.predict_frame(batch)), classes)
-    return float(mean_iou(sum_over_processes(confusion).cpu().numpy()))
+    counted = sum_over_processes(confusion).cpu().numpy()
+    if not counted.any():
+        raise _unlabelled(val)
+    return float(mean_iou(counted))
+
+
+def _unlabelled(loader: DataLoader[Any]) -> DataError:
+    split = getattr(loader.dataset, "split", "")
+    return DataError(f"split {split!r}: no pixel has a label; all are 255 (ignored). Name another split, or label it.")
 
 
 def _batches(

@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from arseg.config import IGNORE_INDEX
 from arseg.errors import ArsegError, CheckpointError
 from arseg.files import atomic_path
 from arseg.models.checkpoint import read_tensors
@@ -50,6 +51,8 @@ class Progress:
     """Batches of all epochs that have been trained."""
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Sums of each part of the loss over the batches of this epoch."""
+    labelled: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    """Pixels with a label in the batches of this epoch."""
     rows: list[dict[str, float]] = field(default_factory=list)
     """The history: a row per epoch that has ended."""
     best_score: float | None = None
@@ -59,8 +62,9 @@ class Progress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Its weights, on the CPU."""
 
-    def add_batch(self, parts: dict[str, Tensor]) -> None:
-        """Count a trained batch and add up its losses, without waiting for the device."""
+    def add_batch(self, parts: dict[str, Tensor], labels: Tensor) -> None:
+        """Count a trained batch and its labelled pixels, and add up its losses, without waiting for the device."""
+        self.labelled = self.labelled.to(labels.device) + (labels != IGNORE_INDEX).sum()
         for name, value in parts.items():
             before = self.sums.get(name, torch.zeros((), dtype=torch.float64))
             self.sums[name] = before.to(value.device) + value.double()

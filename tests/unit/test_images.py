@@ -125,6 +125,35 @@ def test_label_outside_the_classes_names_value_place_range_and_mend(tmp_path):
         read_label(path, num_classes=2)
 
 
+def grey_png(bits, rows):
+    """Write a PNG of so many bits a pixel by hand, as Pillow does not."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    width = len(rows[0])
+    packed = b""
+    for row in rows:
+        text = "".join(f"{value:0{bits}b}" for value in row)
+        packed += b"\0" + int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(packed)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_label_map_of_few_bits_gives_the_indices_that_are_stored(tmp_path, bits):
+    rows = np.random.default_rng(bits).integers(0, min(2**bits, 12), (3, 5))
+    (tmp_path / "label.png").write_bytes(grey_png(bits, rows.tolist()))
+    np.testing.assert_array_equal(read_label(tmp_path / "label.png", 16), rows)
+
+
+def test_a_label_map_of_16_bits_is_told_to_take_8(tmp_path):
+    Image.fromarray(np.ones((2, 2), np.uint16)).save(tmp_path / "label.png")
+    with pytest.raises(DataError, match=r"pixel format I;16, .* Store the indices in 8 bits\."):
+        read_label(tmp_path / "label.png", 4)
+
+
 def test_color_label_is_refused(tmp_path):
     path = save(tmp_path / "a.png", np.zeros((2, 3, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"pixel format RGB, expected one 8-bit channel .*Convert"):

@@ -258,6 +258,7 @@ def test_agreement_counts_pixels():
     ("options", "message"),
     [
         ({"every": 0}, "--every 0"),
+        ({"max_frames": 0}, "--max-frames 0: must be at least 1"),
         ({"compare_hr": True, "scale_percent": 100}, "--compare HR: needs an LR branch"),
         ({"device": "tpu"}, "--device tpu"),
     ],

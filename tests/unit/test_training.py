@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from arseg.config import TrainConfig
-from arseg.errors import ArsegError, CheckpointError, ConfigError, StoreError
+from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.train.data import StillDataset
 from arseg.train.fit import Machine
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
@@ -280,6 +281,20 @@ def test_a_loss_that_is_no_number_stops_the_training(tiny_dataset, tmp_path, mon
     )
     with pytest.raises(ArsegError, match=r"training loss is nan in epoch 0\. Lower training\.learning_rate"):
         phase1(tiny_dataset, tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_labelled_pixels_stops_the_training(tiny_dataset, tmp_path, monkeypatch, split):
+    ordinary = StillDataset.__getitem__
+
+    def ignored(dataset, draw):
+        item = ordinary(dataset, draw)
+        return item | {"labels": torch.full_like(item["labels"], 255)} if dataset.split == split else item
+
+    monkeypatch.setattr(StillDataset, "__getitem__", ignored)
+    with pytest.raises(DataError, match=rf"split '{split}': no pixel has a label; all are 255 .* Name another split"):
+        phase1(tiny_dataset, tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
 
 
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
