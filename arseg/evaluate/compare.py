@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arseg.config import PUBLISHED_SPLITS, EncodeConfig
+from arseg.config import PUBLISHED_SPLITS, EncodeConfig, published_backbone
 from arseg.data.authors_import import ENCODING_SUFFIX
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, megabits_to_rate, read_published
@@ -73,9 +73,9 @@ def read_results(paths: Iterable[str | Path]) -> pd.DataFrame:
     parts = []
     for path in map(Path, paths):
         if path.suffix == ".csv":
-            parts.append(read_table(path))
+            parts.append(with_published_names(read_table(path)))
         elif path.suffix == ".npz":
-            parts.append(collect_table([path]))
+            parts.append(with_published_names(collect_table([path])))
         elif path.suffix == ".txt":
             parts.append(_rows(read_published(path)))
         else:
@@ -83,6 +83,11 @@ def read_results(paths: Iterable[str | Path]) -> pd.DataFrame:
     if not parts:
         raise DataError("no result to compare; give at least one table, evaluation or result file")
     return pd.concat(parts, ignore_index=True)[[*RESULT, "seed", "distance", "miou"]]
+
+
+def with_published_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the networks of a tidy table the names that they have in the sheet of published values."""
+    return table.assign(backbone=list(map(published_backbone, table["dataset"], table["backbone"])))
 
 
 def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -107,8 +112,7 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     DataError
         If no result was published.
     """
-    ours = results.assign(backbone=results["backbone"].str.partition("-")[0])  # psp18 has one name on both data sets
-    ours = ours.groupby([*RESULT, "distance"], sort=False, as_index=False).agg(
+    ours = results.groupby([*RESULT, "distance"], sort=False, as_index=False).agg(
         seeds=("seed", "nunique"), miou=("miou", lambda scores: scores.mean(skipna=False))
     )
     comparison = ours.merge(published, on=[*CONFIGURATION, "distance"])

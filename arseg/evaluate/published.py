@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.config import RATE_PATTERN, Mode
+from arseg.config import RATE_PATTERN, Mode, published_backbone
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.result import Evaluation
 from arseg.files import atomic_path
@@ -56,8 +56,7 @@ def from_evaluation(evaluation: Evaluation) -> PublishedResult:
     settings = evaluation.settings
     return PublishedResult(
         dataset=settings.dataset,
-        # One name for both forms of PSPNet-18: what stands before the hyphen.
-        backbone=settings.backbone.partition("-")[0],
+        backbone=published_backbone(settings.dataset, settings.backbone),
         mode=settings.mode,
         scale_percent=settings.scale_percent,
         gop=settings.gop,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from arseg.config import published_backbone
 from arseg.evaluate.tables import groups
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
@@ -130,7 +131,7 @@ def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Ite
     """Give mode, scale, distances and percents of the published lines that belong to a panel."""
     if comparison is None:
         return
-    of_panel = comparison["backbone"] == part["backbone"].iloc[0].partition("-")[0]
+    of_panel = comparison["backbone"] == published_backbone(part["dataset"].iloc[0], part["backbone"].iloc[0])
     for name in ("dataset", "split", "encoding"):
         of_panel &= comparison[name] == part[name].iloc[0]
     for (mode, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):

@@ -255,8 +255,20 @@ def test_summary_thins_out_long_groups_of_pictures(tmp_path):
 # The authors' result files
 
 
+@pytest.mark.parametrize(
+    ("dataset", "names"),
+    [
+        ("camvid", {"psp18": "psp18", "psp18-cityscapes": "psp18cityscapes", "bise18": "bise18"}),
+        ("cityscapes", {"psp18": "psp18camvid", "psp18-cityscapes": "psp18", "bise18": "bise18"}),
+    ],
+)
+def test_each_network_has_a_published_file_of_its_own(dataset, names):
+    evaluations = {name: make_evaluation(dataset=dataset, backbone=name) for name in names}
+    assert {name: from_evaluation(found).backbone for name, found in evaluations.items()} == names
+
+
 def test_published_file_has_the_authors_name_and_format(tmp_path):
-    result = from_evaluation(make_evaluation(mode="ar", scale_percent=50, backbone="psp18-cityscapes"))
+    result = from_evaluation(make_evaluation(mode="ar", scale_percent=50))
     path = write_published(result, tmp_path)
     assert path.name == "camvid-psp18-AR-0.5x-resolution-exp-GOP2-3M-evaluation.txt"
     lines = path.read_text().splitlines()

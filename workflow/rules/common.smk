@@ -254,7 +254,7 @@ def published_runs():
         and DATASETS[dataset]["splits"]["test"] == PUBLISHED_SPLITS.get(dataset)
         and (
             dataset,
-            backbone.partition("-")[0],
+            published_backbone(dataset, backbone),
             settings["gop"],
             int(settings["rate"][:-1]) / 1000,
         )

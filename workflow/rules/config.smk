@@ -5,7 +5,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arseg.config import PUBLISHED_SPLITS, EncodeConfig, encoding_name
+from arseg.config import (
+    PUBLISHED_SPLITS,
+    EncodeConfig,
+    encoding_name,
+    published_backbone,
+)
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 from arseg.stages import STAGES
