@@ -35,7 +35,8 @@ def history_file(arguments: Arguments) -> list[Path]:
 def whether_resumed(arguments: Arguments) -> dict[str, bool]:
     """Tell whether a training goes on from a state: its time is then that of its last part alone."""
     folder: Path = arguments["resume"] or arguments["output"].parent / "resume"
-    return {"resumed": any(folder.glob("*.ckpt"))}
+    # As `arseg.train.state` names them, whose import takes a second; others were set aside.
+    return {"resumed": any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt"))}
 
 
 def ffmpeg_version_of(arguments: Arguments) -> dict[str, str]:

@@ -33,6 +33,9 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SET_ASIDE = "settings-{}.ckpt"
 """Numbered states of runs with other settings."""
 
+EARLIER = ("best.ckpt", "identity.json")
+"""Files that earlier versions of arseg kept beside their states; they are left alone."""
+
 LOCK = "lock"
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -159,7 +162,7 @@ class StateFolder:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self._settings = settings
-        ours = (LAST, PREVIOUS, SET_ASIDE.format("*"), LOCK, ".last.*")
+        ours = (LAST, PREVIOUS, SET_ASIDE.format("*"), *EARLIER, LOCK, ".last.*")
         if any(not any(path.match(pattern) for pattern in ours) for path in folder.iterdir()):
             raise CheckpointError(
                 f"{folder}: is not the state of a training. Name an empty or a new folder with --resume."
@@ -188,8 +191,12 @@ class StateFolder:
                 damage = damage or error
                 LOG.warning("%s; looking for the state before it", str(error).rpartition("; ")[0])
                 continue
+            if "settings" not in content:
+                self._set_aside(path, "was saved by an earlier version of arseg")
+                continue
             if content["settings"] != self._settings:
-                self._set_aside(path, content["settings"])
+                differences = "; ".join(_differences(content["settings"], self._settings))
+                self._set_aside(path, f"belongs to a run with other settings ({differences})")
                 continue
             state: dict[str, Any] = content["state"]
             progress = state["progress"]
@@ -220,17 +227,12 @@ class StateFolder:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _set_aside(self, path: Path, settings: dict[str, Any]) -> None:
+    def _set_aside(self, path: Path, reason: str) -> None:
         number = 1
         while (aside := self.folder / SET_ASIDE.format(number)).exists():
             number += 1
         path.rename(aside)
-        LOG.warning(
-            "%s: belongs to a run with other settings (%s); kept as %s, starting anew",
-            path,
-            "; ".join(_differences(settings, self._settings)),
-            aside.name,
-        )
+        LOG.warning("%s: %s; kept as %s, starting anew", path, reason, aside.name)
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -180,6 +180,17 @@ def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypat
     assert "resuming in epoch 1, after step 3" in caplog.text
 
 
+def test_a_state_of_an_earlier_version_is_set_aside(tiny_dataset, tmp_path, caplog):
+    folder = tmp_path / "resume"
+    folder.mkdir()
+    torch.save({"state_dict": {}, "global_step": 7}, folder / "last.ckpt")
+    torch.save({"state_dict": {}, "score": 0.5}, folder / "best.ckpt")
+    (folder / "identity.json").write_text("{}")
+    phase1(tiny_dataset, tmp_path)
+    assert "last.ckpt: was saved by an earlier version of arseg; kept as settings-1.ckpt, starting anew" in caplog.text
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "identity.json", "settings-1.ckpt"]
+
+
 def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match=r"is not the state of a training\. Name an empty or a new folder"):
