@@ -1,5 +1,6 @@
 """Videos of moving textures, and networks with random weights that tell them apart."""
 
+import av
 import torch
 from video_examples import encode_with, moving_texture, texture
 
@@ -98,3 +99,8 @@ def write_checkpoints(folder, **more):
         save_checkpoint(path, random_network(True, scale), metadata)
     save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), metadata_of(False, 50))
     return folder
+
+
+def rgb_frames(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]

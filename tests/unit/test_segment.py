@@ -1,6 +1,5 @@
-"""`arseg segment`: labels equal to the evaluation's, every output, every option, on videos made here."""
+"""`arseg segment`: labels equal to the evaluation's, and every option, on videos made here."""
 
-import csv
 import json
 import os
 import re
@@ -16,16 +15,14 @@ import torch
 from infer_examples import (
     CLASSES,
     COLORS,
-    HEIGHT,
-    WIDTH,
     b_picture_video,
     frames_of,
     p_only_video,
+    rgb_frames,
     taking_turns,
     write_checkpoints,
     write_video,
 )
-from PIL import Image
 from video_examples import encode_with
 
 from arseg.cli import segment as command
@@ -33,15 +30,12 @@ from arseg.cli.main import main
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.config import EncodeConfig
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError, CodecError, ConfigError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, load_branch
 from arseg.infer import Following, segment
 from arseg.infer.agreement import Agreement
 from arseg.infer.checkpoints import load_branches
-from arseg.infer.outputs import open_output, overlay
 from arseg.infer.prefetch import prefetch
-from arseg.infer.segment import FrameInfo
 from arseg.motion.compose import compose_motion
 
 CPU = torch.device("cpu")
@@ -299,105 +293,6 @@ def test_networks_that_cannot_be_told(checkpoints, names, scale, message):
         load_branches([checkpoints / name for name in names], CPU, scale)
 
 
-# Outputs
-
-
-def written(path, labels, alpha=0.5, rate=10.0, seconds=None):
-    classes = [SegmentationClass(i, n, tuple(c), False) for i, (n, c) in enumerate(zip(CLASSES, COLORS, strict=True))]
-    frames = frames_of(len(labels), *labels[0].shape)
-    with open_output(path, classes, alpha=alpha, rate=rate) as write:
-        for index, one in enumerate(labels):
-            at = index / rate if seconds is None else seconds[index]
-            write(frames_of(1, *one.shape)[0] if one.shape != labels[0].shape else frames[index], one, info(index, at))
-    return frames
-
-
-def info(index, seconds):
-    return FrameInfo(index, seconds, index % 4, None)
-
-
-def stripes(num_frames, height=HEIGHT, width=WIDTH):
-    return [np.tile(np.arange(width) // 7 + shift, (height, 1)).astype(np.uint8) % 4 for shift in range(num_frames)]
-
-
-def test_pngs_hold_indices_and_colours(tmp_path):
-    written(tmp_path / "maps", stripes(3))
-    paths = sorted((tmp_path / "maps").iterdir())
-    assert [path.name for path in paths] == ["000000.png", "000001.png", "000002.png"]
-    for path, expected in zip(paths, stripes(3), strict=True):
-        image = Image.open(path)
-        np.testing.assert_array_equal(np.asarray(image), expected)
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.array(COLORS, np.uint8)[expected])
-    with pytest.raises(Exception, match="not empty"):
-        written(tmp_path / "maps", stripes(1))
-
-
-def test_labels_in_hdf5_by_part(tmp_path):
-    written(tmp_path / "labels.h5", [*stripes(3), *stripes(2, 48, 80)])
-    with h5py.File(tmp_path / "labels.h5") as file:
-        assert file.attrs["complete"]
-        assert file.attrs["classes"].decode().split("\n") == CLASSES
-        np.testing.assert_array_equal(file["palette"], COLORS)
-        np.testing.assert_array_equal(file["part0/labels"], stripes(3))
-        np.testing.assert_array_equal(file["part1/labels"], stripes(2, 48, 80))
-        np.testing.assert_array_equal(file["part1/index"], [3, 4])
-        np.testing.assert_allclose(file["part0/seconds"], [0, 0.1, 0.2])
-        np.testing.assert_array_equal(file["part0/distance"], [0, 1, 2])
-
-
-def test_areas(tmp_path):
-    written(tmp_path / "areas.csv", stripes(2))
-    with (tmp_path / "areas.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "seconds", "distance", *CLASSES]
-    for row, expected in zip(rows, stripes(2), strict=True):
-        for number, name in enumerate(CLASSES):
-            assert float(row[name]) == pytest.approx((expected == number).mean(), abs=1e-6)
-
-
-def pictures(path):
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
-
-
-def test_a_video_shows_classes_over_frames(tmp_path):
-    wide = [np.repeat(np.repeat(one[:4, :6], 16, axis=0), 16, axis=1) for one in stripes(3, 4, 6)]
-    frames = written(tmp_path / "over.mp4", wide, alpha=0.5)
-    palette = np.array(COLORS, np.uint8)
-    for found, frame, labels in zip(pictures(tmp_path / "over.mp4"), frames, wide, strict=True):
-        mixed = (frame.astype(int) + palette[labels]) // 2
-        assert np.abs(overlay(frame, labels, palette, 0.5) - mixed).max() <= 1
-        assert np.abs(found - mixed).mean() < 12
-    written(tmp_path / "labels.mp4", wide, alpha=1)
-    for found, labels in zip(pictures(tmp_path / "labels.mp4"), wide, strict=True):
-        assert np.abs(found - palette[labels]).mean() < 6
-
-
-def test_a_video_keeps_its_time_where_frames_are_missing(tmp_path):
-    seconds = [0, 0.1, 0.5, 0.6, 5000.0, 5000.1]  # two lost pictures, and a clock that jumps
-    written(tmp_path / "over.mp4", stripes(6), seconds=seconds)
-    assert len(pictures(tmp_path / "over.mp4")) == 6 + 3 + 100
-
-
-def test_a_video_keeps_its_first_size_and_takes_odd_ones(tmp_path):
-    written(tmp_path / "over.mp4", [*stripes(1, 49, 95), *stripes(1, 64, 96)])
-    assert [picture.shape for picture in pictures(tmp_path / "over.mp4")] == [(50, 96, 3)] * 2
-
-
-@pytest.mark.parametrize("name", ["over.mp4", "labels.h5", "areas.csv"])
-def test_nothing_half_written_stays(tmp_path, name):
-    with pytest.raises(AttributeError):
-        written(tmp_path / name, [*stripes(2), None])
-    assert not list(tmp_path.iterdir())
-
-
-def test_names_that_say_nothing(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot tell what to write from \.gif"):
-        open_output(tmp_path / "own.gif", [])
-    with pytest.raises(ConfigError, match=r"--alpha 2"):
-        open_output(tmp_path / "own.mp4", [], alpha=2)
-
-
 # The thread that works ahead
 
 
@@ -444,7 +339,7 @@ def test_the_command_writes_all_outputs(video, checkpoints, labels, tmp_path, ca
     main([str(word) for word in words])
     with h5py.File(tmp_path / "labels.h5") as file:
         np.testing.assert_array_equal(file["part0/labels"], labels)
-    assert len(pictures(tmp_path / "over.mp4")) == 9
+    assert len(rgb_frames(tmp_path / "over.mp4")) == 9
     assert len(list((tmp_path / "maps").iterdir())) == 9
     told = json.loads((tmp_path / "run.json").read_text())
     assert told["frames"] == 9
