@@ -8,87 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from arseg.encoder_parameters import digest_parameters, read_parameters
 from arseg.errors import ConfigError
+from arseg.spec import WarpAlignment
 
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
 
-Codec = Literal["h264", "hevc"]
 Backbone = Literal["psp18", "psp18-cityscapes", "bise18", "tiny", "small"]
-Mode = Literal["hr", "lr", "ar"]
-WarpAlignment = Literal["published", "consistent"]
-
-RATE_PATTERN = re.compile(r"(?P<kbps>[1-9]\d*)k|qp(?P<qp>\d+)|crf(?P<crf>\d+)")
-
-MAX_REFERENCES = 16
-"""Pictures that a decoder of either standard can hold."""
-
-
-@dataclass(frozen=True)
-class EncodeConfig:
-    """How clips are compressed (spec section 3)."""
-
-    codec: Codec = "hevc"
-    """Video coding standard."""
-    rate: str = "3000k"
-    """Rate control: an average bitrate in kb/s ("3000k"), a constant quantiser ("qp27") or quality ("crf23")."""
-    gop: int = 12
-    """Length L of a group of pictures, in frames: one keyframe and L - 1 inter frames."""
-    fps: int = 30
-    """Frames per second that the rate control assumes."""
-    preset: str = "medium"
-    """The encoder's own speed preset."""
-    references: int | None = None
-    """Earlier pictures that a block may choose its reference from. By default HEVC's encoder decides (x265's preset
-    medium: 3), and H.264 has 1, which its motion reader needs."""
-    parameters: str = ""
-    """More parameters of x264 or x265, as they write them: "aq-mode=1:psy-rd=0"."""
-
-    def __post_init__(self) -> None:
-        if not RATE_PATTERN.fullmatch(self.rate):
-            raise ConfigError(f"rate {self.rate!r}: expected a bitrate like 3000k, or qp27, or crf23")
-        if self.gop < 2:
-            raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
-        if self.fps < 1:
-            raise ConfigError(f"fps {self.fps}: must be at least 1")
-        if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
-            raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
-        if self.codec == "h264" and self.references not in (None, 1):
-            raise ConfigError(
-                f"references {self.references}: H.264 needs exactly 1, because decoders do not tell which of several "
-                "pictures a vector points to. Leave it out, or use codec hevc"
-            )
-        read_parameters(self.parameters, self.codec)  # raises on what cannot be
-
-    @property
-    def name(self) -> str:
-        """Name of the encoding in paths and tables, for example ``hevc-3000k-gop12-medium``."""
-        words = [self.codec, self.rate, f"gop{self.gop}", self.preset]
-        if self.references is not None:
-            words.append(f"ref{self.references}")
-        if self.parameters:
-            words.append(f"x{digest_parameters(self.parameters)}")
-        return "-".join(words)
-
-
-def encoding_name(encode: EncodeConfig, *, subpixel: bool = False) -> str:
-    """Name of a way to compress clips and to compose their motion: what one clip store has and another has not.
-
-    Parameters
-    ----------
-    encode : EncodeConfig
-        How clips are compressed.
-    subpixel : bool
-        Whether motion is composed without rounding to whole pixels.
-
-    Returns
-    -------
-    name : str
-        The compression's own name, with ``-subpixel`` behind it if motion is not composed as in the paper.
-    """
-    return f"{encode.name}-subpixel" if subpixel else encode.name
-
 
 PUBLISHED_SPLITS = {"camvid": "kaggle-test", "cityscapes": "val"}
 """Split of each data set that the published values were measured on, as the adapters name it."""
@@ -167,22 +93,6 @@ class TrainConfig:
         if not match or not min(int(n) for n in match.groups()):
             raise ConfigError(f"crop {self.crop!r}: expected WIDTHxHEIGHT in pixels, for example 960x720")
         return int(match[1]), int(match[2])
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """Per-channel mean and standard deviation of RGB images in [0, 1]."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-NORMALIZATIONS: dict[str, Normalization] = {
-    "camvid": Normalization((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)),
-    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "bisenet": Normalization((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
-}
-"""Spec section 2: CamVid's own, ImageNet's (PSPNet on Cityscapes) and the public BiSeNet's (Cityscapes)."""
 
 
 def scaled_size(height: int, width: int, scale_percent: int) -> tuple[int, int]:

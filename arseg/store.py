@@ -4,10 +4,11 @@ Only this module knows the layout; ``docs/clip-store.md`` describes it for reade
 is written once, under a temporary name, and never changed afterwards, so any number of processes may read it.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ from arseg import __version__
 from arseg.errors import StoreError
 from arseg.files import atomic_path
 from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes, write_column
+from arseg.spec import Encoding
 from arseg.stages import STAGES
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised when the layout changes so that older programs cannot read it, or new ones what is old."""
 
-READABLE_VERSIONS = (FORMAT_VERSION, 2)
-"""In version 2, strings had variable length, and file structure and identities no checksums."""
+READABLE_VERSIONS = (FORMAT_VERSION, 3, 2)
+"""Version 3 had an attribute for each setting of the encoding. In version 2, strings had variable length, and file
+structure and identities no checksums."""
 
 MEND = "Delete the file and run again"
+
+IMPORTED_ENCODER = "the authors' processed data"
+"""Encoder of clips that were imported, whose version is not known."""
 
 AXES = {
     "keyframe": "sample, row, column, channel (R, G, B)",
@@ -53,26 +59,8 @@ class StoreAttributes:
     """Split of the manifest."""
     manifest_digest: str
     """SHA-256 of the manifest that lists the frames."""
-    codec: str
-    """``h264`` or ``hevc``."""
-    rate: str
-    """Rate control as in the configuration: ``3000k``, ``qp27`` or ``crf23``."""
-    gop: int
-    """Frames in a group of pictures."""
-    fps: int
-    """Frames per second that the rate control assumed."""
-    preset: str
-    """The encoder's speed preset."""
-    references: int
-    """Most reference pictures of a picture; 0 leaves them to the encoder."""
-    parameters: str
-    """Extra encoder parameters that were asked for, ``name=value:name=value``."""
-    subpixel: bool
-    """Whether motion was composed without rounding vectors."""
-    encoding: str
-    """Name of all of these settings together, as in the paths of results."""
-    tail: str
-    """Where clips end: a whole ``gop`` after their start, or at the ``annotated`` frame."""
+    encoding: Encoding
+    """How the clips were compressed, and their motion composed."""
     distance: int
     """Frames from the keyframe to the annotated frame."""
     shard: int
@@ -175,7 +163,10 @@ class ClipStore:
         """What the store holds and how it was made."""
         stored = self._open().attrs
         with refusing_damage(self.path, "the list of attributes", MEND):
-            return StoreAttributes(**{field.name: as_builtin(stored[field.name]) for field in fields(StoreAttributes)})
+            found = {name: as_builtin(value) for name, value in stored.items()}
+            settings = json.loads(found["encoding"]) if found["format_version"] >= FORMAT_VERSION else found
+            found["encoding"] = Encoding.from_dict(settings)
+            return StoreAttributes(**{field.name: found[field.name] for field in fields(StoreAttributes)})
 
     def identities(self) -> list[ClipIdentity]:
         """Identities of all samples, in order, without reading a pixel."""
@@ -293,7 +284,8 @@ class ClipStoreWriter:
     def finish(self) -> None:
         """Mark the store as complete."""
         assert not self._pending, f"samples {sorted(self._pending)} were never written"
-        write_attributes(self._file, asdict(self._attributes) | {"complete": True})
+        encoding = json.dumps(self._attributes.encoding.to_dict())
+        write_attributes(self._file, vars(self._attributes) | {"encoding": encoding, "complete": True})
 
     def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...] | None) -> None:
         # Samples are read one by one in random order, so a chunk holds no more than one. Of motion it holds one

@@ -21,14 +21,14 @@ from PIL import Image
 from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig, encoding_name
 from arseg.motion.compose import compose_motion
+from arseg.spec import Encoding
 from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
 
 PARTS = {"keyframe": "keyframe", "frame": "annotated frame", "motion_qpel": "motion", "intra": "intra blocks"}
 
 
-def read_clips(folder: Path, size: tuple[int, int] | None, config: EncodeConfig) -> Iterator[DecodedClip]:
+def read_clips(folder: Path, size: tuple[int, int] | None, config: Encoding) -> Iterator[DecodedClip]:
     paths = sorted(folder.glob("*.png"))
     for start in range(0, len(paths) - config.gop + 1, config.gop):
         pictures = [Image.open(path).convert("RGB") for path in paths[start : start + config.gop]]
@@ -49,24 +49,13 @@ def sample_of(clip: DecodedClip) -> dict[str, np.ndarray]:
     }
 
 
-def measure_store(
-    samples: list[dict[str, np.ndarray]], config: EncodeConfig
-) -> tuple[dict[str, float], dict[str, float]]:
+def measure_store(samples: list[dict[str, np.ndarray]], config: Encoding) -> tuple[dict[str, float], dict[str, float]]:
     """Bytes of each part, and milliseconds to write and read, per sample."""
     attributes = StoreAttributes(
         dataset="benchmark",
         split="all",
         manifest_digest="",
-        codec=config.codec,
-        rate=config.rate,
-        gop=config.gop,
-        fps=config.fps,
-        preset=config.preset,
-        references=config.references or 0,
-        parameters=config.parameters,
-        subpixel=False,
-        encoding=encoding_name(config),
-        tail="gop",
+        encoding=config,
         distance=config.gop - 1,
         shard=0,
         num_shards=1,
@@ -119,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rate", default="3000k", help="3000k, qp27 or crf23")
     arguments = parser.parse_args()
     size = tuple(int(side) for side in arguments.size.split("x")) if arguments.size else None
-    config = EncodeConfig(arguments.codec, arguments.rate)
+    config = Encoding(arguments.codec, arguments.rate)
     check_readable(config.codec)
     samples = [sample_of(clip) for clip in read_clips(arguments.frames, size, config)]
     height, width = samples[0]["frame"].shape[:2]

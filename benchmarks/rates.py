@@ -28,7 +28,7 @@ from PIL import Image
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.codec.extract_frames import extract_frames
-from arseg.config import EncodeConfig, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.augmentation import draw_augmentation
 from arseg.data.cityscapes import write_train_ids
 from arseg.data.clips import make_clip_stores
@@ -41,6 +41,7 @@ from arseg.machine import processor_name, usable_cores
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.motion.compose import MotionComposer
 from arseg.plan.rates import COLUMNS
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 from arseg.train.step import phase1_loss
 
@@ -88,16 +89,16 @@ def media_rates(paths: list[Path], folder: Path) -> Iterator[tuple[str, float, s
     yield "read", cpu_seconds(lambda: [read_image(path) for path in paths], 3) / megapixels, per_frame
     for codec in ("h264", "hevc"):
         for preset in PRESETS:
-            config = EncodeConfig(codec, "3000k", preset=preset, gop=len(paths))
+            config = Encoding(codec, "3000k", preset=preset, gop=len(paths))
             repeats = 3 if preset == "medium" else 1
             seconds = cpu_seconds(lambda config=config: encode_clip(frames, config), repeats)
             yield f"encode {codec} {preset}", seconds / megapixels, per_frame
-        config = EncodeConfig(codec, "3000k", gop=len(paths))
+        config = Encoding(codec, "3000k", gop=len(paths))
         bitstream = encode_clip(frames, config).bitstream
         yield f"decode {codec}", cpu_seconds(lambda: decode(bitstream, config), 3) / megapixels, per_frame  # noqa: B023
     yield from store_rates(paths, folder, frames)
     video = folder / "video.264"
-    video.write_bytes(encode_clip(frames, EncodeConfig("h264", "3000k", gop=len(paths))).bitstream)
+    video.write_bytes(encode_clip(frames, Encoding("h264", "3000k", gop=len(paths))).bitstream)
     seconds = cpu_seconds(lambda: extract_frames(video, folder / "decoded", "%06d.png"))
     yield "extract", seconds / megapixels, per_frame
 
@@ -114,7 +115,7 @@ def label_rate(label: Path, folder: Path) -> float:
     return cpu_seconds(lambda: write_train_ids(root, folder / "labels")) / megapixels
 
 
-def decode(bitstream: bytes, config: EncodeConfig) -> NDArray[np.int16]:
+def decode(bitstream: bytes, config: Encoding) -> NDArray[np.int16]:
     decoded = read_clip(bitstream, config.codec)
     composer = MotionComposer(decoded.height, decoded.width)
     for motion_qpel, ref_back in zip(decoded.block_motion_qpel, decoded.block_ref_back, strict=True):
@@ -130,7 +131,7 @@ def store_rates(paths: list[Path], folder: Path, frames: NDArray[np.uint8]) -> I
     rows = tuple(
         ManifestRow("rates", "all", "video", index, pattern.format(index=index), "", pattern, 1) for index in (gop - 1,)
     )
-    config = EncodeConfig("h264", "3000k", preset="ultrafast", gop=gop)
+    config = Encoding("h264", "3000k", preset="ultrafast", gop=gop)
     (path,) = make_clip_stores(Manifest(rows, (), "rates"), "all", config, [gop - 1], folder / "store")
     megapixels = frames.shape[1] * frames.shape[2] / 1e6
     with ClipStore(path) as store:

@@ -18,14 +18,14 @@ from PIL import Image
 from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig
 from arseg.motion.compose import MotionComposer
+from arseg.spec import Encoding
 
 DISTANCES = (1, 6, 11)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def read_clips(folder: Path, config: EncodeConfig) -> Iterator[DecodedClip]:
+def read_clips(folder: Path, config: Encoding) -> Iterator[DecodedClip]:
     paths = sorted(folder.glob("*.png"))
     for start in range(0, len(paths) - config.gop + 1, config.gop):
         pictures = [Image.open(path).convert("RGB") for path in paths[start : start + config.gop]]
@@ -70,7 +70,7 @@ def main() -> None:
     print("| codec | d | whole pixels: PSNR | error | without rounding: PSNR | error |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for codec in ("hevc", "h264"):
-        results = measure(read_clips(arguments.frames, EncodeConfig(codec, arguments.rate)))
+        results = measure(read_clips(arguments.frames, Encoding(codec, arguments.rate)))
         for distance in DISTANCES:
             cells = [f"{value:.2f}" for subpixel in (False, True) for value in results[distance, subpixel]]
             print(f"| {codec} | {distance} | {' | '.join(cells)} |")

@@ -21,12 +21,12 @@ from filelock import FileLock
 from hypothesis import settings
 
 from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
-from arseg.config import EncodeConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import CodecError
+from arseg.spec import Encoding
 
 # A busy machine is no failure: examples may take as long as they take, and are the same in each run.
 settings.register_profile("arseg", deadline=None, derandomize=True)
@@ -159,7 +159,7 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
     )
     root, path = folder / "frames", folder / "tiny.csv"
     write_manifest(path, *frames_manifest("tiny", root, root / "classes.csv", root / "splits.csv"))
-    manifest, encode = read_manifest(path), EncodeConfig(codec="h264", rate="200k", gop=4)
+    manifest, encode = read_manifest(path), Encoding(codec="h264", rate="200k", gop=4)
     return TinyDataset(
         path,
         make_clip_stores(manifest, "train", encode, distances=[3], output=folder / "train"),

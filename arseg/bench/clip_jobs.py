@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig
 from arseg.data.clip_plans import ClipPlan, plan_clips
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest
 from arseg.errors import ArsegError
 from arseg.motion.compose import MotionComposer
+from arseg.spec import Encoding
 from arseg.store import ClipStore, create_stores
 
 Spans = list[tuple[float, float, float]]
@@ -39,7 +39,7 @@ class Work:
     """Clips to make, and how."""
 
     manifest: Manifest
-    config: EncodeConfig
+    config: Encoding
     distances: tuple[int, ...]
 
 

@@ -1,5 +1,6 @@
 """Networks with random weights, a drawn video and made-up motion: enough to measure speed with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig
 from arseg.data.synthetic.layout import random_scene
 from arseg.data.synthetic.render import render
 from arseg.data.synthetic.street import make_textures
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
+from arseg.spec import Encoding, NetworkSpec, SegmentationClass, TrainedOn
 
 NUM_CLASSES = 12
 """Those of CamVid, void included."""
@@ -31,22 +32,18 @@ def write_random_checkpoints(folder: Path, backbone: str, scale_percent: int) ->
     paths : list of Path
         HR branch, LR branch.
     """
-    common = {
-        "backbone": backbone,
-        "num_classes": NUM_CLASSES,
-        "normalization": "camvid",
-        "class_names": [f"class {index}" for index in range(NUM_CLASSES)],
-        "class_colors": [[index, index, index] for index in range(NUM_CLASSES)],
-        "class_void": [False] * NUM_CLASSES,
-    }
+    classes = tuple(
+        SegmentationClass(index, f"class {index}", (index, index, index), False) for index in range(NUM_CLASSES)
+    )
+    hr_spec = NetworkSpec(backbone, NUM_CLASSES, classes=classes)
+    lr_spec = replace(hr_spec, fusion=True, scale_percent=scale_percent)
     hr, lr = folder / "hr.pt", folder / "lr.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         hr_network = build_network(backbone, NUM_CLASSES, fusion=False)
         lr_network = build_network(backbone, NUM_CLASSES, fusion=True)
-    save_checkpoint(hr, hr_network, {**common, "phase": 1, "fusion": False, "scale_percent": 100})
-    own = {"phase": 2, "fusion": True, "scale_percent": scale_percent, "hr_digest": file_digest(hr)}
-    save_checkpoint(lr, lr_network, {**common, **own})
+    save_checkpoint(hr, hr_network, hr_spec)
+    save_checkpoint(lr, lr_network, lr_spec, TrainedOn(hr_digest=file_digest(hr)))
     return [hr, lr]
 
 
@@ -58,7 +55,7 @@ def draw_frames(num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([render(scene, textures, frame, (width, height), rng)[0] for frame in range(num_frames)])
 
 
-def write_clip(path: Path, frames: NDArray[np.uint8], config: EncodeConfig) -> Path:
+def write_clip(path: Path, frames: NDArray[np.uint8], config: Encoding) -> Path:
     """Encode frames as one group of pictures."""
     path.write_bytes(encode_clip(frames, config).bitstream)
     return path

@@ -12,11 +12,10 @@ from av.codec.context import CodecContext
 from av.video.codeccontext import VideoCodecContext
 
 from arseg.codec.stream import open_video
-from arseg.config import NORMALIZATIONS
 from arseg.infer.front_end import STAGES, FrontEnd
 from arseg.models.pixels import normalize
 from arseg.motion.live import Following
-from arseg.motion.rules import PAPER_RULES
+from arseg.spec import NORMALIZATIONS, PAPER_RULES
 from arseg.stopwatch import Stopwatch
 
 LENGTH = 4

@@ -25,7 +25,6 @@ from arseg.bench.examples import (
 from arseg.bench.front_end import measure_front_end
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, measure, synchronize, watch_memory
-from arseg.config import EncodeConfig
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.evaluate.complexity import gmacs_per_frame
@@ -35,6 +34,7 @@ from arseg.models.inference import labels_of, predict_constant, resize, to_low_r
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.models.registry import build_network, get_architecture
+from arseg.spec import Encoding
 from arseg.stopwatch import Stopwatch
 
 PARTS = ("encode", "warp", "fuse", "classify", "resize", "argmax")
@@ -111,7 +111,7 @@ def bench_inference(
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        config = EncodeConfig(options.codec, gop=options.gop)
+        config = Encoding(options.codec, gop=options.gop)
         clip = write_clip(folder / f"clip.{options.codec}", draw_frames(options.gop, height, width), config)
         tables["front end"].append({"codec": options.codec, **measure_front_end(clip, options.repeats)})
         for paths in [] if options.front_end_only else _choices(options, checkpoint, folder):
@@ -179,10 +179,10 @@ def _frames(
     hr_timing, ar_timing = Timing(tuple(hr_times)), Timing(tuple(ar_times))
     mean = (hr_timing.median + (options.gop - 1) * ar_timing.median) / options.gop
     least_mean = (hr_timing.least + (options.gop - 1) * ar_timing.least) / options.gop
-    count = (hr.backbone, hr.network.num_classes, height, width)
+    count = (hr.spec.backbone, hr.network.num_classes, height, width)
     macs_hr = gmacs_per_frame(*count, "hr", 100, options.gop)
-    macs_ar = gmacs_per_frame(*count, "ar", lr.scale_percent, options.gop)
-    named = {"backbone": hr.backbone, "scale": lr.scale_percent / 100}
+    macs_ar = gmacs_per_frame(*count, "ar", lr.spec.scale_percent, options.gop)
+    named = {"backbone": hr.spec.backbone, "scale": lr.spec.scale_percent / 100}
     frames = named | {
         "HR_min": round(hr_timing.least, 3),
         "HR_median": round(hr_timing.median, 3),
@@ -207,9 +207,9 @@ def _ar_frame(
     """Do what `arseg.models.inference.predict_fused` does, and choose classes, step by step."""
     height, width = image.shape[-2:]
     with watch("encode", on_device=True):
-        feature = network.encode(to_low_resolution(image, lr.scale_percent)).feature
+        feature = network.encode(to_low_resolution(image, lr.spec.scale_percent)).feature
     with watch("warp", on_device=True):
-        warped = warp_keyframe(keyframe_feature, motion, lr.warp_alignment)
+        warped = warp_keyframe(keyframe_feature, motion, lr.spec.warp_alignment)
     with watch("fuse", on_device=True):
         fused = network.fuse(warped, feature)
     with watch("classify", on_device=True):
@@ -233,7 +233,7 @@ def _from_video(
     clip: Path, paths: Sequence[Path], lr: Branch, options: InferenceOptions, device: torch.device
 ) -> Iterator[dict[str, Any]]:
     """Segment a video as `arseg segment` does, and without its networks: motion is its own, decoding runs ahead."""
-    named = {"backbone": lr.backbone, "scale": lr.scale_percent / 100}
+    named = {"backbone": lr.spec.backbone, "scale": lr.spec.scale_percent / 100}
     hr_only = [path for path in paths if path.is_file()][:1]
     runs: dict[str, tuple[Sequence[Path], int]] = {"AR": (paths, options.gop)}
     if len(paths) == 2:

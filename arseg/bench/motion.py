@@ -22,9 +22,9 @@ from arseg.bench.examples import draw_frames
 from arseg.bench.report import Report, Row, Table, check_positive, parse_size
 from arseg.codec.encode import encode_clip
 from arseg.codec.stream import open_video
-from arseg.config import EncodeConfig
 from arseg.motion.extract import extract_motion
 from arseg.motion.file import MotionFile
+from arseg.spec import Encoding, Rate
 
 QUICK_SIZE = "96x64"
 QUICK_PICTURES = 8
@@ -124,7 +124,7 @@ def _draw(num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
 
 def _write_video(folder: Path, frames: NDArray[np.uint8], options: MotionOptions) -> Path:
     """Encode frames as groups of pictures behind each other."""
-    config = EncodeConfig(options.codec, options.rate, gop=options.gop)
+    config = Encoding(options.codec, Rate(options.rate), gop=options.gop)
     groups = [frames[start : start + options.gop] for start in range(0, len(frames), options.gop)]
     path = folder / f"drawn.{options.codec}"
     path.write_bytes(b"".join(encode_clip(group, config).bitstream for group in groups))

@@ -19,10 +19,10 @@ from arseg.bench.clip_jobs import Work, measure_runs, measure_steps
 from arseg.bench.examples import draw_frames
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.codec.decode import check_readable
-from arseg.config import EncodeConfig
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import DataError
 from arseg.machine import usable_cores
+from arseg.spec import Encoding, Rate
 
 BASELINE = Path(__file__).with_name("baseline-preprocess.csv")
 QUICK_SIZE = "96x64"
@@ -73,7 +73,7 @@ def bench_preprocess(options: PreprocessOptions, *, quick: bool = False) -> Repo
     CodecError
         If clips of that codec cannot be made here.
     """
-    config = EncodeConfig(options.codec, options.rate, preset=options.preset)
+    config = Encoding(options.codec, Rate(options.rate), preset=options.preset)
     if quick:
         options = replace(options, size=QUICK_SIZE, clips=2, repeats=1)
         config = replace(config, gop=4, preset="ultrafast")

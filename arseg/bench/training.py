@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from arseg.bench.loading import loading_rows, start_rows
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, synchronize, watch_memory
-from arseg.config import EncodeConfig, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import Manifest, read_manifest, write_manifest
@@ -23,6 +23,7 @@ from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import ArsegError
 from arseg.evaluate.samples import open_training_stores
 from arseg.models.registry import build_network, get_architecture
+from arseg.spec import Encoding
 from arseg.train.data import PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
 from arseg.train.optimizer import Optimization
@@ -125,7 +126,7 @@ def _draw_dataset(folder: Path, num_samples: int, height: int, width: int) -> tu
     )
     write_manifest(path, *frames_manifest("benchmark", root, root / "classes.csv", root / "splits.csv"))
     manifest = read_manifest(path)
-    encoding = EncodeConfig("h264", gop=GOP, preset="ultrafast")
+    encoding = Encoding("h264", gop=GOP, preset="ultrafast")
     return manifest, make_clip_stores(manifest, "train", encoding, [GOP - 1], folder / "stores")
 
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from arseg.config import Backbone, Mode
-from arseg.data.manifest import SegmentationClass, read_classes
+from arseg.config import Backbone
+from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.models.convert import export_checkpoint, import_checkpoint
 from arseg.models.describe import describe_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
 from arseg.provenance.recording import records
+from arseg.spec import Mode, SegmentationClass
 
 Dataset = Literal["camvid", "cityscapes"]
 

@@ -1,16 +1,16 @@
 """``arseg clips``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from arseg.cli.recorded import classes, encoder_of, ffmpeg_version_of
-from arseg.config import EncodeConfig
 from arseg.data.clips import make_clip_stores, store_path
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.provenance.recording import Arguments, records
+from arseg.spec import Encoding
 
 
 def stores(arguments: Arguments) -> list[Path]:
@@ -28,11 +28,9 @@ def clips(
     all_distances: bool = False,
     shard: int = 0,
     num_shards: int = 1,
-    tail: Literal["gop", "annotated"] = "gop",
-    subpixel: bool = False,
     ffmpeg: str | None = None,
     threads: int = 1,
-    encode: Annotated[EncodeConfig, Parameter(name="*", group="Compression")] = EncodeConfig(),
+    encoding: Annotated[Encoding, Parameter(name="*", group="Compression")] = Encoding(),
 ) -> None:
     """Compress a split's clips and store decoded frames with the motion that leads to their keyframe.
 
@@ -52,10 +50,6 @@ def clips(
         Which part of the split's clips to make, from 0.
     num_shards : int
         Into how many parts the clips are divided.
-    tail : str
-        Where clips end: after a whole GOP, or at their annotated frame.
-    subpixel : bool
-        Compose motion without rounding it to whole pixels; the paper rounds.
     ffmpeg : str
         FFmpeg to encode with; the one of the Python environment by default.
     threads : int
@@ -68,18 +62,16 @@ def clips(
     for path in make_clip_stores(
         read_manifest(manifest),
         split,
-        encode,
-        distances=_distances(distances, all_distances, encode),
+        encoding,
+        distances=_distances(distances, all_distances, encoding),
         shard=shard,
         num_shards=num_shards,
-        tail=tail,
         output=output,
-        subpixel=subpixel,
         ffmpeg=ffmpeg,
         threads=threads,
     ):
         print(f"wrote {path}")
 
 
-def _distances(distances: list[int] | None, all_distances: bool, encode: EncodeConfig, **_: object) -> list[int]:
-    return list(range(encode.gop)) if all_distances else distances or [encode.gop - 1]
+def _distances(distances: list[int] | None, all_distances: bool, encoding: Encoding, **_: object) -> list[int]:
+    return list(range(encoding.gop)) if all_distances else distances or [encoding.gop - 1]

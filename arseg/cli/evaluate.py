@@ -9,12 +9,12 @@ from typing import Annotated, Literal, cast
 from cyclopts import Parameter
 
 from arseg.cli.recorded import classes
-from arseg.config import Mode
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.authors_setup import PublishedSetup
 from arseg.evaluate.iou import AbsentRule
 from arseg.provenance.recording import Arguments, records
+from arseg.spec import Mode
 from arseg.workers import start_server
 
 OWN, AUTHORS = "--manifest and --stores", "--checkpoint-root and --data-root"

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
 from arseg import __version__
 from arseg.errors import ArsegError
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
     try:
         with command_line(words):
-            app(words, exit_on_error=False, result_action="return_value")
+            app(words, exit_on_error=False, result_action="return_value", error_formatter=_explain)
     except CycloptsError:  # already printed, in a box
         sys.exit(2)
     except ArsegError as error:
@@ -111,3 +111,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"arseg: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _explain(error: CycloptsError) -> object:
+    """Return what is printed of an invalid command line: the words of our own types where they refuse a value."""
+    cause = error.__cause__ or error.__context__
+    return CycloptsPanel(str(cause) if isinstance(cause, ArsegError) else error)

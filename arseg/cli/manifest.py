@@ -8,8 +8,9 @@ from arseg.cli.recorded import written_classes
 from arseg.data.camvid import camvid_classes, camvid_manifest
 from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
 from arseg.data.frames import frames_manifest
-from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
+from arseg.data.manifest import ManifestRow, write_manifest
 from arseg.provenance.recording import Arguments, records
+from arseg.spec import SegmentationClass
 
 
 def sheets(arguments: Arguments) -> list[Path]:

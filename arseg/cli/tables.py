@@ -31,6 +31,6 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
     with atomic_path(published) as folder:
         for result in results:
             settings = result.settings
-            write_published(from_evaluation(result), folder / settings.encoding / f"seed{settings.seed}")
+            write_published(from_evaluation(result), folder / result.encoding_name / f"seed{settings.seed}")
     for path in (csv, summary, published):
         print(f"wrote {path}")

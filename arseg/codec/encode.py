@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.codec.ffmpeg import ffmpeg_version, find_ffmpeg
-from arseg.config import RATE_PATTERN, Codec, EncodeConfig
 from arseg.encoder_parameters import read_parameters
 from arseg.errors import CodecError
+from arseg.spec import Codec, Encoding, Rate
 
 ENCODERS: dict[Codec, str] = {"h264": "libx264", "hevc": "libx265"}
 """FFmpeg's name of the encoder of each codec."""
@@ -58,7 +58,7 @@ class EncodedClip:
 
 
 def encode_clip(
-    frames: NDArray[np.uint8], config: EncodeConfig, ffmpeg_path: str | None = None, threads: int = 1
+    frames: NDArray[np.uint8], config: Encoding, ffmpeg_path: str | None = None, threads: int = 1
 ) -> EncodedClip:
     """Compress a clip whose first frame becomes the keyframe.
 
@@ -69,7 +69,7 @@ def encode_clip(
     ----------
     frames : ndarray of uint8, shape (T, H, W, 3)
         RGB frames in display order. H and W must be even, T at least 1.
-    config : EncodeConfig
+    config : Encoding
         How to compress.
     ffmpeg_path : str, optional
         The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
@@ -110,7 +110,7 @@ def encode_clip(
     return EncodedClip(bitstream, f"{encoder}, FFmpeg {ffmpeg_version(program)}", parameters)
 
 
-def _settings(config: EncodeConfig, num_frames: int) -> dict[str, str | int]:
+def _settings(config: Encoding, num_frames: int) -> dict[str, str | int]:
     settings: dict[str, str | int] = {"keyint": config.gop, "bframes": 0}
     if config.codec == "h264":
         # FFmpeg exports vectors without their reference index: with one reference there is no question. x264's
@@ -129,10 +129,10 @@ def _settings(config: EncodeConfig, num_frames: int) -> dict[str, str | int]:
     return settings | read_parameters(config.parameters, config.codec)
 
 
-def _command(
-    program: str, config: EncodeConfig, height: int, width: int, settings: Mapping[str, str | int]
-) -> list[str]:
-    source = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=config.fps)
+def _command(program: str, config: Encoding, height: int, width: int, settings: Mapping[str, str | int]) -> list[str]:
+    source = ffmpeg.input(
+        "pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=str(config.fps)
+    )
     text = ":".join(f"{name}={value}" for name, value in settings.items())
     stream = source.output(
         "pipe:",
@@ -146,12 +146,8 @@ def _command(
     return ffmpeg.compile(stream, cmd=program)
 
 
-def _rate_options(rate: str) -> dict[str, str]:
-    match = RATE_PATTERN.fullmatch(rate)
-    assert match, rate  # EncodeConfig has checked it
-    if match["kbps"]:
-        return {"b:v": f"{match['kbps']}k"}
-    return {"qp": match["qp"]} if match["qp"] else {"crf": match["crf"]}
+def _rate_options(rate: Rate) -> dict[str, str]:
+    return {"b:v": str(rate)} if rate.kind == "kbps" else {rate.kind: str(rate.value)}
 
 
 def _run(command: list[str], pixels: memoryview) -> bytes:
@@ -187,7 +183,7 @@ def _feed(descriptor: int, pixels: memoryview) -> None:
 
 
 @cache
-def _x265_signature(program: str, config: EncodeConfig, height: int, width: int, num_frames: int) -> tuple[str, str]:
+def _x265_signature(program: str, config: Encoding, height: int, width: int, num_frames: int) -> tuple[str, str]:
     """Ask for encoder and settings of a clip that does not say them: a single black frame that does."""
     settings = _settings(config, num_frames) | {"pools": 1, "info": 1}
     bitstream = _run(_command(program, config, height, width, settings), memoryview(bytes(height * width * 3)))

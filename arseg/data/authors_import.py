@@ -13,23 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.config import encoding_name
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
 from arseg.data.camvid import camvid_classes
 from arseg.data.cityscapes import cityscapes_classes, convert_label_map
 from arseg.data.clips import store_path
 from arseg.data.images import check_sizes_match, read_image, read_label
-from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
+from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
-from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
-
-ENCODER = "the authors' processed data"
-"""What an imported store says of its encoder, whose version is not known."""
-
-ENCODING_SUFFIX = "-imported"
-"""Tells results of imported clips from those of clips that were compressed here with the same settings."""
+from arseg.spec import SegmentationClass
+from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes, create_stores
 
 CLASSES: dict[AuthorsDataset, Callable[[], tuple[SegmentationClass, ...]]] = {
     "camvid": camvid_classes,
@@ -146,25 +140,15 @@ def _row(dataset: str, split: str, sample: AuthorsSample, label: Path) -> Manife
 
 
 def _attributes(tree: AuthorsTree, split: str, distance: int, digest: str) -> StoreAttributes:
-    encode = tree.encode
     return StoreAttributes(
         dataset=tree.dataset,
         split=split,
         manifest_digest=digest,
-        codec=encode.codec,
-        rate=encode.rate,
-        gop=encode.gop,
-        fps=encode.fps,
-        preset=encode.preset,
-        references=encode.references or 0,
-        parameters=encode.parameters,
-        subpixel=False,
-        encoding=f"{encoding_name(encode)}{ENCODING_SUFFIX}",
-        tail=tree.tail,
+        encoding=tree.encoding,
         distance=distance,
         shard=0,
         num_shards=1,
-        encoder=ENCODER,
+        encoder=IMPORTED_ENCODER,
     )
 
 

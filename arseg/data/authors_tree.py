@@ -10,13 +10,13 @@ written last, and its pixels are not quite those that the other clips' motion wa
 
 import re
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from arseg.config import EncodeConfig
 from arseg.data.camvid import PUBLISHED_GOP, decoded_frame
-from arseg.data.clip_plans import ClipTail
 from arseg.errors import DataError
+from arseg.spec import ClipTail, Encoding, Rate
 
 AuthorsDataset = Literal["camvid", "cityscapes"]
 
@@ -63,13 +63,13 @@ class AuthorsTree(ABC):
             )
         self.gop = int(name["gop"])
         """Frames L of a group of pictures."""
-        self.rate = f"{round(1000 * float(name['megabits']))}k"
-        """Bitrate as `arseg.config.EncodeConfig` writes it."""
+        self.rate = Rate.from_mbps(float(name["megabits"]))
+        """Average bitrate."""
 
     @property
-    def encode(self) -> EncodeConfig:
+    def encoding(self) -> Encoding:
         """How the authors' programs compressed the clips (spec section 3)."""
-        return EncodeConfig(codec="hevc", rate=self.rate, gop=self.gop, fps=self.fps)
+        return Encoding(codec="hevc", rate=self.rate, gop=self.gop, fps=Fraction(self.fps), tail=self.tail)
 
     def decoded(self, distance: int) -> Path:
         """Folder of what was decoded at a distance."""

@@ -7,9 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from arseg.data.archives import PictureSource
-from arseg.data.manifest import ManifestRow, SegmentationClass
+from arseg.data.manifest import ManifestRow
 from arseg.data.sheets import read_sheet
 from arseg.errors import DataError
+from arseg.spec import SegmentationClass
 
 CamVidSplit = Literal["official", "kaggle"]
 

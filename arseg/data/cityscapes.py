@@ -18,10 +18,11 @@ from PIL import Image
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.images import read_label
-from arseg.data.manifest import ManifestRow, SegmentationClass
+from arseg.data.manifest import ManifestRow
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
+from arseg.spec import SegmentationClass
 
 SPLITS = ("train", "val")
 """The splits with labels; those of test are dummies."""

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import EncodedClip, encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
-from arseg.config import EncodeConfig, encoding_name
-from arseg.data.clip_plans import ClipPlan, ClipTail, plan_clips
+from arseg.data.clip_plans import ClipPlan, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, DataError, MotionError
 from arseg.motion.compose import MotionComposer
-from arseg.motion.rules import followed_references
 from arseg.progress import track
+from arseg.spec import Encoding
 from arseg.store import ClipIdentity, ClipStoreWriter, StoreAttributes, create_stores
 
 CLIPS_AHEAD = 2
@@ -45,14 +44,12 @@ def store_path(folder: str | Path, distance: int) -> Path:
 def make_clip_stores(
     manifest: Manifest,
     split: str,
-    config: EncodeConfig,
+    encoding: Encoding,
     distances: Sequence[int],
     output: str | Path,
     *,
     shard: int = 0,
     num_shards: int = 1,
-    tail: ClipTail = "gop",
-    subpixel: bool = False,
     threads: int = 1,
     ffmpeg: str | None = None,
 ) -> list[Path]:
@@ -68,16 +65,14 @@ def make_clip_stores(
         The data set.
     split : str
         Which of its splits.
-    config : EncodeConfig
-        How to compress.
+    encoding : Encoding
+        How to compress, and how to compose motion.
     distances : sequence of int
         Distances to make stores for.
     output : path
         Folder of the stores; their names are `store_path`'s.
-    shard, num_shards, tail
+    shard, num_shards
         As in `arseg.data.clip_plans.plan_clips`.
-    subpixel : bool
-        Compose motion without rounding vectors, see `arseg.motion.compose.MotionComposer`.
     threads : int
         Threads of the encoder; the stores do not depend on it.
     ffmpeg : str, optional
@@ -98,11 +93,13 @@ def make_clip_stores(
     CodecError, MotionError
         If FFmpeg is missing, fails, or its stream has no usable motion.
     """
-    check_readable(config.codec)
+    check_readable(encoding.codec)
     ffmpeg_path = find_ffmpeg(ffmpeg)
     distances = sorted(set(distances))
     paths = {distance: store_path(output, distance) for distance in distances}
-    plans = plan_clips(manifest.split(split), config.gop, distances, shard=shard, num_shards=num_shards, tail=tail)
+    plans = plan_clips(
+        manifest.split(split), encoding.gop, distances, shard=shard, num_shards=num_shards, tail=encoding.tail
+    )
     rows = {
         distance: sorted(
             (row for plan in plans for at, row in plan.targets if at == distance),
@@ -116,16 +113,7 @@ def make_clip_stores(
                 dataset=manifest.rows[0].dataset,
                 split=split,
                 manifest_digest=manifest.digest,
-                codec=config.codec,
-                rate=config.rate,
-                gop=config.gop,
-                fps=config.fps,
-                preset=config.preset,
-                references=config.references or 0,
-                parameters=config.parameters,
-                subpixel=subpixel,
-                encoding=encoding_name(config, subpixel=subpixel),
-                tail=tail,
+                encoding=encoding,
                 distance=distance,
                 shard=shard,
                 num_shards=num_shards,
@@ -135,7 +123,7 @@ def make_clip_stores(
         for distance in distances
     }
     logger.info("split %s, shard %d of %d: %d clips", split, shard, num_shards, len(plans))
-    with create_stores(contents) as writers, _encode_ahead(plans, config, ffmpeg_path, threads) as encoded_clips:
+    with create_stores(contents) as writers, _encode_ahead(plans, encoding, ffmpeg_path, threads) as encoded_clips:
         slots = {
             (distance, row): (writers[paths[distance]], index)
             for distance in distances
@@ -143,23 +131,23 @@ def make_clip_stores(
         }
         for plan, (encoded, shape) in track(zip(plans, encoded_clips, strict=True), "clips", len(plans)):
             with _naming_clip(plan):
-                _write_samples(plan, encoded, shape, config, subpixel, slots)
+                _write_samples(plan, encoded, shape, encoding, slots)
     return [paths[distance] for distance in distances]
 
 
 @contextmanager
 def _encode_ahead(
-    plans: Sequence[ClipPlan], config: EncodeConfig, ffmpeg_path: str, threads: int
+    plans: Sequence[ClipPlan], encoding: Encoding, ffmpeg_path: str, threads: int
 ) -> Iterator[Iterator[tuple[EncodedClip, tuple[int, ...]]]]:
     """Encode clips in order, `CLIPS_AHEAD` of what is taken; gives each clip and the shape of its frames."""
     # Successive clips overlap by all frames but one where annotations are dense or all distances are made.
-    read_frame = lru_cache(maxsize=config.gop)(read_image)
+    read_frame = lru_cache(maxsize=encoding.gop)(read_image)
     reader, encoder = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "encode")
 
     def encode(plan: ClipPlan, reading: Future[NDArray[np.uint8]]) -> tuple[EncodedClip, tuple[int, ...]]:
         frames = reading.result()
         with _naming_clip(plan):
-            return encode_clip(frames, config, ffmpeg_path, threads=threads), frames.shape
+            return encode_clip(frames, encoding, ffmpeg_path, threads=threads), frames.shape
 
     def in_order() -> Iterator[tuple[EncodedClip, tuple[int, ...]]]:
         pending: deque[Future[tuple[EncodedClip, tuple[int, ...]]]] = deque()
@@ -187,18 +175,18 @@ def _naming_clip(plan: ClipPlan) -> Iterator[None]:
 
 
 def _write_samples(
-    plan: ClipPlan, encoded: EncodedClip, shape: tuple[int, ...], config: EncodeConfig, subpixel: bool, slots: Slots
+    plan: ClipPlan, encoded: EncodedClip, shape: tuple[int, ...], encoding: Encoding, slots: Slots
 ) -> None:
     """Decode one clip as far as needed, and write its samples to their slots."""
     length = plan.targets[-1][0] + 1
-    decoded = read_clip(encoded.bitstream, config.codec, length)
+    decoded = read_clip(encoded.bitstream, encoding.codec, length)
     if (len(decoded), decoded.height, decoded.width) != (length, *shape[1:3]):
         raise CodecError(
             f"encoded {shape[0]} frames of {shape[2]}x{shape[1]} pixels, decoded {len(decoded)} of the first {length} "
             f"of {decoded.width}x{decoded.height}. Use another FFmpeg"
         )
-    max_ref_back = followed_references(config.references or 0)
-    composer = MotionComposer(decoded.height, decoded.width, subpixel=subpixel, max_ref_back=max_ref_back)
+    rules = encoding.motion
+    composer = MotionComposer(decoded.height, decoded.width, subpixel=rules.subpixel, max_ref_back=rules.max_ref_back)
     keyframe = decoded.rgb(0)
     num_composed = 0
     for distance, row in plan.targets:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arseg.data.images import check_sizes_match
-from arseg.data.manifest import ManifestRow, SegmentationClass, check_unique, read_classes
+from arseg.data.manifest import ManifestRow, check_unique, read_classes
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.errors import DataError
+from arseg.spec import SegmentationClass
 
 SPLIT_COLUMNS = ("split", "images", "labels", "list", "sequence", "first", "last", "frame_step")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -16,23 +16,10 @@ from arseg.config import IGNORE_INDEX
 from arseg.data.sheets import SheetRow, read_sheet, write_sheet
 from arseg.errors import DataError
 from arseg.files import atomic_path
+from arseg.spec import SegmentationClass
 
 CLASS_COLUMNS = ("index", "name", "red", "green", "blue", "void")
 REMAKE = "Make the manifest again: arseg manifest ..."
-
-
-@dataclass(frozen=True)
-class SegmentationClass:
-    """One class of a data set."""
-
-    index: int
-    """Value in the label maps, 0 ... K - 1."""
-    name: str
-    """Name in tables and figures."""
-    color: tuple[int, int, int]
-    """RGB, 0 ... 255, in overlays."""
-    void: bool
-    """Whether the class means "none of the others"; scores are given with and without such classes."""
 
 
 @dataclass(frozen=True, order=True)

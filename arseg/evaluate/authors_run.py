@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arseg.config import Mode
 from arseg.data.authors_import import CLASSES, ImportedClips, import_authors_clips
 from arseg.data.authors_tree import find_tree
 from arseg.errors import CheckpointError
@@ -21,6 +20,7 @@ from arseg.evaluate.result import Evaluation
 from arseg.files import file_digest
 from arseg.models.convert import import_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
+from arseg.spec import Mode
 
 logger = logging.getLogger(__name__)
 

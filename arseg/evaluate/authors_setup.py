@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from arseg.config import Backbone, Mode
+from arseg.config import Backbone
 from arseg.data.authors_tree import AuthorsDataset
 from arseg.errors import ConfigError
+from arseg.spec import Mode
 
 AuthorsBackbone = Literal["psp18", "bise18"]
 """The authors' names of networks; their psp18 of CamVid and that of Cityscapes are two."""

@@ -1,15 +1,12 @@
 """Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from arseg.config import NORMALIZATIONS, Mode, Normalization, WarpAlignment
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError
 from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint
@@ -17,10 +14,7 @@ from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.models.pixels import normalize
-from arseg.motion.rules import PAPER_RULES, MotionRules, followed_references
-
-PHASES: dict[Mode, int] = {"hr": 1, "lr": 1, "ar": 2}
-"""Which training phase makes the network of a role: HR branch, LR baseline, LR branch of AR."""
+from arseg.spec import NORMALIZATIONS, PAPER_RULES, Mode, MotionRules, NetworkSpec, Normalization, TrainedOn
 
 
 @dataclass(frozen=True)
@@ -29,21 +23,23 @@ class Branch:
 
     network: SegmentationNetwork
     """On the device of the evaluation."""
-    backbone: str
-    """Architecture, as the registry names it."""
-    normalization: Normalization
-    """What its images are normalised with."""
-    scale_percent: int
-    """Resolution that it sees, in percent."""
-    warp_alignment: WarpAlignment
-    """Convention of the warp; means nothing in a network without fusion."""
+    spec: NetworkSpec
+    """What it is."""
+    trained_on: TrainedOn
+    """How it came to be."""
     digest: str
     """SHA-256 of the checkpoint file."""
-    classes: tuple[SegmentationClass, ...]
-    """Classes that it tells apart, as its training knew them; empty where the checkpoint does not describe them."""
-    motion: MotionRules = PAPER_RULES
-    """How the motion was made that an LR branch was trained on: the paper's rules where the checkpoint does not say,
-    which are true of the authors' own."""
+
+    @property
+    def normalization(self) -> Normalization:
+        """What its images are normalised with."""
+        return NORMALIZATIONS[self.spec.normalization]
+
+    @property
+    def motion(self) -> MotionRules:
+        """How the motion was composed that an LR branch was trained on; as in the paper where the file does not say."""
+        encoding = self.trained_on.encoding
+        return PAPER_RULES if encoding is None else encoding.motion
 
 
 def load_branch(
@@ -87,73 +83,39 @@ def load_branch(
         If the checkpoint is unreadable, or made for another role, scale, data set or HR branch.
     """
     path = Path(path)
-    network, metadata = load_checkpoint(
+    network, spec, trained_on = load_checkpoint(
         path,
-        expect_backbone=None if beside is None else beside.backbone,
+        expect_backbone=None if beside is None else beside.spec.backbone,
         expect_num_classes=None if class_names is None else len(class_names),
     )
-    if scale_percent is None:
-        scale_percent = int(metadata.get("scale_percent", 100))
-    expected: dict[str, object] = {"phase": PHASES[role], "scale_percent": scale_percent}
-    if class_names is not None:
-        expected["class_names"] = list(class_names)
+    expected: dict[str, object] = {"fusion": role == "ar"}
+    if scale_percent is not None:
+        expected["scale_percent"] = scale_percent
+    if class_names is not None and spec.classes:
+        expected["class_names"] = tuple(class_names)
     for key, value in expected.items():
-        found = metadata.get(key, value)
-        if found != value:
+        if getattr(spec, key) != value:
             raise CheckpointError(
-                f"{path}: {key} is {found}, expected {value} in the role {role!r} at {scale_percent} %. Give "
-                "the checkpoint that was trained for this, or evaluate it as what it was trained for."
+                f"{path}: {key} is {getattr(spec, key)}, expected {value} in the role {role!r}. Give the checkpoint "
+                "that was trained for this, or evaluate it as what it was trained for."
             )
-    normalization = metadata.get("normalization")
-    if normalization not in NORMALIZATIONS:
+    if spec.normalization not in NORMALIZATIONS:
         raise CheckpointError(
-            f"{path}: normalization is {normalization!r}, expected one of {', '.join(NORMALIZATIONS)}. "
+            f"{path}: normalization is {spec.normalization!r}, expected one of {', '.join(NORMALIZATIONS)}. "
             "Train or convert it again with this version of arseg."
         )
-    if beside is not None and NORMALIZATIONS[normalization] != beside.normalization:
+    if beside is not None and spec.normalization != beside.spec.normalization:
         raise CheckpointError(
-            f"{path}: was trained with {normalization} normalisation, its HR branch with another. Give the "
+            f"{path}: was trained with {spec.normalization} normalisation, its HR branch with another. Give the "
             "HR branch that it was trained beside."
         )
-    if beside is not None and metadata.get("hr_digest", beside.digest) != beside.digest:
+    if beside is not None and trained_on.hr_digest not in (None, beside.digest):
         raise CheckpointError(
             f"{path}: was trained beside another HR branch than the one given: it fuses that one's features and has "
             "its classifier. Give the HR branch that it was trained beside, or train it again."
         )
     network = network.to(device).eval()
-    return Branch(
-        network=prepare_for_inference(network) if prepared else network,
-        backbone=metadata["backbone"],
-        normalization=NORMALIZATIONS[normalization],
-        scale_percent=scale_percent,
-        warp_alignment=metadata.get("warp_alignment", "published"),
-        digest=file_digest(path),
-        classes=_classes(metadata),
-        motion=_motion(path, metadata),
-    )
-
-
-def _classes(metadata: Mapping[str, Any]) -> tuple[SegmentationClass, ...]:
-    columns = (metadata.get(key, ()) for key in ("class_names", "class_colors", "class_void"))
-    described = zip(*columns, strict=False)
-    return tuple(
-        SegmentationClass(index, name, (red, green, blue), void)
-        for index, (name, (red, green, blue), void) in enumerate(described)
-    )
-
-
-def _motion(path: Path, metadata: Mapping[str, Any]) -> MotionRules:
-    encoding = metadata.get("encoding")
-    if encoding is None:
-        return PAPER_RULES
-    try:
-        subpixel, gop, references = encoding["subpixel"], encoding["gop"], encoding["references"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its encoding lacks {error}, so it does not say what motion the branch was trained on. Train it "
-            "again with this version of arseg"
-        ) from error
-    return MotionRules(subpixel, gop, followed_references(references))
+    return Branch(prepare_for_inference(network) if prepared else network, spec, trained_on, file_digest(path))
 
 
 class ConstantPredictor:
@@ -183,7 +145,7 @@ class ConstantPredictor:
         scores : Tensor, shape (1, K, H, W)
         """
         normalized = normalize(image, self.branch.normalization)
-        return predict_constant(self.branch.network, normalized, self.branch.scale_percent, _size(image))
+        return predict_constant(self.branch.network, normalized, self.branch.spec.scale_percent, _size(image))
 
 
 class FusedPredictor:
@@ -232,9 +194,9 @@ class FusedPredictor:
             self._encode_keyframe(keyframe),
             normalized,
             motion_qpel,
-            self.lr.scale_percent,
+            self.lr.spec.scale_percent,
             _size(image),
-            self.lr.warp_alignment,
+            self.lr.spec.warp_alignment,
         )
 
     def _encode_keyframe(self, keyframe: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arseg.config import PUBLISHED_SPLITS, EncodeConfig, published_backbone
-from arseg.data.authors_import import ENCODING_SUFFIX
+from arseg.config import PUBLISHED_SPLITS, published_backbone
 from arseg.errors import DataError
-from arseg.evaluate.published import PublishedResult, megabits_to_rate, read_published
+from arseg.evaluate.published import PublishedResult, read_published
 from arseg.evaluate.tables import collect_table, read_table
+from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
 """Columns of the sheet of published values."""
@@ -48,7 +48,7 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: not a CSV sheet ({error}). {mend}") from error
     if missing := [name for name in PUBLISHED_COLUMNS if name not in values.columns]:
         raise DataError(f"{path}: the sheet lacks the column {missing[0]}. {mend}")
-    values["rate"] = [megabits_to_rate(f"{megabits}M") for megabits in values["bitrate_mbps"]]
+    values["rate"] = list(map(Rate.from_mbps, values["bitrate_mbps"]))
     return values[[*CONFIGURATION, "distance", "miou"]].rename(columns={"miou": "published"})
 
 
@@ -159,8 +159,8 @@ def _table(part: pd.DataFrame) -> str:
 
 def _differs(row: pd.Series) -> str:
     """Say what is not as it was for the published value."""
-    expected = EncodeConfig(rate=row["rate"], gop=row["gop"]).name
-    if row["encoding"] in ("", expected + ENCODING_SUFFIX):  # not known, or the authors' own clips
+    expected = Encoding(rate=row["rate"], gop=row["gop"]).name
+    if row["encoding"] in ("", f"{expected}-imported"):  # not known, or the authors' own clips
         return ""
     found = {"split": row["split"], "encoding": row["encoding"]}
     wanted = {"split": PUBLISHED_SPLITS.get(row["dataset"], row["split"]), "encoding": expected}

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from arseg.config import Mode, scaled_size
+from arseg.config import scaled_size
 from arseg.errors import ConfigError
 from arseg.models.creff import WINDOW
 from arseg.models.registry import build_network
+from arseg.spec import Mode
 
 
 @dataclass(frozen=True)

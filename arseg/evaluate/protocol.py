@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from arseg import __version__
-from arseg.config import Mode
 from arseg.data.manifest import Manifest, read_manifest
 from arseg.errors import ArsegError, ConfigError
 from arseg.evaluate.branch import Branch, ConstantPredictor, FusedPredictor, Predictor, load_branch
@@ -25,8 +24,8 @@ from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
-from arseg.motion.rules import MotionRules, followed_references
 from arseg.progress import track
+from arseg.spec import Mode, MotionRules
 from arseg.stages import STAGES
 from arseg.workers import loader_options
 
@@ -108,17 +107,8 @@ def evaluate(
         settings=EvaluationSettings(
             dataset=stored.dataset,
             split=stored.split,
-            backbone=main.backbone,
-            codec=stored.codec,
-            rate=stored.rate,
-            gop=stored.gop,
-            fps=stored.fps,
-            preset=stored.preset,
-            references=stored.references,
-            parameters=stored.parameters,
-            subpixel=stored.subpixel,
+            backbone=main.spec.backbone,
             encoding=stored.encoding,
-            tail=stored.tail,
             mode=mode,
             scale_percent=scale_percent,
             seed=seed,
@@ -133,7 +123,9 @@ def evaluate(
         shards=split.shards,
         confusions=confusions,
         num_frames=num_frames,
-        gmacs_per_frame=gmacs_per_frame(main.backbone, data.num_classes, *size, mode, scale_percent, stored.gop)
+        gmacs_per_frame=gmacs_per_frame(
+            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop
+        )
         if size
         else float("nan"),
         encoders=split.encoders,
@@ -180,10 +172,9 @@ def _load_branches(
 
 def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
     """Say that stores hold other motion than a branch has learnt from: an ablation may want that, a slip does not."""
-    stored = split.attributes
-    rules = MotionRules(stored.subpixel, stored.gop, followed_references(stored.references))
-    if difference := rules.difference(trained):
-        logger.warning("%s holds other motion than the LR branch was trained on: %s", stored.encoding, difference)
+    encoding = split.attributes.encoding
+    if difference := encoding.motion.difference(trained):
+        logger.warning("%s holds other motion than the LR branch was trained on: %s", encoding.name, difference)
 
 
 def _count(
@@ -196,7 +187,7 @@ def _count(
     workers: int,
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int] | None]:
     """Predict all frames; give confusions (L, K, K), frames (L,) and the frames' height and width."""
-    gop = split.attributes.gop
+    gop = split.attributes.encoding.gop
     confusions = torch.zeros(gop, num_classes, num_classes, dtype=torch.int64, device=device)
     num_frames = np.zeros(gop, dtype=np.int64)
     size = None

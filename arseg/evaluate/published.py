@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.config import RATE_PATTERN, Mode, published_backbone
-from arseg.errors import ConfigError, DataError
+from arseg.config import published_backbone
+from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation
 from arseg.files import atomic_path
+from arseg.spec import Mode, Rate
 
 NAME_PATTERN = re.compile(
     r"(?P<dataset>.+)-(?P<backbone>[a-z0-9]+)-(?P<ar>AR-)?(?P<scale>\d+(\.\d+)?)x-resolution-exp"
@@ -35,7 +36,7 @@ class PublishedResult:
     """Resolution of the LR branch; 100 in mode "hr"."""
     gop: int
     """Length L of a group of pictures, in frames."""
-    rate: str
+    rate: Rate
     """Rate control: "3000k", "qp27" or "crf23"."""
     miou: NDArray[np.float64]
     """mIoU_d, 0 ... 1, shape (L,)."""
@@ -59,8 +60,8 @@ def from_evaluation(evaluation: Evaluation) -> PublishedResult:
         backbone=published_backbone(settings.dataset, settings.backbone),
         mode=settings.mode,
         scale_percent=settings.scale_percent,
-        gop=settings.gop,
-        rate=settings.rate,
+        gop=settings.encoding.gop,
+        rate=settings.encoding.rate,
         miou=evaluation.miou,
     )
 
@@ -138,20 +139,11 @@ def read_published(path: str | Path) -> PublishedResult:
     )
 
 
-def rate_to_megabits(rate: str) -> str:
-    """Turn a rate into the authors' spelling: "3000k" is "3M", "375k" is "0.375M"; "qp27" stays.
-
-    Raises
-    ------
-    ConfigError
-        If `rate` is none of the three forms.
-    """
-    match = RATE_PATTERN.fullmatch(rate)
-    if not match:
-        raise ConfigError(f"rate {rate!r}: expected a bitrate like 3000k, or qp27, or crf23")
-    return f"{int(match['kbps']) / 1000:.10g}M" if match["kbps"] else rate
+def rate_to_megabits(rate: Rate) -> str:
+    """Return the authors' spelling of a rate: "3M" for "3000k", "0.375M" for "375k"; "qp27" stays."""
+    return str(rate) if rate.mbps is None else f"{rate.mbps:.10g}M"
 
 
-def megabits_to_rate(text: str) -> str:
-    """Turn the authors' spelling of a rate into ours: "3M" is "3000k", "0.375M" is "375k"; "qp27" stays."""
-    return f"{round(1000 * float(text[:-1]))}k" if text.endswith("M") else text
+def megabits_to_rate(text: str) -> Rate:
+    """Return the rate that the authors spell "3M", "0.375M" or "qp27"."""
+    return Rate.from_mbps(float(text[:-1])) if text.endswith("M") else Rate(text)

@@ -7,7 +7,7 @@ another rule without running a network again. This module owns the file layout; 
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.config import Mode
 from arseg.errors import DataError
 from arseg.evaluate.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.files import atomic_path, zip_damage
+from arseg.spec import Encoding, Mode
+from arseg.store import IMPORTED_ENCODER
 
-FORMAT_VERSION = 2
-"""Version of the file layout."""
+FORMAT_VERSION = 3
+"""Version of the file layout. Version 2, which is still read, had an entry for each setting of the encoding."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,8 @@ class EvaluationSettings:
     """Split of the data set."""
     backbone: str
     """Network, as the registry names it."""
-    codec: str
-    """Video coding standard of the clips."""
-    rate: str
-    """Rate control of the clips: "3000k", "qp27" or "crf23"."""
-    gop: int
-    """Length L of a group of pictures, in frames."""
-    fps: int
-    """Frames per second that the rate control assumed."""
-    preset: str
-    """The encoder's speed preset."""
-    references: int
-    """Reference pictures that were asked for; 0 is the encoder's own choice."""
-    parameters: str
-    """More parameters of the encoder, as it writes them."""
-    subpixel: bool
-    """Whether motion was composed without rounding to whole pixels."""
-    encoding: str
-    """Name of compression and composition together, see `arseg.config.encoding_name`."""
-    tail: str
-    """Where clips end, see `arseg.store.StoreAttributes`."""
+    encoding: Encoding
+    """How the clips were compressed, and their motion composed."""
     mode: Mode
     """Protocol: HR on every frame, constant LR, or AR."""
     scale_percent: int
@@ -104,7 +87,7 @@ class Evaluation:
     encoders: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        length, classes = self.settings.gop, len(self.settings.class_names)
+        length, classes = self.settings.encoding.gop, len(self.settings.class_names)
         if (
             self.confusions.shape != (length, classes, classes)
             or self.confusions.dtype != np.int64
@@ -139,6 +122,12 @@ class Evaluation:
         return num_classes_present(self.confusions)
 
     @property
+    def encoding_name(self) -> str:
+        """Name of the clips' encoding; that of imported clips is told from one made here with the same settings."""
+        imported = "-imported" if self.encoders == (IMPORTED_ENCODER,) else ""
+        return self.settings.encoding.name + imported
+
+    @property
     def is_complete(self) -> bool:
         """Whether all shards of the split are counted in."""
         return self.shards == tuple(range(self.settings.num_shards))
@@ -147,7 +136,7 @@ class Evaluation:
         """Write the evaluation to one ``.npz`` file, whole or not at all."""
         description = {
             "format_version": FORMAT_VERSION,
-            "settings": asdict(self.settings),
+            "settings": vars(self.settings) | {"encoding": self.settings.encoding.to_dict()},
             "shards": self.shards,
             "gmacs_per_frame": self.gmacs_per_frame,
             "encoders": self.encoders,
@@ -177,7 +166,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
         with np.load(path, allow_pickle=False) as arrays:
             description = json.loads(str(arrays["description"]))
             version = description["format_version"]
-            evaluation = _assemble(description, arrays) if version == FORMAT_VERSION else None
+            evaluation = _assemble(description, arrays) if version in (2, FORMAT_VERSION) else None
     except DataError:  # is a ValueError
         raise
     except FileNotFoundError as error:
@@ -237,10 +226,12 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
 
 
 def _assemble(description: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]) -> Evaluation:
-    stored = description["settings"]
-    sequences = {name: tuple(stored[name]) for name in ("class_names", "void")}  # JSON knows lists only
+    stored = dict(description["settings"])
+    stored["encoding"] = Encoding.from_dict(stored if description["format_version"] == 2 else stored["encoding"])
+    for name in ("class_names", "void"):  # JSON knows lists only
+        stored[name] = tuple(stored[name])
     return Evaluation(
-        settings=EvaluationSettings(**{**stored, **sequences}),
+        settings=EvaluationSettings(**{field.name: stored[field.name] for field in fields(EvaluationSettings)}),
         shards=tuple(description["shards"]),
         confusions=arrays["confusions"],
         num_frames=arrays["num_frames"],

@@ -138,7 +138,7 @@ def open_training_stores(paths: Sequence[str | Path], manifest: Manifest) -> Spl
     StoreError.
     """
     split = open_stores(paths, manifest)
-    last = split.attributes.gop - 1
+    last = split.attributes.encoding.gop - 1
     expected = [(shard, last) for shard in range(split.attributes.num_shards)]
     if sorted(split.places) != expected:
         raise StoreError(
@@ -246,24 +246,27 @@ def _check_belongs(
             "clips again: arseg clips ..."
         )
     for name in (field.name for field in fields(StoreAttributes)):
-        if name not in VARYING_ATTRIBUTES and getattr(found, name) != getattr(first, name):
-            raise StoreError(
-                f"{path}: {name} is {getattr(found, name)!r}, but {getattr(first, name)!r} in {first_path}. "
-                "Give stores of one split and one encoding only."
-            )
+        if name in VARYING_ATTRIBUTES or getattr(found, name) == getattr(first, name):
+            continue
+        if name == "encoding":
+            difference = f"differs in its encoding from {first_path}: {found.encoding.difference(first.encoding)}"
+        else:
+            difference = f"{name} is {getattr(found, name)!r}, but {getattr(first, name)!r} in {first_path}"
+        raise StoreError(f"{path}: {difference}. Give stores of one split and one encoding only.")
 
 
 def _check_complete(split: SplitStores) -> None:
     attributes = split.attributes
-    place = f"{attributes.dataset} {attributes.split}, {attributes.encoding}"
-    last = attributes.gop - 1
+    place = f"{attributes.dataset} {attributes.split}, {attributes.encoding.name}"
+    gop = attributes.encoding.gop
+    last = gop - 1
     found = Counter(split.places)
     for shard in split.shards:
-        for distance in range(attributes.gop):
+        for distance in range(gop):
             if found[shard, distance] != 1:
                 raise StoreError(
                     f"{place}: {found[shard, distance] or 'no'} store(s) of shard {shard} at distance "
-                    f"{distance}, expected one at each distance from 0 to {last} (gop {attributes.gop}). "
+                    f"{distance}, expected one at each distance from 0 to {last} (gop {gop}). "
                     "Make what is missing: arseg clips ..."
                 )
     if strays := [distance for _, distance in split.places if not 0 <= distance <= last]:

@@ -4,7 +4,6 @@ The CSV has one row per reference distance; figures and everything else are made
 0 ... 1 in the CSV, percent in the summary.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,15 +15,13 @@ import pandas as pd
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
+from arseg.spec import Rate
 
 GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encoding"]
 """What must be equal for two rows to be comparable: one table of the summary, one panel of a figure."""
 
 KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
 """Columns that identify a row; a table is sorted by them."""
-
-SETTING_NAMES = (*GROUP_COLUMNS, "seed", "mode", "scale_percent")
-"""Settings that tell one evaluation from another; all others must agree between shards."""
 
 SCORE_COLUMNS = ["miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"]
 
@@ -175,7 +172,20 @@ def summarize(table: pd.DataFrame) -> str:
 
 
 def _setting(evaluation: Evaluation) -> tuple[object, ...]:
-    return tuple(getattr(evaluation.settings, name) for name in SETTING_NAMES)
+    """Return what tells one evaluation from another; all other settings must agree between shards."""
+    settings = evaluation.settings
+    return tuple(_group(evaluation).values()), settings.seed, settings.mode, settings.scale_percent
+
+
+def _group(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the values of `GROUP_COLUMNS`."""
+    settings = evaluation.settings
+    encoding = {name: getattr(settings.encoding, name) for name in ("codec", "rate", "gop")}
+    return {
+        **{name: getattr(settings, name) for name in ("dataset", "split", "backbone")},
+        **encoding,
+        "encoding": evaluation.encoding_name,
+    }
 
 
 def _merge(parts: list[tuple[Path, Evaluation]]) -> Evaluation:
@@ -193,7 +203,7 @@ def _merge(parts: list[tuple[Path, Evaluation]]) -> Evaluation:
     if not merged.num_frames.all():
         raise DataError(
             f"{names}: no frame at distance {int(np.argmin(merged.num_frames))}. Make clips at every "
-            f"distance from 0 to {settings.gop - 1}: arseg clips ..."
+            f"distance from 0 to {settings.encoding.gop - 1}: arseg clips ..."
         )
     return merged
 
@@ -202,10 +212,11 @@ def _rows(evaluation: Evaluation) -> pd.DataFrame:
     settings = evaluation.settings
     return pd.DataFrame(
         {
-            **{name: getattr(settings, name) for name in (*GROUP_COLUMNS, "seed")},
+            **_group(evaluation),
+            "seed": settings.seed,
             "mode": settings.mode.upper(),
             "scale": settings.scale_percent / 100,
-            "distance": np.arange(settings.gop),
+            "distance": np.arange(settings.encoding.gop),
             "miou": evaluation.miou,
             "miou_no_void": evaluation.miou_no_void,
             "num_classes_present": evaluation.num_classes_present,
@@ -220,7 +231,7 @@ def _sort(table: pd.DataFrame) -> pd.DataFrame:
 
     def sort_key(column: pd.Series) -> pd.Series:
         if column.name == "rate":
-            return column.map(lambda rate: f"{rate.strip('0123456789')}{int(re.sub(r'[a-z]', '', rate)):09}")
+            return column.map(lambda rate: Rate(rate).sort_key)
         return column.map(MODES.index) if column.name == "mode" else column
 
     return table.sort_values(KEY_COLUMNS, key=sort_key, kind="stable", ignore_index=True)

@@ -54,7 +54,7 @@ def export_branches(
     require_packages()
     if output.is_file():
         raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
-    to_low_resolution(torch.zeros(1, 3, *size), (second or first).scale_percent)  # raises if nothing would be left
+    to_low_resolution(torch.zeros(1, 3, *size), (second or first).spec.scale_percent)  # raises if nothing would be left
     job = _Job(size, example_frames(size), report)
     with atomic_path(output) as folder:
         folder.mkdir()
@@ -76,7 +76,7 @@ class _Job:
     def export_constant(self, branch: Branch, path: Path) -> None:
         def reference(example: int) -> Outputs:
             image = normalize(self.frames[example].image, branch.normalization)
-            return {"scores": predict_constant(branch.network, image, branch.scale_percent, self.size)}
+            return {"scores": predict_constant(branch.network, image, branch.spec.scale_percent, self.size)}
 
         inputs = [{"image": example.image} for example in self.frames]
         self._export(path, ConstantGraph(branch), inputs, reference, describe(branch, "constant", self.size))
@@ -106,9 +106,9 @@ class _Job:
                 own[example],
                 image,
                 frames.motion_qpel,
-                branch.scale_percent,
+                branch.spec.scale_percent,
                 self.size,
-                branch.warp_alignment,
+                branch.spec.warp_alignment,
             )
             return {"scores": scores}
 
@@ -118,7 +118,7 @@ class _Job:
         ]
         height, width = features[0].shape[-2:]
         more = {
-            "warp_alignment": branch.warp_alignment,
+            "warp_alignment": branch.spec.warp_alignment,
             "motion": asdict(branch.motion),
             "hr_checkpoint_sha256": hr.digest,
         }

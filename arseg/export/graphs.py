@@ -31,7 +31,7 @@ class ConstantGraph(nn.Module):
         super().__init__()
         self.network = branch.network
         self.normalization = branch.normalization
-        self.scale_percent = branch.scale_percent
+        self.scale_percent = branch.spec.scale_percent
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Give the scores (1, K, H, W) of an image of uint8 (1, H, W, 3)."""
@@ -84,10 +84,10 @@ class FusedGraph(nn.Module):
         self.network = branch.network
         self.fusion = branch.network.fuse_attention
         self.normalization = branch.normalization
-        self.scale_percent = branch.scale_percent
+        self.scale_percent = branch.spec.scale_percent
         self.image_size = image_size
         self.feature_size = feature_size
-        self.warp = KeyframeWarp(image_size, feature_size, branch.warp_alignment)
+        self.warp = KeyframeWarp(image_size, feature_size, branch.spec.warp_alignment)
         self.attention = TiledAttention(branch.network.feature_channels, feature_size, WINDOW)
 
     def forward(self, image: Tensor, keyframe_feature: Tensor, motion_qpel: Tensor) -> tuple[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.config import WarpAlignment
+from arseg.spec import WarpAlignment
 
 
 class KeyframeWarp(nn.Module):

@@ -2,29 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from arseg.config import Mode
 from arseg.errors import CheckpointError
 from arseg.evaluate.branch import Branch, load_branch
 from arseg.files import file_digest
-from arseg.models.checkpoint import read_metadata
+from arseg.models.checkpoint import read_description
+from arseg.spec import NetworkSpec, TrainedOn
 
 
 class _Found(NamedTuple):
     path: Path
-    metadata: dict[str, Any]
-
-    @property
-    def scale_percent(self) -> int:
-        return int(self.metadata.get("scale_percent", 100))
+    spec: NetworkSpec
+    trained_on: TrainedOn
 
     def __str__(self) -> str:
-        kind = "LR branch" if self.metadata["fusion"] else "constant resolution"
-        seed = f", seed {self.metadata['seed']}" if "seed" in self.metadata else ""
-        return f"{self.path} ({self.metadata['backbone']}, {kind}, {self.scale_percent} %{seed})"
+        kind = "LR branch" if self.spec.fusion else "constant resolution"
+        seed = "" if self.trained_on.seed is None else f", seed {self.trained_on.seed}"
+        return f"{self.path} ({self.spec.backbone}, {kind}, {self.spec.scale_percent} %{seed})"
 
 
 def load_branches(
@@ -54,8 +51,8 @@ def load_branches(
     CheckpointError
         If nothing is found, or more than one thing; or the networks do not belong together.
     """
-    found = [_Found(path, read_metadata(path)) for path in _files(paths)]
-    fused = _one([item for item in found if item.metadata["fusion"]], scale_percent)
+    found = [_Found(path, *read_description(path)) for path in _files(paths)]
+    fused = _one([item for item in found if item.spec.fusion], scale_percent)
     if fused is None:
         single = _one(found, scale_percent)
         if single is None:
@@ -63,19 +60,16 @@ def load_branches(
                 f"{_named(paths)}: no checkpoint{'' if scale_percent is None else f' of {scale_percent} %'} was found. "
                 "Name weights.pt files, or a folder of results that has some"
             )
-        role: Mode = "hr" if single.scale_percent == 100 else "lr"
-        branch = load_branch(
-            single.path, role=role, scale_percent=single.scale_percent, class_names=None, device=device
-        )
+        branch = load_branch(single.path, role=single.spec.role, scale_percent=None, class_names=None, device=device)
         return _described(branch, single.path), None
-    hr_path = _hr_of(fused, [item for item in found if not item.metadata["fusion"]])
+    hr_path = _hr_of(fused, [item for item in found if not item.spec.fusion])
     hr = load_branch(hr_path, role="hr", scale_percent=100, class_names=None, device=device)
     lr = load_branch(fused.path, role="ar", scale_percent=None, class_names=None, device=device, beside=hr)
     return hr, _described(lr, fused.path)
 
 
 def _described(branch: Branch, path: Path) -> Branch:
-    if not branch.classes:
+    if not branch.spec.classes:
         raise CheckpointError(
             f"{path}: does not say what its classes are called and which colours they have. Train it, or import it "
             "(arseg checkpoint import), again with this version of arseg"
@@ -91,7 +85,7 @@ def _files(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _one(found: list[_Found], scale_percent: int | None) -> _Found | None:
-    chosen = [item for item in found if scale_percent in (None, item.scale_percent)]
+    chosen = [item for item in found if scale_percent in (None, item.spec.scale_percent)]
     if len(chosen) > 1:
         choices = "".join(f"\n  {item}" for item in chosen)
         raise CheckpointError(f"several checkpoints could be meant; name one, or its --scale-percent:{choices}")
@@ -100,8 +94,8 @@ def _one(found: list[_Found], scale_percent: int | None) -> _Found | None:
 
 def _hr_of(fused: _Found, others: list[_Found]) -> Path:
     """Find the HR branch that an LR branch was trained beside."""
-    full = [item for item in others if item.scale_percent == 100]
-    digest = fused.metadata.get("hr_digest")
+    full = [item for item in others if item.spec.scale_percent == 100]
+    digest = fused.trained_on.hr_digest
     if digest is not None:
         full = [item for item in full if file_digest(item.path) == digest]
     if len({file_digest(item.path) for item in full}) != 1:

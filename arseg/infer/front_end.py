@@ -11,7 +11,7 @@ from arseg.codec.picture import to_rgb
 from arseg.codec.stream import open_video
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.live import FollowedPicture, Following, LiveVideo
-from arseg.motion.rules import MotionRules
+from arseg.spec import MotionRules
 from arseg.stopwatch import Stopwatch
 
 STAGES = ("decode", "motion", "convert")

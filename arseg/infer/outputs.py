@@ -17,11 +17,11 @@ from PIL import Image
 
 from arseg import __version__
 from arseg.codec.video import create_video
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.hdf5 import create_file, write_attributes
 from arseg.infer.segment import FrameInfo
+from arseg.spec import SegmentationClass
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 LABEL_SUFFIXES = (".h5", ".hdf5")

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from arseg.infer import front_end
 from arseg.infer.segment import Segmentation
-from arseg.motion.rules import MotionRules
+from arseg.spec import MotionRules
 
 NETWORK_STAGES = ("hr", "lr", "fusion")
 STAGES = (*front_end.STAGES, "transfer", "normalize", *NETWORK_STAGES, "compare", "output")
@@ -42,8 +42,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
         "frames": num_frames,
         "seconds": round(seconds, 3),
         "frames_per_second": round(num_frames / seconds, 3) if seconds else None,
-        "backbone": hr.backbone,
-        "scale_percent": (lr or hr).scale_percent,
+        "backbone": hr.spec.backbone,
+        "scale_percent": (lr or hr).spec.scale_percent,
         "keyframes": dict(segmentation.keyframes) if lr else None,
         "motion": None if motion is None else asdict(motion),
         "motion_of_training": None if lr is None else asdict(lr.motion),

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.infer.agreement import Agreement
@@ -22,7 +21,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import fuse_frame, labels_of, predict_constant, resize, to_low_resolution
 from arseg.models.pixels import normalize
 from arseg.motion.live import Cause, Following
-from arseg.motion.rules import MotionRules
+from arseg.spec import MotionRules, SegmentationClass
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -117,7 +116,7 @@ class Segmentation:
         self._first, self._lr = load_branches(paths, self._device, scale_percent)
         if compare_hr and self._lr is None:
             raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
-        self.classes: tuple[SegmentationClass, ...] = (self._lr or self._first).classes
+        self.classes: tuple[SegmentationClass, ...] = (self._lr or self._first).spec.classes
         cuda = self._device.type == "cuda"
         self.watch = Stopwatch(torch.cuda.synchronize if cuda else None)
         self.agreement = Agreement(len(self.classes)) if compare_hr else None
@@ -179,16 +178,16 @@ class Segmentation:
     def _scores(self, image: Tensor, motion: Tensor | None) -> Tensor:
         height, width = image.shape[-2:]
         if self._lr is None:
-            with self.watch("hr" if self._first.scale_percent == 100 else "lr", on_device=True):
-                return predict_constant(self._first.network, image, self._first.scale_percent, (height, width))
+            with self.watch("hr" if self._first.spec.scale_percent == 100 else "lr", on_device=True):
+                return predict_constant(self._first.network, image, self._first.spec.scale_percent, (height, width))
         feature = self._keyframe_feature()
         if motion is None:
             with self.watch("hr", on_device=True):
                 return resize(self._first.network.classify(feature, (height, width)), (height, width))
         with self.watch("lr", on_device=True):
-            low = self._lr.network.encode(to_low_resolution(image, self._lr.scale_percent)).feature
+            low = self._lr.network.encode(to_low_resolution(image, self._lr.spec.scale_percent)).feature
         with self.watch("fusion", on_device=True):
-            alignment = self._lr.warp_alignment
+            alignment = self._lr.spec.warp_alignment
             return fuse_frame(self._lr.network, feature, low, motion, (height, width), alignment)
 
     def _keyframe_feature(self) -> Tensor:

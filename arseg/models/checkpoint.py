@@ -3,16 +3,18 @@
 One file holds a dictionary of plain builtins and tensors, so that it loads with ``weights_only=True`` and no
 code of its own::
 
-    {"format_version": 1,
+    {"format_version": 2,
      "state_dict": {...},
-     "metadata": {"backbone": ..., "num_classes": ..., "fusion": ..., ...}}
+     "network": {...},  # arseg.spec.NetworkSpec
+     "trained_on": {...}}  # arseg.spec.TrainedOn
 """
 
 import pickle
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,9 +23,11 @@ from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path, zip_damage
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
+from arseg.spec import NetworkSpec, TrainedOn
 
-FORMAT_VERSION = 1
-"""Bumped when older programs could no longer read the file."""
+FORMAT_VERSION = 2
+"""Bumped when older programs could no longer read the file. Version 1, which is still read, had one dictionary
+``metadata`` for both descriptions."""
 
 UNREADABLE = (
     RuntimeError,
@@ -44,13 +48,24 @@ ARCHIVE = b"PK\x03\x04"
 REDESIGNED: dict[str, int] = {"psp18-cityscapes": 3}
 """Stage of training from which weights are for a backbone as it is now. Before, its later blocks were dilated otherwise
 than published; names and shapes of the weights are the same."""
-
-REQUIRED_METADATA: dict[str, type] = {"backbone": str, "num_classes": int, "fusion": bool}
-"""What `load_checkpoint` needs to build the network."""
+UNKNOWN = TrainedOn()
 
 
-def save_checkpoint(path: Path, network: SegmentationNetwork, metadata: dict[str, Any]) -> None:
-    """Write a network's weights with what is known about them.
+class Checkpoint(NamedTuple):
+    """A network and what its file says of it."""
+
+    network: SegmentationNetwork
+    """On the CPU, in evaluation mode."""
+    spec: NetworkSpec
+    """What it is."""
+    trained_on: TrainedOn
+    """How it came to be."""
+
+
+def save_checkpoint(
+    path: Path, network: SegmentationNetwork, spec: NetworkSpec, trained_on: TrainedOn = UNKNOWN
+) -> None:
+    """Write a network's weights with its description.
 
     Parameters
     ----------
@@ -58,27 +73,24 @@ def save_checkpoint(path: Path, network: SegmentationNetwork, metadata: dict[str
         Output, usually ``weights.pt``; written whole or not at all.
     network : SegmentationNetwork
         The network; its tensors are stored on the CPU.
-    metadata : dict
-        Builtins only (None, bool, int, float, str, lists, tuples and dictionaries of them). "backbone",
-        "num_classes" and "fusion" must be there. The version of this package is added as "arseg_version".
+    spec : NetworkSpec
+        What it is.
+    trained_on : TrainedOn
+        How it came to be.
 
     Raises
     ------
-    TypeError
-        If a value is not a builtin, and would make the file unreadable with ``weights_only=True``.
     ValueError
-        If a required entry is missing or contradicts the network.
+        If the description contradicts the network.
     """
-    _require_builtins(metadata, "metadata")
     found = (network.num_classes, network.fuse_attention is not None)
-    if (metadata.get("num_classes"), metadata.get("fusion")) != found or "backbone" not in metadata:
-        raise ValueError(
-            f"metadata must name the backbone, num_classes {found[0]} and fusion {found[1]}; found {metadata}"
-        )
+    if (spec.num_classes, spec.fusion) != found:
+        raise ValueError(f"the network has {found[0]} classes and fusion {found[1]}, its description says {spec}")
     content = {
         "format_version": FORMAT_VERSION,
         "state_dict": {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-        "metadata": {"arseg_version": __version__, **metadata},
+        "network": spec.to_dict(),
+        "trained_on": replace(trained_on, arseg_version=__version__).to_dict(),
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         torch.save(content, file)  # given a path, it would write that, which is a temporary one, into the file
@@ -86,7 +98,7 @@ def save_checkpoint(path: Path, network: SegmentationNetwork, metadata: dict[str
 
 def load_checkpoint(
     path: Path, *, expect_backbone: str | None = None, expect_num_classes: int | None = None
-) -> tuple[SegmentationNetwork, dict[str, Any]]:
+) -> Checkpoint:
     """Read a checkpoint and build its network.
 
     Parameters
@@ -100,10 +112,8 @@ def load_checkpoint(
 
     Returns
     -------
-    network : SegmentationNetwork
-        On the CPU, in evaluation mode.
-    metadata : dict
-        As saved.
+    checkpoint : Checkpoint
+        The network and its description.
 
     Raises
     ------
@@ -113,11 +123,11 @@ def load_checkpoint(
     """
     path = Path(path)
     content = _read(path)
-    metadata = content["metadata"]
-    _refuse_earlier_form(path, metadata)
+    spec, trained_on = _describe(path, content)
+    _refuse_earlier_form(path, spec, trained_on)
     for key, found, expected in (
-        ("backbone", metadata["backbone"], expect_backbone),
-        ("num_classes", metadata["num_classes"], expect_num_classes),
+        ("backbone", spec.backbone, expect_backbone),
+        ("num_classes", spec.num_classes, expect_num_classes),
     ):
         if expected is not None and found != expected:
             raise CheckpointError(
@@ -125,30 +135,28 @@ def load_checkpoint(
                 "set's classes and this backbone, or train one: arseg train ..."
             )
     try:
-        network = build_network(metadata["backbone"], metadata["num_classes"], metadata["fusion"])
+        network = build_network(spec.backbone, spec.num_classes, spec.fusion)
         network.load_state_dict(content["state_dict"], strict=True)
     except (ConfigError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"{path}: its weights do not fit a {metadata['backbone']} with {metadata['num_classes']} classes "
+            f"{path}: its weights do not fit a {spec.backbone} with {spec.num_classes} classes "
             f"({reason[:300]}); train it again with this version of arseg"
         ) from error
-    return network.eval(), metadata
+    return Checkpoint(network.eval(), spec, trained_on)
 
 
-def _refuse_earlier_form(path: Path, metadata: dict[str, Any]) -> None:
+def _refuse_earlier_form(path: Path, spec: NetworkSpec, trained_on: TrainedOn) -> None:
     """Refuse weights that arseg trained for a network that has been corrected since; imported ones stay valid."""
-    since = REDESIGNED.get(metadata["backbone"])
-    trained_here = "stage" in metadata and "imported_from" not in metadata
-    if since is not None and trained_here and metadata["stage"] < since:
+    since, stage = REDESIGNED.get(spec.backbone), trained_on.stage
+    if since is not None and stage is not None and stage < since and trained_on.imported_from is None:
         raise CheckpointError(
-            f"{path}: was trained at stage {metadata['stage']}, when {metadata['backbone']} was dilated otherwise than "
-            f"published (corrected in stage {since}), so its weights are for another network. Train it again: arseg "
-            "train ..."
+            f"{path}: was trained at stage {stage}, when {spec.backbone} was dilated otherwise than published "
+            f"(corrected in stage {since}), so its weights are for another network. Train it again: arseg train ..."
         )
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> tuple[NetworkSpec, TrainedOn]:
     """Read what a checkpoint says of itself, without building its network.
 
     Parameters
@@ -158,16 +166,18 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     Returns
     -------
-    metadata : dict
-        As saved.
+    spec : NetworkSpec
+        What the network is.
+    trained_on : TrainedOn
+        How it came to be.
 
     Raises
     ------
     CheckpointError
         If the file is missing, truncated, foreign or of another format version.
     """
-    metadata: dict[str, Any] = _read(Path(path))["metadata"]
-    return metadata
+    path = Path(path)
+    return _describe(path, _read(path))
 
 
 def read_tensors(path: Path, mend: str) -> Any:
@@ -218,29 +228,34 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: written by another program; expected a checkpoint of arseg with format_version, "
             "state_dict and metadata. A plain state dict must be converted first"
         )
-    if content["format_version"] != FORMAT_VERSION:
+    if content["format_version"] not in (1, FORMAT_VERSION):
         raise CheckpointError(
             f"{path}: format_version {content['format_version']}, expected {FORMAT_VERSION}; use the "
             "version of arseg that wrote it, or train it again"
         )
-    metadata = content.get("metadata")
-    for key, kind in REQUIRED_METADATA.items():
-        if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind):
-            raise CheckpointError(f"{path}: metadata lacks {key}; the file is damaged, copy or train it again")
     if not isinstance(content.get("state_dict"), dict):
         raise CheckpointError(f"{path}: state_dict is missing; the file is damaged, copy or train it again")
     return content
 
 
-def _require_builtins(value: object, where: str) -> None:
-    """Refuse what ``weights_only=True`` would refuse, before hours of training end in an unreadable file."""
-    # Subclasses, such as NumPy's float64 of float, count as foreign: hence `type` instead of `isinstance`.
-    if isinstance(value, dict) and type(value) is dict:
-        for key, item in value.items():
-            _require_builtins(key, f"{where} key")
-            _require_builtins(item, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple) and type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            _require_builtins(item, f"{where}[{index}]")
-    elif value is not None and type(value) not in (bool, int, float, str):
-        raise TypeError(f"{where} is {type(value).__name__}: expected a builtin type")
+def _describe(path: Path, content: dict[str, Any]) -> tuple[NetworkSpec, TrainedOn]:
+    try:
+        if content["format_version"] == 1:
+            network = trained_on = _from_version_1(content["metadata"])
+        else:
+            network, trained_on = content["network"], content["trained_on"]
+        return NetworkSpec.from_dict(network), TrainedOn.from_dict(trained_on)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: its description is incomplete ({type(error).__name__}: {error}); copy or train it again"
+        ) from error
+
+
+def _from_version_1(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of both descriptions under their names of today."""
+    columns = [metadata.get(f"class_{name}", ()) for name in ("names", "colors", "void")]
+    classes = [
+        {"index": index, "name": name, "color": color, "void": void}
+        for index, (name, color, void) in enumerate(zip(*columns, strict=False))
+    ]
+    return metadata | {"classes": classes, "constants": metadata.get("train_config", {})}

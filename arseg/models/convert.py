@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arseg.config import NORMALIZATIONS, Backbone, Mode
-from arseg.data.manifest import SegmentationClass
+from arseg.config import Backbone
 from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path, file_digest
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
@@ -21,6 +20,7 @@ from arseg.models.layout import PREFIX, Fit, first_names, fit_network, guess_net
 from arseg.models.network import SegmentationNetwork
 from arseg.models.published import parse_published_name, read_published
 from arseg.models.registry import build_network
+from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec, SegmentationClass, TrainedOn
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
@@ -209,26 +209,22 @@ def import_checkpoint(
             f"{source}: has {report.num_classes} classes, the data set {len(classes)}. Name the data set that it was "
             "trained on, or give its sheet of classes"
         )
-    phase = 2 if mode == "ar" else 1
-    metadata = {
-        "phase": phase,
-        "stage": STAGES[f"phase{phase}"],
-        "backbone": backbone,
-        "num_classes": report.num_classes,
-        "class_names": [cls.name for cls in classes],
-        "class_colors": [list(cls.color) for cls in classes],
-        "class_void": [cls.void for cls in classes],
-        "fusion": report.fusion,
-        "scale_percent": scale_percent,
-        "seed": PUBLISHED_SEED,
-        "normalization": normalization,
-        "warp_alignment": "published",
-        "imported_from": {"file": source.name, "sha256": file_digest(source)},
-    }
+    spec = NetworkSpec(
+        backbone=backbone,
+        num_classes=report.num_classes,
+        fusion=report.fusion,
+        scale_percent=scale_percent,
+        normalization=normalization,
+        classes=tuple(classes),
+    )
     named = parse_published_name(source)
-    if named is not None:
-        metadata["epoch"] = named.epoch
-    save_checkpoint(output, network, metadata)
+    trained_on = TrainedOn(
+        stage=STAGES["phase2" if mode == "ar" else "phase1"],
+        seed=PUBLISHED_SEED,
+        imported_from={"file": source.name, "sha256": file_digest(source)},
+        epoch=None if named is None else named.epoch,
+    )
+    save_checkpoint(output, network, spec, trained_on)
     return report
 
 
@@ -251,8 +247,8 @@ def export_checkpoint(source: Path, output: Path) -> None:
     """
     source, output = Path(source), Path(output)
     _check_apart(source, output)
-    network, metadata = load_checkpoint(source)
-    state_dict = export_network(network, metadata["backbone"], fusion=metadata["fusion"])
+    network, spec, _ = load_checkpoint(source)
+    state_dict = export_network(network, spec.backbone, fusion=spec.fusion)
     with atomic_path(output) as temporary:
         torch.save(state_dict, temporary)
 

@@ -1,7 +1,6 @@
 """What a checkpoint is, in words: ours by its metadata, another program's by its tensors."""
 
 from pathlib import Path
-from typing import Any
 
 from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint, read_tensors
@@ -12,6 +11,8 @@ from arseg.models.published import (
     parse_published_name,
     read_published,
 )
+
+ROLES = {"hr": "hr (HR branch)", "lr": "lr (constant-resolution baseline)", "ar": "ar (LR branch of AR)"}
 
 
 def describe_checkpoint(path: Path) -> dict[str, str]:
@@ -38,22 +39,21 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
 
 
 def _own_facts(path: Path) -> dict[str, str]:
-    _, metadata = load_checkpoint(path)
+    _, spec, trained_on = load_checkpoint(path)
     facts = {
-        "format": f"checkpoint of arseg {metadata.get('arseg_version', 'unknown')}",
-        "backbone": metadata["backbone"],
-        "role": _role(metadata),
-        "classes": f"{metadata['num_classes']}: {', '.join(metadata.get('class_names', ['no names']))}",
+        "format": f"checkpoint of arseg {trained_on.arseg_version}",
+        "backbone": spec.backbone,
+        "role": ROLES[spec.role],
+        "classes": f"{spec.num_classes}: {', '.join(spec.class_names) or 'no names'}",
+        "scale": f"{spec.scale_percent} %",
+        "normalization": spec.normalization,
     }
-    if "scale_percent" in metadata:
-        facts["scale"] = f"{metadata['scale_percent']} %"
-    if "score" in metadata:
-        facts["score"] = f"mIoU {100 * metadata['score']:.2f} in validation"
-    for name in ("epoch", "seed", "normalization"):
-        if name in metadata:
-            facts[name] = str(metadata[name])
-    if "imported_from" in metadata:
-        origin = metadata["imported_from"]
+    if trained_on.score is not None:
+        facts["score"] = f"mIoU {100 * trained_on.score:.2f} in validation"
+    facts |= {name: str(value) for name in ("epoch", "seed") if (value := getattr(trained_on, name)) is not None}
+    if trained_on.encoding is not None:
+        facts["encoding"] = trained_on.encoding.name
+    if origin := trained_on.imported_from:
         facts["imported from"] = f"{origin['file']} (sha256 {origin['sha256']})"
     return facts
 
@@ -72,12 +72,6 @@ def _foreign_facts(path: Path) -> dict[str, str]:
             "epoch": f"{named.epoch}, by the file's name",
         }
     return facts
-
-
-def _role(metadata: dict[str, Any]) -> str:
-    if metadata["fusion"]:
-        return "ar (LR branch of AR)"
-    return "hr (HR branch)" if metadata.get("scale_percent", 100) == 100 else "lr (constant-resolution baseline)"
 
 
 def _likely(fit: Fit) -> str:

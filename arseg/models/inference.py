@@ -6,11 +6,12 @@ Gradient mode, device and precision are the caller's; these functions only say w
 import torch
 from torch import Tensor
 
-from arseg.config import WarpAlignment, scaled_size
+from arseg.config import scaled_size
 from arseg.errors import ConfigError
 from arseg.models.network import SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion, warp
+from arseg.spec import WarpAlignment
 
 __all__ = [
     "fuse_frame",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from arseg.config import Normalization
+from arseg.spec import Normalization
 
 
 def normalize(pixels: Tensor, normalization: Normalization) -> Tensor:

@@ -33,7 +33,7 @@ class PublishedName(NamedTuple):
 
 def is_own_checkpoint(content: object) -> bool:
     """Tell whether the content of a file is a checkpoint of arseg."""
-    return isinstance(content, Mapping) and {"format_version", "metadata"} <= content.keys()
+    return isinstance(content, Mapping) and {"format_version", "state_dict"} <= content.keys()
 
 
 def read_published(path: Path, mend: str = MEND_PUBLISHED) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from arseg.config import WarpAlignment
 from arseg.errors import MotionError
+from arseg.spec import WarpAlignment
 
 
 def prepare_motion(motion_px: Tensor, feature_size: tuple[int, int], mode: Literal["bilinear", "nearest"]) -> Tensor:

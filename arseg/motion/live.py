@@ -22,10 +22,9 @@ from arseg.codec.picture import DecodedPicture, PredictionMode
 from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
 from arseg.codec.stream import PacketStream
 from arseg.codec.tolerant import Damage, decode_pixels, until_unreadable
-from arseg.config import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
-from arseg.motion.rules import PAPER_RULES, MotionRules
 from arseg.motion.video import KeyframeFollower
+from arseg.spec import MAX_REFERENCES, PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)

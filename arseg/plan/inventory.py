@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from arseg.config import EncodeConfig
 from arseg.data.clips import store_path
 from arseg.errors import DataError
 from arseg.plan.jobs import Command
 from arseg.plan.sizes import ClipCount, DataSize, DataSizes
 from arseg.provenance.fingerprint import read_record
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 
 
@@ -94,7 +94,7 @@ class Inventory:
 
 def gop_of(command: Command) -> int:
     """Give the length of a group of pictures that a command ``clips`` encodes with."""
-    return int(command.value("gop", str(EncodeConfig.gop)))
+    return int(command.value("gop", str(Encoding.gop)))
 
 
 def distances_of(command: Command) -> list[int]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from arseg.config import EncodeConfig, Mode, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.camvid import SEQUENCES
 from arseg.data.cityscapes_verify import EXPECTED_FRAMES
 from arseg.data.synthetic.dataset import synthesize
@@ -21,6 +21,7 @@ from arseg.plan.inventory import Inventory
 from arseg.plan.jobs import Command
 from arseg.plan.rates import Rates
 from arseg.plan.sizes import CAMVID_FRAMES, CAMVID_SIZE, CITYSCAPES_SIZE, DataSize
+from arseg.spec import Encoding, Mode
 
 STEP_PASSES = 3
 """A training step takes a pass, and two more passes' worth for the gradients of inputs and of weights."""
@@ -125,8 +126,8 @@ def _build_reader(command: Command, inventory: Inventory, rates: Rates) -> Work:
 
 def _clips(command: Command, inventory: Inventory, rates: Rates) -> Work:
     data, count = inventory.clips(command)
-    codec = command.value("codec", EncodeConfig.codec)
-    preset = command.value("preset", EncodeConfig.preset)
+    codec = command.value("codec", Encoding.codec)
+    preset = command.value("preset", Encoding.preset)
     per_frame = rates["read"] + rates[f"encode {codec} {preset}"] + rates[f"decode {codec}"]
     samples = sum(count.samples.values())
     near = count.samples.get(0, 0.0)  # of the keyframe itself one picture is stored

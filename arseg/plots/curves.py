@@ -156,16 +156,12 @@ def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFr
 
 
 def _titles(settings: list[dict[str, Any]]) -> list[str]:
-    """Title panels shortly, and with the rest of the encoding's name where that does not tell them apart."""
+    """Title panels in words, and by the encoding's name where words do not tell them apart."""
     titles = [describe_setting(setting) for setting in settings]
     return [
-        f"{title} · {_rest_of_encoding(setting)}" if titles.count(title) > 1 else title
+        f"{title.splitlines()[0]}\n{setting['encoding']}" if titles.count(title) > 1 else title
         for title, setting in zip(titles, settings, strict=True)
     ]
-
-
-def _rest_of_encoding(setting: dict[str, Any]) -> str:
-    return setting["encoding"].removeprefix(f"{setting['codec']}-{setting['rate']}-gop{setting['gop']}-")
 
 
 def _label_axes(figure: Figure, x: str, y: str) -> None:

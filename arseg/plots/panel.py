@@ -72,7 +72,7 @@ def qualitative_panel(
         ar_path, role="ar", scale_percent=None, class_names=data.class_names, device=torch_device, beside=hr
     )
     lr = load_branch(
-        lr_path, role="lr", scale_percent=ar.scale_percent, class_names=data.class_names, device=torch_device
+        lr_path, role="lr", scale_percent=ar.spec.scale_percent, class_names=data.class_names, device=torch_device
     )
     predictors: dict[str, Predictor] = {
         "hr": ConstantPredictor(hr),
@@ -82,7 +82,7 @@ def qualitative_panel(
     if indices is None:
         indices = _choose(_gains(split, data, predictors, torch_device), split, num_rows)
     rows = [_predict(split, index, data, predictors, torch_device) for index in indices]
-    draw_panel(rows, data, ar.scale_percent, split.attributes.distance, output)
+    draw_panel(rows, data, ar.spec.scale_percent, split.attributes.distance, output)
 
 
 def _check_samples(split: SplitStores, indices: Sequence[int] | None) -> None:
@@ -91,7 +91,7 @@ def _check_samples(split: SplitStores, indices: Sequence[int] | None) -> None:
     if len(distances) > 1 or distances[0] == 0:
         raise StoreError(
             f"{place}: stores at distances {', '.join(map(str, distances))}; a panel shows one distance above "
-            f"0. Give the stores at distance {split.attributes.gop - 1}."
+            f"0. Give the stores at distance {split.attributes.encoding.gop - 1}."
         )
     if not split.samples:
         raise StoreError(f"{place}: the stores have no samples to show. Give all shards of the split.")

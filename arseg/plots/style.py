@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from arseg.config import RATE_PATTERN
 from arseg.files import atomic_path
+from arseg.spec import Rate
 
 STYLE: Any = {
     "font.size": 10,
@@ -40,20 +40,11 @@ def save_figure(figure: Figure, output: str | Path) -> None:
         figure.savefig(temporary, dpi=DPI, metadata=date_free if temporary.suffix in (".svg", ".png") else None)
 
 
-def describe_rate(rate: str) -> str:
-    """Name a rate with its unit: "3000k" is "3 Mbit/s", "qp27" is "QP 27"."""
-    match = RATE_PATTERN.fullmatch(rate)
-    if match and match["kbps"]:
-        kbps = int(match["kbps"])
-        return f"{kbps / 1000:g} Mbit/s" if kbps >= 1000 else f"{kbps} kbit/s"
-    return f"{rate.rstrip('0123456789').upper()} {rate.lstrip('abcdefghijklmnopqrstuvwxyz')}"
-
-
 def describe_setting(setting: dict[str, Any]) -> str:
     """Name what the rows of one figure panel have in common, in two lines."""
     backbone = BACKBONES.get(setting["backbone"], setting["backbone"])
     codec = CODECS.get(setting["codec"], setting["codec"])
     return (
         f"{setting['dataset']} {setting['split']} · {backbone}\n"
-        f"{codec} {describe_rate(setting['rate'])} · L = {setting['gop']}"
+        f"{codec} {Rate(setting['rate']).label} · L = {setting['gop']}"
     )

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
-from arseg import __version__
-from arseg.config import NORMALIZATIONS, TrainConfig
+from arseg.config import TrainConfig
 from arseg.errors import ArsegError, DataError, StoppedError
 from arseg.evaluate.confusion import confusion_matrix
 from arseg.evaluate.iou import mean_iou
-from arseg.models.checkpoint import read_metadata, save_checkpoint
+from arseg.models.checkpoint import read_description, save_checkpoint
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.models.processes import num_processes, process_index, sum_over_processes
 from arseg.progress import track
+from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 from arseg.train.data import SeededSampler
 from arseg.train.optimizer import Optimization, autocast, schedule_length
 from arseg.train.parallel import joined_processes, span_processes
@@ -56,7 +56,8 @@ def train_branch(
     machine: Machine,
     output: Path,
     history: Path,
-    metadata: dict[str, Any],
+    spec: NetworkSpec,
+    trained_on: TrainedOn,
 ) -> float:
     """Train, or go on where an earlier run with the same settings stopped, and save the best epoch's weights.
 
@@ -75,8 +76,8 @@ def train_branch(
         Checkpoint to write. If it is there already, with these settings and its history, nothing is done.
     history : Path
         CSV file of losses and scores, a row per epoch.
-    metadata : dict
-        What the checkpoint says of itself. Together with the constants, it is all that the result depends on.
+    spec, trained_on : NetworkSpec, TrainedOn
+        What the checkpoint says of itself: all that the result depends on.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def train_branch(
     ArsegError
         If a sample cannot be read, the loss stops being finite, or another process of the training fails.
     """
-    settings = metadata | {"train_config": asdict(phase.config)}
+    settings = {"network": spec.to_dict(), "trained_on": trained_on.to_dict()}
     if process_index():  # the first process holds the folder, writes the files and speaks for all
         with joined_processes(machine.devices), suppress(StoppedError):
             states = StateFolder(machine.resume, settings)
@@ -100,7 +101,7 @@ def train_branch(
         raise SystemExit(0)
     with sole_training(machine.resume):
         states = StateFolder(machine.resume, settings)
-        score = _finished(output, history, settings)
+        score = _finished(output, history, spec, trained_on)
         if score is None:
             state = states.read()
             with joined_processes(machine.devices):
@@ -108,8 +109,8 @@ def train_branch(
             assert progress.best_score is not None
             score = progress.best_score
             phase.network.load_state_dict(progress.best_weights)
-            outcome = {"score": score, "epoch": progress.best_epoch, "arseg_version": __version__}
-            save_checkpoint(output, phase.network, settings | outcome)
+            outcome = replace(trained_on, score=score, epoch=progress.best_epoch)
+            save_checkpoint(output, phase.network, spec, outcome)
         states.remove()
     return score
 
@@ -262,12 +263,12 @@ def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:
     return [bool(vote) for vote in votes.tolist()]
 
 
-def _finished(output: Path, history: Path, settings: dict[str, Any]) -> float | None:
+def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: TrainedOn) -> float | None:
     """Give the score of a training that has been finished already, by another process while this one waited, say."""
     if not (output.is_file() and history.is_file()):
         return None
-    found = read_metadata(output)
-    if any(found.get(name) != value for name, value in settings.items()):
+    found_spec, found = read_description(output)
+    if (found_spec, replace(found, score=None, epoch=None, arseg_version=None)) != (spec, trained_on):
         return None
     LOG.info("%s: is there already, trained with these settings. Delete it to train again", output)
-    return float(found["score"])
+    return found.score

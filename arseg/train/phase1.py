@@ -1,6 +1,7 @@
 """Phase 1: train one branch at one resolution on stills."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.spec import NetworkSpec, TrainedOn
 from arseg.stages import STAGES
 from arseg.train.data import StillDataset, training_loader, validation_loader
 from arseg.train.fit import Machine, train_branch
@@ -75,22 +77,21 @@ def train_phase1(
     network = build_network(backbone, data.num_classes, fusion=False)
     initialize_backbone(network, architecture, config.initial_weights)
 
-    metadata = {
-        "phase": 1,
-        "stage": STAGES["phase1"],
-        "backbone": backbone,
-        "num_classes": data.num_classes,
-        "class_names": list(data.class_names),
-        "class_colors": [list(cls.color) for cls in data.classes],
-        "class_void": [cls.void for cls in data.classes],
-        "fusion": False,
-        "scale_percent": scale_percent,
-        "seed": seed,
-        "normalization": config.normalization,
-        "manifest_digest": data.digest,
-        "train_split": train_split,
-        "val_split": val_split,
-    }
+    spec = NetworkSpec(
+        backbone=backbone,
+        num_classes=data.num_classes,
+        scale_percent=scale_percent,
+        normalization=config.normalization,
+        classes=data.classes,
+    )
+    trained_on = TrainedOn(
+        stage=STAGES["phase1"],
+        seed=seed,
+        manifest_digest=data.digest,
+        train_split=train_split,
+        val_split=val_split,
+        constants=asdict(config),
+    )
     LOG.info("phase 1: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(
         Phase1(network, architecture, config, scale_percent, seed),
@@ -99,5 +100,6 @@ def train_phase1(
         machine=machine,
         output=output,
         history=history,
-        metadata=metadata,
+        spec=spec,
+        trained_on=trained_on,
     )

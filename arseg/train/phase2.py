@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from arseg.config import NORMALIZATIONS, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import load_branch
@@ -14,6 +15,7 @@ from arseg.evaluate.samples import open_training_stores
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 from arseg.stages import STAGES
 from arseg.train.data import PairDataset, training_loader, validation_loader
 from arseg.train.fit import Machine, train_branch
@@ -21,9 +23,6 @@ from arseg.train.phases import Phase2
 from arseg.train.step import start_phase2
 
 LOG = logging.getLogger(__name__)
-
-ENCODING_NAMES = ("encoding", "codec", "rate", "gop", "fps", "preset", "references", "parameters", "subpixel", "tail")
-"""Attributes of the stores that a checkpoint repeats: the compression whose motion the branch has learnt from."""
 
 
 def train_phase2(
@@ -95,7 +94,7 @@ def train_phase2(
     loader = training_loader(train, config, seed, workers, processes)
 
     torch.manual_seed(seed)
-    backbone = branch.backbone
+    backbone = branch.spec.backbone
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
@@ -104,23 +103,25 @@ def train_phase2(
         initialize_backbone(network, architecture, config.initial_weights)
     start_phase2(branch.network, network, config.feature_similarity)
 
-    metadata = {
-        "phase": 2,
-        "stage": STAGES["phase2"],
-        "backbone": backbone,
-        "num_classes": data.num_classes,
-        "class_names": list(data.class_names),
-        "class_colors": [list(cls.color) for cls in data.classes],
-        "class_void": [cls.void for cls in data.classes],
-        "fusion": True,
-        "scale_percent": scale_percent,
-        "seed": seed,
-        "normalization": config.normalization,
-        "warp_alignment": config.warp_alignment,
-        "manifest_digest": data.digest,
-        "hr_digest": branch.digest,
-        "encoding": {name: getattr(stores.attributes, name) for name in ENCODING_NAMES},
-    }
+    spec = NetworkSpec(
+        backbone=backbone,
+        num_classes=data.num_classes,
+        fusion=True,
+        scale_percent=scale_percent,
+        normalization=config.normalization,
+        warp_alignment=config.warp_alignment,
+        classes=data.classes,
+    )
+    trained_on = TrainedOn(
+        stage=STAGES["phase2"],
+        seed=seed,
+        manifest_digest=data.digest,
+        train_split=train.split,
+        val_split=val.split,
+        encoding=stores.attributes.encoding,
+        hr_digest=branch.digest,
+        constants=asdict(config),
+    )
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(
         Phase2(branch.network, network, architecture, config, scale_percent, seed),
@@ -129,7 +130,8 @@ def train_phase2(
         machine=machine,
         output=output,
         history=history,
-        metadata=metadata,
+        spec=spec,
+        trained_on=trained_on,
     )
 
 

@@ -6,12 +6,12 @@ The loop around them, with its optimiser, devices and checkpoints, is not here. 
 import torch
 from torch import Tensor
 
-from arseg.config import WarpAlignment
 from arseg.models.inference import to_low_resolution
 from arseg.models.losses import feature_similarity as feature_similarity_loss
 from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.registry import Architecture
 from arseg.models.warp import prepare_motion, warp
+from arseg.spec import WarpAlignment
 
 
 def phase1_loss(

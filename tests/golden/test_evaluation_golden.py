@@ -16,9 +16,9 @@ from golden_weights import hr_network, load_arrays, lr_network
 
 import arseg.evaluate.branch
 from arseg.cli.main import main
-from arseg.config import NORMALIZATIONS
 from arseg.evaluate.published import read_published
 from arseg.evaluate.result import load_evaluation
+from arseg.spec import NORMALIZATIONS
 
 GOP = 2
 """The shortest: golden frames are evaluated at d = 1, and at d = 0 as their own keyframes."""

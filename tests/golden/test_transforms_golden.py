@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.config import NORMALIZATIONS
 from arseg.data.augmentation import Augmentation, color_jitter, flip, random_crop, random_scale
 from arseg.data.transforms import PairSample, apply
 from arseg.models.pixels import normalize
+from arseg.spec import NORMALIZATIONS
 
 DATA = Path(__file__).parent / "data" / "models"
 CASES = json.loads((DATA / "G_transforms.json").read_text())

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arseg.data.frames import list_frames
-from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
+from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.spec import SegmentationClass
 
 # Commas, quotes, braces and letters beyond ASCII; cells are stripped, so no blanks at the ends.
 WORDS = st.text(st.sampled_from("abcXYZ019_-.,;\"'{}äß é"), min_size=1, max_size=12).filter(

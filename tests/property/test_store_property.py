@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from arseg.codec.picture import num_blocks
+from arseg.spec import Encoding, Rate
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes, create_stores
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
@@ -29,15 +30,24 @@ def samples(draw):
     return draw(st.lists(sample, max_size=4))
 
 
+encodings = st.builds(
+    Encoding,
+    codec=st.just("hevc"),
+    rate=st.builds(Rate, st.sampled_from(["3000k", "qp27", "crf23"])),
+    gop=st.integers(2, 2**31),
+    fps=st.fractions(min_value=1, max_value=240),
+    preset=words,
+    references=st.none() | st.integers(1, 16),
+    parameters=st.sampled_from(["", "aq-mode=1:psy-rd=0"]),
+    tail=st.sampled_from(["gop", "annotated"]),
+    subpixel=st.booleans(),
+)
+
 attributes = st.builds(
     StoreAttributes,
-    **dict.fromkeys(["dataset", "split", "manifest_digest", "preset", "parameters", "encoding"], words),
-    **dict.fromkeys(["encoder", "encoder_parameters"], words),
-    subpixel=st.booleans(),
-    codec=st.sampled_from(["h264", "hevc"]),
-    rate=st.sampled_from(["3000k", "qp27", "crf23"]),
-    **dict.fromkeys(["gop", "fps", "references", "shard", "num_shards"], counts),
-    tail=st.sampled_from(["gop", "annotated"]),
+    **dict.fromkeys(["dataset", "split", "manifest_digest", "encoder", "encoder_parameters"], words),
+    **dict.fromkeys(["shard", "num_shards"], counts),
+    encoding=encodings,
     distance=st.integers(1, 11),
 )
 

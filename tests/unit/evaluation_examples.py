@@ -6,21 +6,13 @@ from typing import Any
 import numpy as np
 
 from arseg.evaluate.result import Evaluation, EvaluationSettings
+from arseg.spec import Encoding
 
 SETTINGS = EvaluationSettings(
     dataset="camvid",
     split="test",
     backbone="psp18",
-    codec="hevc",
-    rate="3000k",
-    gop=2,
-    fps=30,
-    preset="medium",
-    references=0,
-    parameters="",
-    subpixel=False,
-    encoding="hevc-3000k-gop2-medium",
-    tail="gop",
+    encoding=Encoding(gop=2),
     mode="hr",
     scale_percent=100,
     seed=233,
@@ -44,7 +36,7 @@ CONFUSIONS = np.array(
 def make_evaluation(confusions: Any = CONFUSIONS, shards: tuple[int, ...] = (0,), **settings: Any) -> Evaluation:
     confusions = np.asarray(confusions, dtype=np.int64)
     return Evaluation(
-        settings=replace(SETTINGS, gop=len(confusions), **settings),
+        settings=replace(SETTINGS, **{"encoding": Encoding(gop=len(confusions))} | settings),
         shards=shards,
         confusions=confusions,
         num_frames=np.full(len(confusions), 5),

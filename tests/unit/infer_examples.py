@@ -4,18 +4,22 @@ import av
 import torch
 from video_examples import encode_with, moving_texture, texture
 
-from arseg.config import NORMALIZATIONS
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
+from arseg.spec import NORMALIZATIONS, NetworkSpec, SegmentationClass, TrainedOn
 
 HEIGHT, WIDTH = 64, 96
 STEP = (3, 1)
 CLASSES = ["sky", "road", "car", "void"]
 NUM_CLASSES = len(CLASSES)
 COLORS = [[70, 130, 180], [128, 64, 128], [0, 0, 142], [0, 0, 0]]
+SEGMENTATION_CLASSES = [
+    SegmentationClass(index, name, tuple(color), name == "void")
+    for index, (name, color) in enumerate(zip(CLASSES, COLORS, strict=True))
+]
 P_ONLY = "bframes=0:ref=1:scenecut=0:keyint={gop}:min-keyint={gop}"
 """x264 as it is when motion can be taken from its streams."""
 
@@ -73,31 +77,24 @@ def random_network(fusion, seed, num_classes=NUM_CLASSES) -> SegmentationNetwork
     return network
 
 
-def metadata_of(fusion, scale_percent, **more):
-    return {
-        "phase": 2 if fusion else 1,
-        "backbone": "tiny",
-        "num_classes": len(CLASSES),
-        "fusion": fusion,
-        "scale_percent": scale_percent,
-        "normalization": "camvid",
-        "class_names": CLASSES,
-        "class_colors": COLORS,
-        "class_void": [False, False, False, True],
-        **more,
-    }
+def described(fusion, scale_percent, *, backbone="tiny", warp_alignment="published", classes=None, **trained_on):
+    """What the checkpoint of a network in these tests says of itself."""
+    classes = SEGMENTATION_CLASSES if classes is None else classes
+    spec = NetworkSpec(
+        backbone, len(classes), fusion, scale_percent, warp_alignment=warp_alignment, classes=tuple(classes)
+    )
+    return spec, TrainedOn(**trained_on)
 
 
 def write_checkpoints(folder, **more):
-    """An HR branch, two LR branches beside it, and a baseline; `more` is what the LR branches say of themselves."""
+    """An HR branch, two LR branches beside it, and a baseline; `more` is what the LR branches were trained on."""
     hr = folder / "phase1/scale100/weights.pt"
-    save_checkpoint(hr, random_network(False, 1), metadata_of(False, 100))
+    save_checkpoint(hr, random_network(False, 1), *described(False, 100))
     digest = file_digest(hr)
     for scale in (50, 30):
         path = folder / f"phase2/scale{scale}/weights.pt"
-        metadata = metadata_of(True, scale, hr_digest=digest, warp_alignment="published", **more)
-        save_checkpoint(path, random_network(True, scale), metadata)
-    save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), metadata_of(False, 50))
+        save_checkpoint(path, random_network(True, scale), *described(True, scale, hr_digest=digest, **more))
+    save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), *described(False, 50))
     return folder
 
 

@@ -20,6 +20,7 @@ from arseg.cli.main import main
 from arseg.data.authors_import import import_authors_clips
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError, MotionError, StoreError
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 
 FRAME = "0001TP_006690"
@@ -63,9 +64,7 @@ def test_camvid_stores_say_how_the_clips_were_made(tree):
     with ClipStore(imported.stores[2]) as store:
         found = store.attributes
     assert (found.dataset, found.split, found.distance, found.shard, found.num_shards) == ("camvid", "test", 2, 0, 1)
-    assert (found.codec, found.rate, found.gop, found.fps) == ("hevc", "3000k", 3, 30)
-    assert (found.preset, found.references, found.parameters, found.tail) == ("medium", 0, "", "gop")
-    assert found.encoding == "hevc-3000k-gop3-medium-imported"
+    assert found.encoding == Encoding("hevc", "3000k", gop=3, tail="gop")
     assert found.encoder == "the authors' processed data"
     assert found.manifest_digest == read_manifest(imported.manifest).digest
 
@@ -133,8 +132,7 @@ def test_cityscapes(tmp_path, collection, stem):
     assert (manifest.num_classes, manifest.class_names[0]) == (19, "road")
     with ClipStore(imported.stores[1]) as store:
         found, sample = store.attributes, store.read(1)
-    assert (found.rate, found.gop, found.fps, found.tail) == ("5000k", 2, 17, "annotated")
-    assert found.encoding == "hevc-5000k-gop2-medium-imported"
+    assert found.encoding == Encoding("hevc", "5000k", gop=2, fps=17, tail="annotated")
     np.testing.assert_array_equal(sample.frame, picture(1, 1))
     np.testing.assert_array_equal(sample.keyframe, picture(1, 1, 1))
     np.testing.assert_array_equal(sample.motion_qpel, motion(1, 1))

@@ -9,7 +9,6 @@ import torch
 from authors_examples import write_camvid_tree, write_cityscapes_tree
 
 from arseg.cli.main import main
-from arseg.config import NORMALIZATIONS, Mode
 from arseg.data.camvid import camvid_classes
 from arseg.data.cityscapes import cityscapes_classes
 from arseg.errors import CheckpointError, ConfigError
@@ -18,6 +17,7 @@ from arseg.evaluate.published import read_published
 from arseg.evaluate.result import load_evaluation
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
+from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec
 
 GOP = 2
 PUBLISHED_NAMES: dict[Mode, str] = {
@@ -38,16 +38,9 @@ def save_network(path: Path, mode: Mode, backbone="psp18", classes=None, normali
             module.running_var.uniform_(0.5, 1.5)
         elif isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)  # PyTorch's own is so small that one class wins everywhere
-    metadata = {
-        "backbone": backbone,
-        "num_classes": len(classes),
-        "fusion": mode == "ar",
-        "phase": 2 if mode == "ar" else 1,
-        "scale_percent": 100 if mode == "hr" else 50,
-        "normalization": normalization,
-        "class_names": [cls.name for cls in classes],
-    }
-    save_checkpoint(path, network, metadata)
+    scale_percent = 100 if mode == "hr" else 50
+    spec = NetworkSpec(backbone, len(classes), mode == "ar", scale_percent, normalization, classes=tuple(classes))
+    save_checkpoint(path, network, spec)
     return path
 
 
@@ -131,7 +124,7 @@ def test_scores_are_written_as_the_authors_do(results):
     np.testing.assert_allclose(published.miou, evaluation.miou, rtol=1e-15)
     settings = evaluation.settings
     assert (settings.dataset, settings.split, settings.backbone, settings.seed) == ("camvid", "test", "psp18", 233)
-    assert settings.encoding == "hevc-3000k-gop2-medium-imported"
+    assert evaluation.encoding_name == "hevc-3000k-gop2-medium-imported"
     assert evaluation.encoders == ("the authors' processed data",)
 
 
@@ -171,11 +164,16 @@ def test_cityscapes(tmp_path, backbone, network, normalization):
     evaluate((tmp_path / "checkpoints", tmp_path / "data"), tmp_path / "out", *options)
     name = f"cityscapes-{backbone}-1.0x-resolution-exp-GOP2-5M-evaluation"
     settings = load_evaluation(tmp_path / f"out/{name}.npz").settings
-    assert (settings.dataset, settings.split, settings.backbone, settings.fps) == ("cityscapes", "val", network, 17)
+    assert (settings.dataset, settings.split, settings.backbone, settings.encoding.fps) == (
+        "cityscapes",
+        "val",
+        network,
+        17,
+    )
     assert read_published(tmp_path / f"out/{name}.txt").miou.shape == (GOP,)
     (converted,) = (tmp_path / "out/work/checkpoints").rglob("*.pt")
-    _, metadata = load_checkpoint(converted)
-    assert NORMALIZATIONS[metadata["normalization"]] == NORMALIZATIONS[normalization]
+    _, spec, _ = load_checkpoint(converted)
+    assert NORMALIZATIONS[spec.normalization] == NORMALIZATIONS[normalization]
 
 
 # Which checkpoint

@@ -136,7 +136,7 @@ def test_the_frame_that_is_timed_in_parts_is_the_protocol_s(tmp_path):
     with torch.inference_mode():
         feature = hr.network.encode(image).feature
         found = inference._ar_frame(lr.network, feature, image, motion_qpel, lr, watch)
-        scores = predict_fused(lr.network, feature, image, motion_qpel, 50, (48, 64), lr.warp_alignment)
+        scores = predict_fused(lr.network, feature, image, motion_qpel, 50, (48, 64), lr.spec.warp_alignment)
     assert torch.equal(found, scores.argmax(dim=1))
     assert set(watch.seconds) == set(inference.PARTS)
 

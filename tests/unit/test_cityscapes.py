@@ -11,7 +11,6 @@ from cityscapes_examples import SNIPPETS, save, write_cityscapes
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.config import EncodeConfig
 from arseg.data import cityscapes_unpack
 from arseg.data.cityscapes import annotated_frames, cityscapes_classes, cityscapes_manifest, write_train_ids
 from arseg.data.cityscapes_unpack import unpack_cityscapes
@@ -19,6 +18,7 @@ from arseg.data.cityscapes_verify import verify_cityscapes
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.errors import ConfigError, DataError
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 
 FIRST_LABEL = "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"
@@ -176,8 +176,11 @@ def test_clips_are_made_of_the_miniature(written, tmp_path):
     write_manifest(
         tmp_path / "city.csv", cityscapes_manifest("city", written / "root", written / "labels"), cityscapes_classes()
     )
-    manifest, encode = read_manifest(tmp_path / "city.csv"), EncodeConfig(codec="h264", rate="qp20", fps=17)
-    (path,) = make_clip_stores(manifest, "val", encode, [11], tmp_path / "clips", tail="annotated")
+    manifest, encode = (
+        read_manifest(tmp_path / "city.csv"),
+        Encoding(codec="h264", rate="qp20", fps=17, tail="annotated"),
+    )
+    (path,) = make_clip_stores(manifest, "val", encode, [11], tmp_path / "clips")
     with ClipStore(path) as store:
         motion = store.read_motion(0)
     # The texture of this snippet moves by (1, 0) pixels a frame, so its source in the keyframe lies 11 pixels off.

@@ -17,6 +17,7 @@ from arseg.data.frames import SPLIT_COLUMNS
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
+from arseg.spec import NetworkSpec
 
 COMMANDS = [
     ["doctor"],
@@ -217,9 +218,8 @@ def test_label_value_outside_the_class_list_stops_the_training(frames, capsys):
 def evaluation(tiny_dataset, tmp_path):
     """Words of an evaluation that would work, with its checkpoint and stores in a folder to spoil."""
     manifest = read_manifest(tiny_dataset.manifest)
-    metadata = {"backbone": "tiny", "num_classes": manifest.num_classes, "fusion": False, "scale_percent": 100}
-    metadata |= {"phase": 1, "normalization": "camvid", "class_names": list(manifest.class_names)}
-    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", manifest.num_classes, fusion=False), metadata)
+    spec = NetworkSpec("tiny", manifest.num_classes, classes=manifest.classes)
+    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", manifest.num_classes, fusion=False), spec)
     stores = [shutil.copy(path, tmp_path) for path in tiny_dataset.test_stores]
     words = ["evaluate", "--mode", "hr", "--manifest", tiny_dataset.manifest, "--stores", *stores]
     return [*words, "--hr", tmp_path / "hr.pt", "--device", "cpu", "--workers", 0, "--output", tmp_path / "out.npz"]
@@ -245,17 +245,16 @@ def test_truncated_checkpoint(evaluation, capsys, tmp_path):
 
 
 def test_checkpoint_of_another_class_count(evaluation, capsys, tmp_path):
-    metadata = {"backbone": "tiny", "num_classes": 3, "fusion": False}
-    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", 3, fusion=False), metadata)
+    spec = NetworkSpec("tiny", 3)
+    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", 3, fusion=False), spec)
     assert "num_classes is 3, expected 10" in refusal(capsys, *evaluation)
     assert not (tmp_path / "out.npz").exists()
 
 
 def test_checkpoint_of_another_backbone(evaluation, capsys, tmp_path, tiny_dataset):
     manifest = read_manifest(tiny_dataset.manifest)
-    metadata = {"backbone": "psp18", "num_classes": manifest.num_classes, "fusion": True, "scale_percent": 50}
-    metadata |= {"phase": 2, "normalization": "camvid", "class_names": list(manifest.class_names)}
-    save_checkpoint(tmp_path / "lr.pt", build_network("psp18", manifest.num_classes, fusion=True), metadata)
+    spec = NetworkSpec("psp18", manifest.num_classes, True, 50, classes=manifest.classes)
+    save_checkpoint(tmp_path / "lr.pt", build_network("psp18", manifest.num_classes, fusion=True), spec)
     words = [*evaluation, "--lr", tmp_path / "lr.pt", "--scale-percent", 50]
     words[words.index("hr")] = "ar"
     assert "backbone is psp18, expected tiny" in refusal(capsys, *words)

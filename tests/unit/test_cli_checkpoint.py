@@ -55,10 +55,10 @@ def test_import_of_a_published_data_set(
     printed = capsys.readouterr().out
     assert printed.startswith(f"{registered} with fusion, {num_classes} classes: ")
     assert printed.endswith(f"wrote {output}\n")
-    _, metadata = load_checkpoint(output, expect_backbone=registered, expect_num_classes=num_classes)
-    assert metadata["normalization"] == normalization
-    assert (metadata["scale_percent"], metadata["epoch"]) == (50, 92)
-    assert len(metadata["class_names"]) == num_classes
+    _, spec, trained_on = load_checkpoint(output, expect_backbone=registered, expect_num_classes=num_classes)
+    assert spec.normalization == normalization
+    assert (spec.scale_percent, trained_on.epoch) == (50, 92)
+    assert len(spec.classes) == num_classes
 
 
 def test_import_of_another_data_set_and_back(published, tmp_path, capsys):

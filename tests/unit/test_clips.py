@@ -18,7 +18,6 @@ from PIL import Image
 from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig
 from arseg.data import clips
 from arseg.data.clip_plans import plan_clips
 from arseg.data.clips import make_clip_stores, store_path
@@ -26,9 +25,10 @@ from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, ConfigError, DataError
 from arseg.motion.compose import compose_motion
 from arseg.progress import track
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 
-CONFIG = EncodeConfig("h264", "300k", gop=4, preset="ultrafast")
+CONFIG = Encoding("h264", "300k", gop=4, preset="ultrafast")
 
 
 def write_video(folder, name, indices, size=(48, 32)):
@@ -211,15 +211,12 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
 
 def test_attributes_record_how_a_store_was_made(rows, tmp_path):
     (path,) = make_clip_stores(
-        manifest_of(rows), "test", CONFIG, [2], tmp_path, shard=1, num_shards=2, tail="annotated"
+        manifest_of(rows), "test", replace(CONFIG, tail="annotated"), [2], tmp_path, shard=1, num_shards=2
     )
     with ClipStore(path) as store:
         attributes = store.attributes
     assert (attributes.dataset, attributes.split, attributes.manifest_digest) == ("toy", "test", "digest")
-    assert (attributes.codec, attributes.rate, attributes.gop) == ("h264", "300k", 4)
-    assert (attributes.fps, attributes.preset, attributes.tail) == (30, "ultrafast", "annotated")
-    assert (attributes.references, attributes.parameters, attributes.subpixel) == (0, "", False)
-    assert attributes.encoding == "h264-300k-gop4-ultrafast"
+    assert attributes.encoding == replace(CONFIG, tail="annotated")
     assert (attributes.distance, attributes.shard, attributes.num_shards) == (2, 1, 2)
     assert attributes.encoder.startswith("x264")
     assert "keyint=4" in attributes.encoder_parameters
@@ -227,12 +224,10 @@ def test_attributes_record_how_a_store_was_made(rows, tmp_path):
 
 @pytest.mark.parametrize("tail", ["gop", "annotated"])
 def test_union_of_shards_is_the_unsharded_store(rows, tmp_path, tail):
-    manifest, distances = manifest_of(rows), [1, 3]
-    whole = make_clip_stores(manifest, "test", CONFIG, distances, tmp_path / "whole", tail=tail)
+    manifest, distances, encoding = manifest_of(rows), [1, 3], replace(CONFIG, tail=tail)
+    whole = make_clip_stores(manifest, "test", encoding, distances, tmp_path / "whole")
     shards = [
-        make_clip_stores(
-            manifest, "test", CONFIG, distances, tmp_path / str(shard), shard=shard, num_shards=3, tail=tail
-        )
+        make_clip_stores(manifest, "test", encoding, distances, tmp_path / str(shard), shard=shard, num_shards=3)
         for shard in range(3)
     ]
     for place, path in enumerate(whole):
@@ -275,13 +270,11 @@ def test_references_further_back_than_the_paper_s_are_followed(frames, tmp_path,
         clips, "MotionComposer", lambda *args, **options: asked.append(options) or plain(*args, **options)
     )
     for references in (None, 2, 5):
-        config = EncodeConfig("hevc", "300k", gop=8, preset="ultrafast", references=references)
+        config = Encoding("hevc", "300k", gop=8, preset="ultrafast", references=references, subpixel=True)
         output = tmp_path / str(references)
-        (path,) = make_clip_stores(manifest_of([make_row(frames, "a", 9)]), "test", config, [7], output, subpixel=True)
+        (path,) = make_clip_stores(manifest_of([make_row(frames, "a", 9)]), "test", config, [7], output)
         with ClipStore(path) as store:
-            assert store.attributes.references == (references or 0)
-            assert store.attributes.subpixel is True
-            assert store.attributes.encoding == config.name + "-subpixel"
+            assert store.attributes.encoding == config
     assert asked == [{"subpixel": True, "max_ref_back": back} for back in (3, 3, 5)]
 
 
@@ -349,9 +342,10 @@ def test_failure_of_any_stage_stops_all_and_leaves_nothing(rows, tmp_path, monke
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
 def test_interrupted_program_leaves_neither_files_nor_processes(rows, tmp_path):
     program = (
-        "from arseg.config import EncodeConfig\n"
+        "from fractions import Fraction\n"
         "from arseg.data.clips import make_clip_stores\n"
         "from arseg.data.manifest import Manifest, ManifestRow\n"
+        "from arseg.spec import Encoding\n"
         f"manifest = {manifest_of(rows)!r}\n"
         f"config = {replace(CONFIG, preset='placebo')!r}\n"
         f"make_clip_stores(manifest, 'test', config, range(4), {str(tmp_path / 'out')!r})\n"

@@ -15,6 +15,7 @@ from arseg.evaluate.compare import (
 )
 from arseg.evaluate.published import PublishedResult, write_published
 from arseg.plots.curves import miou_by_distance
+from arseg.spec import Rate
 
 AR_PSP18_CAMVID = 0.70390105, 0.71135044
 """First two published values of AR 0.5x with PSPNet-18 on CamVid."""
@@ -100,7 +101,7 @@ def test_a_result_that_was_never_published_is_refused(published, change):
 
 def test_result_files_of_the_authors_are_results_too(tmp_path, published, repository, capsys):
     theirs = published.query("dataset == 'camvid' and backbone == 'psp18' and mode == 'AR'")["published"].to_numpy()
-    path = write_published(PublishedResult("camvid", "psp18", "ar", 50, 12, "3000k", theirs), tmp_path)
+    path = write_published(PublishedResult("camvid", "psp18", "ar", 50, 12, Rate("3000k"), theirs), tmp_path)
     assert path.name == "camvid-psp18-AR-0.5x-resolution-exp-GOP12-3M-evaluation.txt"
     words = ["compare", path, "--published", repository / "config/published-miou.csv", "--csv", tmp_path / "c.csv"]
     main([str(word) for word in [*words, "--summary", tmp_path / "c.md"]])

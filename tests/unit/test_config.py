@@ -1,63 +1,64 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from arseg.config import EncodeConfig, TrainConfig, encoding_name, scaled_size
+from arseg.config import TrainConfig, scaled_size
 from arseg.errors import ConfigError
+from arseg.spec import Encoding
 
 AQ_MODE_1 = hashlib.sha256(b"aq-mode=1").hexdigest()[:8]
 
 
 @pytest.mark.parametrize("rate", ["3000k", "375k", "qp27", "crf23"])
 def test_rates_that_exist(rate):
-    assert EncodeConfig(rate=rate).rate == rate
+    assert Encoding(rate=rate).rate == rate
 
 
 @pytest.mark.parametrize("rate", ["3M", "0k", "qp", "27", "3000", ""])
 def test_rates_that_do_not_exist_are_refused_with_an_example(rate):
     with pytest.raises(ConfigError, match="expected a bitrate like 3000k, or qp27, or crf23"):
-        EncodeConfig(rate=rate)
+        Encoding(rate=rate)
 
 
 def test_a_group_of_pictures_needs_two_frames():
     with pytest.raises(ConfigError, match="gop 1: a group of pictures has at least 2 frames"):
-        EncodeConfig(gop=1)
+        Encoding(gop=1)
 
 
 def test_the_papers_encoding_is_the_default():
-    assert EncodeConfig() == EncodeConfig("hevc", "3000k", 12, 30, "medium", None, "")
+    assert Encoding() == Encoding("hevc", "3000k", 12, 30, "medium", None, "")
 
 
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (EncodeConfig(), "hevc-3000k-gop12-medium"),
-        (EncodeConfig("h264", "qp27", gop=30, fps=17, preset="slow"), "h264-qp27-gop30-slow"),
-        (EncodeConfig(references=4), "hevc-3000k-gop12-medium-ref4"),
-        (EncodeConfig(parameters="aq-mode=1"), f"hevc-3000k-gop12-medium-x{AQ_MODE_1}"),
+        (Encoding(), "hevc-3000k-gop12-medium"),
+        (Encoding("h264", "qp27", gop=30, fps=17, preset="slow"), "h264-qp27-gop30-slow"),
+        (Encoding(references=4), "hevc-3000k-gop12-medium-ref4"),
+        (Encoding(parameters="aq-mode=1"), f"hevc-3000k-gop12-medium-x{AQ_MODE_1}"),
     ],
 )
 def test_an_encoding_is_named_by_what_was_chosen(config, name):
     assert config.name == name
-    assert encoding_name(config) == name
-    assert encoding_name(config, subpixel=True) == f"{name}-subpixel"
+    assert replace(config, subpixel=True).name == f"{name}-subpixel"
 
 
 def test_other_parameters_make_another_name():
-    names = {EncodeConfig(parameters=text).name for text in ("", "aq-mode=1", "aq-mode=2", "aq-mode=1:psy-rd=0")}
+    names = {Encoding(parameters=text).name for text in ("", "aq-mode=1", "aq-mode=2", "aq-mode=1:psy-rd=0")}
     assert len(names) == 4
 
 
 @pytest.mark.parametrize("references", [0, 17])
 def test_references_have_bounds(references):
     with pytest.raises(ConfigError, match=f"references {references}: expected 1 to 16"):
-        EncodeConfig(references=references)
+        Encoding(references=references)
 
 
 def test_h264_takes_one_reference_only():
-    assert EncodeConfig("h264", references=1).references == 1
+    assert Encoding("h264", references=1).references == 1
     with pytest.raises(ConfigError, match=r"references 3: H\.264 needs exactly 1, because decoders do not tell which"):
-        EncodeConfig("h264", references=3)
+        Encoding("h264", references=3)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +84,13 @@ def test_h264_takes_one_reference_only():
 )
 def test_parameters_that_would_break_a_promise_are_refused_with_the_reason(codec, parameters, reason):
     with pytest.raises(ConfigError, match=reason):
-        EncodeConfig(codec, parameters=parameters)
+        Encoding(codec, parameters=parameters)
 
 
 def test_parameters_of_one_encoder_may_be_unknown_to_the_other():
-    assert EncodeConfig("h264", parameters="vbv-maxrate=400:vbv-bufsize=100:deblock=-1,-1")
+    assert Encoding("h264", parameters="vbv-maxrate=400:vbv-bufsize=100:deblock=-1,-1")
     with pytest.raises(ConfigError, match=r"'vbv-maxrate=400' is refused: the bytes .* timing"):
-        EncodeConfig("hevc", parameters="vbv-maxrate=400:vbv-bufsize=100")
+        Encoding("hevc", parameters="vbv-maxrate=400:vbv-bufsize=100")
 
 
 @pytest.mark.parametrize(
@@ -97,12 +98,12 @@ def test_parameters_of_one_encoder_may_be_unknown_to_the_other():
 )
 def test_parameters_have_a_form(text):
     with pytest.raises(ConfigError, match=r"parameters: .*expected name=value, joined by colons"):
-        EncodeConfig(parameters=text)
+        Encoding(parameters=text)
 
 
 def test_a_parameter_is_given_once():
     with pytest.raises(ConfigError, match="parameters: aq-mode is given twice in 'aq-mode=1:aq_mode=2'"):
-        EncodeConfig(parameters="aq-mode=1:aq_mode=2")
+        Encoding(parameters="aq-mode=1:aq_mode=2")
 
 
 def test_crop_is_width_by_height():

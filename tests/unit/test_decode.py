@@ -11,11 +11,11 @@ from arseg.codec.decode import read_clip, read_pictures
 from arseg.codec.encode import encode_clip
 from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, PredictionMode, num_blocks
 from arseg.codec.stream import open_video, split_bitstream
-from arseg.config import EncodeConfig
 from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import compose_motion
+from arseg.spec import Encoding
 
-HIGH_QUALITY = EncodeConfig("h264", "qp18")
+HIGH_QUALITY = Encoding("h264", "qp18")
 
 
 @pytest.mark.parametrize("step", [(3, 2), (-4, 1), (0, -2)])
@@ -44,7 +44,7 @@ def test_frame_is_predicted_whatever_the_size_of_its_blocks():
     # Two textures that move apart: blocks at their border are split, and all four block shapes occur.
     frames = moving_texture(8, 96, 160, (2, 0))
     frames[:, 20:70, 45:101] = moving_texture(8, 50, 56, (-3, 2), seed=1)
-    clip = read_clip(encode_clip(frames, EncodeConfig("h264", "qp18", preset="slow")).bitstream, "h264")
+    clip = read_clip(encode_clip(frames, Encoding("h264", "qp18", preset="slow")).bitstream, "h264")
     mover = clip.block_motion_qpel[2:, 8:14, 14:20]
     assert (mover == (-12, 8)).all(axis=-1).mean() > 0.8
     still = clip.block_motion_qpel[2:, 3:20, 32:36]
@@ -64,7 +64,7 @@ def test_arrays_have_the_documented_form():
 
 
 def test_decoding_twice_gives_the_same():
-    bitstream = encode_clip(moving_texture(4, 64, 96, (2, 1)), EncodeConfig("h264", "200k")).bitstream
+    bitstream = encode_clip(moving_texture(4, 64, 96, (2, 1)), Encoding("h264", "200k")).bitstream
     first, second = read_clip(bitstream, "h264"), read_clip(bitstream, "h264")
     np.testing.assert_array_equal(first.frames, second.frames)
     np.testing.assert_array_equal(first.block_motion_qpel, second.block_motion_qpel)
@@ -75,7 +75,7 @@ def test_decoding_twice_gives_the_same():
 def test_colors_survive_the_way_there_and_back(color):
     # BT.709 or full range on one of the two ways would be off by 10 and more for the saturated colours.
     frames = np.broadcast_to(np.array(color, np.uint8), (2, 32, 32, 3))
-    clip = read_clip(encode_clip(frames, EncodeConfig("h264", "qp4")).bitstream, "h264")
+    clip = read_clip(encode_clip(frames, Encoding("h264", "qp4")).bitstream, "h264")
     np.testing.assert_allclose(clip.frames.astype(int), frames, atol=3)
 
 

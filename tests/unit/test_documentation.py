@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from arseg.cli.main import app
-from arseg.config import EncodeConfig
 from arseg.schema import check_config, read_schema
+from arseg.spec import Encoding
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -60,4 +60,4 @@ def test_the_example_of_encoder_parameters_is_a_configuration():
     schema = read_schema(REPOSITORY / "workflow/schemas/config.schema.yaml")
     encoder = check_config(demo | yaml.safe_load(example), schema)["encoder"]
     assert encoder["references"] == 4
-    assert EncodeConfig(references=encoder["references"], parameters=encoder["parameters"]["hevc"])
+    assert Encoding(references=encoder["references"], parameters=encoder["parameters"]["hevc"])

@@ -12,8 +12,8 @@ from arseg.codec import encode
 from arseg.codec.bitstream import nal_units
 from arseg.codec.encode import encode_clip
 from arseg.codec.ffmpeg import ffmpeg_version, find_ffmpeg
-from arseg.config import EncodeConfig
 from arseg.errors import CodecError
+from arseg.spec import Encoding
 
 
 def moving_frames(num_frames=6, height=96, width=128):
@@ -42,9 +42,9 @@ def one_core():
 
 
 ENCODINGS = [
-    EncodeConfig("h264", "1500k"),
-    EncodeConfig("hevc", "1500k"),
-    EncodeConfig("hevc", "qp30", preset="slow", references=4, parameters="aq-mode=1"),
+    Encoding("h264", "1500k"),
+    Encoding("hevc", "1500k"),
+    Encoding("hevc", "qp30", preset="slow", references=4, parameters="aq-mode=1"),
 ]
 
 
@@ -96,7 +96,7 @@ def test_streams_carry_no_text_about_their_encoder(encoded):
 
 def test_x264s_text_is_cut_out_exactly(monkeypatch):
     frames = moving_frames()
-    config = EncodeConfig("h264", "300k")
+    config = Encoding("h264", "300k")
     cut = encode_clip(frames, config)
     monkeypatch.setattr(encode, "_cut_signature", lambda stream: (stream, *encode._read_signature(stream)))
     whole = encode_clip(frames, config)
@@ -111,7 +111,7 @@ def test_x264s_text_is_cut_out_exactly(monkeypatch):
 
 def test_frames_need_not_be_contiguous():
     frames = moving_frames()
-    config = EncodeConfig("h264", "qp30")
+    config = Encoding("h264", "qp30")
     reversed_copy = np.ascontiguousarray(frames[::-1])
     assert encode_clip(frames[::-1], config).bitstream == encode_clip(reversed_copy, config).bitstream
 
@@ -121,7 +121,7 @@ def test_frames_need_not_be_contiguous():
     [("300k", "rc=abr .*bitrate=300 "), ("qp27", "rc=cqp .*qp=27 "), ("crf21", "crf=21.0 ")],
 )
 def test_rate_control_reaches_x264(rate, recorded):
-    parameters = encode_clip(moving_frames(), EncodeConfig("h264", rate, gop=5)).parameters
+    parameters = encode_clip(moving_frames(), Encoding("h264", rate, gop=5)).parameters
     assert_matches(parameters, recorded)
     assert_matches(parameters, r"\bref=1 .*threads=1 .*bframes=0 .*keyint=5 .*scenecut=40 ")
 
@@ -131,7 +131,7 @@ def test_rate_control_reaches_x264(rate, recorded):
     [("300k", "rc=abr bitrate=300 "), ("qp27", "rc=cqp qp=27 "), ("crf21", "rc=crf crf=21.0 ")],
 )
 def test_rate_control_and_partitions_reach_x265(rate, recorded):
-    parameters = encode_clip(moving_frames(), EncodeConfig("hevc", rate, gop=5)).parameters
+    parameters = encode_clip(moving_frames(), Encoding("hevc", rate, gop=5)).parameters
     assert_matches(parameters, recorded)
     assert_matches(
         parameters,
@@ -140,9 +140,9 @@ def test_rate_control_and_partitions_reach_x265(rate, recorded):
 
 
 def test_references_and_parameters_reach_the_encoders():
-    config = EncodeConfig("hevc", references=2, parameters="psy-rd=0.5:amp=0")
+    config = Encoding("hevc", references=2, parameters="psy-rd=0.5:amp=0")
     assert_matches(encode_clip(moving_frames(2), config).parameters, r"\bref=2 .* rect no-amp .*psy-rd=0.50 ")
-    config = EncodeConfig("h264", references=1, parameters="subme=2:8x8dct=0")
+    config = Encoding("h264", references=1, parameters="subme=2:8x8dct=0")
     assert_matches(encode_clip(moving_frames(2), config).parameters, r"\bref=1 .*subme=2 .*8x8dct=0 ")
 
 
@@ -156,25 +156,25 @@ def test_references_and_parameters_reach_the_encoders():
 )
 def test_parameters_that_the_encoder_would_ignore_are_an_error(codec, parameters, words):
     with pytest.raises(CodecError, match=rf"parameters: the encoder does not take one: {words}"):
-        encode_clip(moving_frames(2), EncodeConfig(codec, parameters=parameters))
+        encode_clip(moving_frames(2), Encoding(codec, parameters=parameters))
 
 
 @pytest.mark.parametrize("preset", ["medium", "slower", "placebo"])
 def test_x264_makes_no_blocks_whose_vectors_ffmpeg_would_drop(preset):
     psub8x8 = 0x20  # x264's bit for partitions of 8x8 blocks
-    parameters = encode_clip(moving_frames(2), EncodeConfig("h264", "300k", preset=preset)).parameters
+    parameters = encode_clip(moving_frames(2), Encoding("h264", "300k", preset=preset)).parameters
     analyse = parameters.split("analyse=0x")[1].split()[0].split(":0x")[1]
     assert not int(analyse, 16) & psub8x8
 
 
 def test_odd_size_is_refused_by_name():
     with pytest.raises(CodecError, match=r"frames of 63x48 pixels.*must be even, for example 62x48"):
-        encode_clip(np.zeros((2, 48, 63, 3), np.uint8), EncodeConfig("h264"))
+        encode_clip(np.zeros((2, 48, 63, 3), np.uint8), Encoding("h264"))
 
 
 def test_failure_repeats_the_command_and_the_words_of_ffmpeg():
     with pytest.raises(CodecError) as caught:
-        encode_clip(moving_frames(2), EncodeConfig("h264", preset="no-such-preset"))
+        encode_clip(moving_frames(2), Encoding("h264", preset="no-such-preset"))
     message = str(caught.value)
     assert "-preset no-such-preset" in message
     assert "Error setting preset/tune no-such-preset" in message  # said by libx264's wrapper, not by us
@@ -208,4 +208,4 @@ def test_other_program_is_no_ffmpeg():
     with pytest.raises(CodecError, match=r"does not answer -version as FFmpeg does"):
         ffmpeg_version("/bin/true")
     with pytest.raises(CodecError, match=r"FFmpeg failed with exit status 1(?s:.*)The command was:\n  /bin/false -f"):
-        encode_clip(moving_frames(2), EncodeConfig("h264"), "/bin/false")
+        encode_clip(moving_frames(2), Encoding("h264"), "/bin/false")

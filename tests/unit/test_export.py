@@ -4,17 +4,17 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, frames_of, metadata_of, p_only_video
+from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, described, frames_of, p_only_video
 from video_examples import texture
 
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
-from arseg.config import NORMALIZATIONS
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.branch import ConstantPredictor, FusedPredictor
 from arseg.export import branches
@@ -27,11 +27,12 @@ from arseg.infer.checkpoints import load_branches
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
+from arseg.spec import NORMALIZATIONS, Encoding
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[2]
-ENCODING = {"subpixel": False, "gop": 4, "references": 5}
-"""What the LR branch says that it was trained on."""
+ENCODING = Encoding(gop=4, references=5)
+"""What the LR branch was trained on."""
 
 ODD = (51, 75)
 """Height and width that no stride divides; the half of neither is whole."""
@@ -55,9 +56,9 @@ def network(backbone, fusion, seed):
 def write_checkpoints(folder, backbone, alignment, **more):
     """An HR branch and an LR branch beside it."""
     hr, lr = folder / "hr.pt", folder / "lr.pt"
-    save_checkpoint(hr, network(backbone, False, 1), metadata_of(False, 100, backbone=backbone))
+    save_checkpoint(hr, network(backbone, False, 1), *described(False, 100, backbone=backbone))
     more |= {"backbone": backbone, "hr_digest": file_digest(hr), "warp_alignment": alignment}
-    save_checkpoint(lr, network(backbone, True, 2), metadata_of(True, 50, **more))
+    save_checkpoint(lr, network(backbone, True, 2), *described(True, 50, **more))
     return folder
 
 
@@ -109,7 +110,7 @@ def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment
 
 def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
     path = tmp_path / "weights.pt"
-    save_checkpoint(path, network("tiny", False, 3), metadata_of(False, 70))
+    save_checkpoint(path, network("tiny", False, 3), *described(False, 70))
     main(["export", str(path), "-o", str(tmp_path / "onnx"), "--size", f"{ODD[1]}x{ODD[0]}"])
     printed = capsys.readouterr().out.splitlines()
     assert [re.findall(r"^constant.onnx on (noise|a street): .* PyTorch \d+ ms$", line) for line in printed] == [
@@ -188,7 +189,7 @@ def test_a_graph_that_warps_otherwise_is_refused(files_of_before, tmp_path):
     hr, lr = files_of_before
     export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "same")
     assert sorted(path.name for path in (tmp_path / "same").iterdir()) == ["hr.onnx", "lr.onnx"]
-    object.__setattr__(lr, "warp_alignment", "consistent")  # half a pixel
+    lr = replace(lr, spec=replace(lr.spec, warp_alignment="consistent"))  # half a pixel
     with pytest.raises(ExportError, match=r"^lr\.onnx: on noise, onnxruntime's outputs differ from PyTorch's by"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["same"]

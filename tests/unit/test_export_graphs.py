@@ -4,7 +4,6 @@ import pytest
 import torch
 from infer_examples import CLASSES
 
-from arseg.config import NORMALIZATIONS
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import Branch
 from arseg.export.attention import TILE, TiledAttention
@@ -14,6 +13,7 @@ from arseg.models.attention import local_attention
 from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
 from arseg.models.pixels import normalize
 from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 
 NORMALIZATION = NORMALIZATIONS["bisenet"]
 SIZE = (37, 50)
@@ -32,7 +32,8 @@ def vectors(size, reach=90):
 def branch_of(backbone, fusion=False, scale_percent=100, alignment="published"):
     torch.manual_seed(scale_percent)
     network = build_network(backbone, len(CLASSES), fusion).eval()
-    return Branch(network, backbone, NORMALIZATION, scale_percent, alignment, "0" * 64, ())
+    spec = NetworkSpec(backbone, len(CLASSES), fusion, scale_percent, "bisenet", alignment)
+    return Branch(network, spec, TrainedOn(), "0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from arseg.codec.encode import encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.picture import NO_REFERENCE, PredictionMode, num_blocks
 from arseg.codec.stream import open_video, split_bitstream
-from arseg.config import EncodeConfig
 from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import compose_motion
+from arseg.spec import Encoding
 
 pytestmark = pytest.mark.usefixtures("hevc_reader")
 
@@ -30,7 +30,7 @@ def pictures_of(bitstream):
 @pytest.mark.parametrize("step", [(3, 2), (-4, 1), (0, -2)])
 def test_motion_of_a_known_translation_is_found(step):
     frames = moving_texture(6, 128, 192, step)
-    clip = read_clip(encode_clip(frames, EncodeConfig("hevc", "qp18")).bitstream, "hevc")
+    clip = read_clip(encode_clip(frames, Encoding("hevc", "qp18")).bitstream, "hevc")
     interior = np.s_[1:, 6:-6, 6:-6]
     expected = clip.block_ref_back[interior][..., None] * np.multiply(step, 4)
     assert (clip.block_motion_qpel[interior] == expected).all(axis=-1).mean() > 0.9
@@ -39,7 +39,7 @@ def test_motion_of_a_known_translation_is_found(step):
 
 
 def test_pixels_are_ffmpegs_own():
-    bitstream = encode_clip(moving_texture(4, 64, 96, (2, 1)), EncodeConfig("hevc", "300k")).bitstream
+    bitstream = encode_clip(moving_texture(4, 64, 96, (2, 1)), Encoding("hevc", "300k")).bitstream
     luma = [np.asarray(picture.pixels.planes[0]) for picture in pictures_of(bitstream)]
     decoder = CodecContext.create("hevc", "r")
     packets = [*split_bitstream(bitstream, "hevc").packets, None]
@@ -148,7 +148,7 @@ def test_fields_are_refused():
 
 
 def test_other_standards_are_refused():
-    bitstream = encode_clip(moving_texture(2, 64, 96, (1, 0)), EncodeConfig("h264", "qp30")).bitstream
+    bitstream = encode_clip(moving_texture(2, 64, 96, (1, 0)), Encoding("h264", "qp30")).bitstream
     with pytest.raises(CodecError, match=r"the hevc stream holds no picture|HEVC: "):
         read_clip(bitstream, "hevc")
 
@@ -178,7 +178,7 @@ def test_containers_hold_what_the_byte_stream_holds(suffix, tmp_path):
 
 
 def test_reading_may_stop_at_any_picture():
-    bitstream = encode_clip(moving_texture(6, 64, 96, (2, 1)), EncodeConfig("hevc", "300k")).bitstream
+    bitstream = encode_clip(moving_texture(6, 64, 96, (2, 1)), Encoding("hevc", "300k")).bitstream
     whole, beginning = read_clip(bitstream, "hevc"), read_clip(bitstream, "hevc", length=3)
     np.testing.assert_array_equal(beginning.block_motion_qpel, whole.block_motion_qpel[:3])
     np.testing.assert_array_equal(beginning.frames, whole.frames[:3])
@@ -193,6 +193,6 @@ def test_crash_of_the_decoder_is_an_error_on_that_clip(script, words, tmp_path, 
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(hevc, "_program", lambda: program)
-    bitstream = encode_clip(moving_texture(2, 64, 96, (2, 1)), EncodeConfig("hevc", "300k")).bitstream
+    bitstream = encode_clip(moving_texture(2, 64, 96, (2, 1)), Encoding("hevc", "300k")).bitstream
     with pytest.raises(CodecError, match=rf"HEVC: the decoder ended with {words}"):
         read_clip(bitstream, "hevc")

@@ -12,7 +12,7 @@ from arseg.codec.stream import open_video, split_bitstream
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.compose import compose_motion
 from arseg.motion.live import MAX_KEPT_BYTES, Following, LiveVideo
-from arseg.motion.rules import PAPER_RULES, MotionRules
+from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
 P_GOP = "bframes=0:ref=1:scenecut=0:keyint=6:min-keyint=6:open-gop=0"

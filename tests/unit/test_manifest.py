@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arseg.data.manifest import ManifestRow, SegmentationClass, read_classes, read_manifest, write_manifest
+from arseg.data.manifest import ManifestRow, read_classes, read_manifest, write_manifest
 from arseg.errors import DataError
+from arseg.spec import SegmentationClass
 
 CLASSES = (
     SegmentationClass(0, "road", (128, 64, 128), void=False),

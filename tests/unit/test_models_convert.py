@@ -7,8 +7,6 @@ from functools import cache
 import pytest
 import torch
 
-from arseg.config import NORMALIZATIONS
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import CheckpointError, ConfigError
 from arseg.evaluate.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
@@ -16,6 +14,7 @@ from arseg.models.convert import export_checkpoint, export_network, import_check
 from arseg.models.describe import describe_checkpoint
 from arseg.models.published import parse_published_name, published_normalization, read_published
 from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.spec import NORMALIZATIONS, NetworkSpec, SegmentationClass, TrainedOn
 
 CLASSES = tuple(SegmentationClass(i, f"class{i}", (i, 2 * i, 3 * i), i == 4) for i in range(5))
 
@@ -343,15 +342,14 @@ def test_imported_checkpoint_takes_its_role_and_goes_out_again(folder, mode, per
         device=torch.device("cpu"),
     )
     assert branch.normalization == NORMALIZATIONS["bisenet"]
-    assert branch.warp_alignment == "published"
+    assert branch.spec.warp_alignment == "published"
 
-    network, metadata = load_checkpoint(folder / "w.pt", expect_backbone="bise18", expect_num_classes=5)
-    assert metadata["imported_from"]["file"] == name
-    assert len(metadata["imported_from"]["sha256"]) == 64
-    assert (metadata["phase"], metadata["seed"]) == (2 if mode == "ar" else 1, 233)
-    assert metadata["epoch"] == (61 if mode == "hr" else 92)
-    assert metadata["class_colors"][3] == [3, 6, 9]
-    assert metadata["class_void"] == [False, False, False, False, True]
+    network, spec, trained_on = load_checkpoint(folder / "w.pt", expect_backbone="bise18", expect_num_classes=5)
+    assert trained_on.imported_from["file"] == name
+    assert len(trained_on.imported_from["sha256"]) == 64
+    assert (spec.role, trained_on.seed) == (mode, 233)
+    assert trained_on.epoch == (61 if mode == "hr" else 92)
+    assert spec.classes == tuple(CLASSES)
     if mode != "lr":  # whose fusion was left out
         assert_same_network(network, example("bise18", mode == "ar"))
         export_checkpoint(folder / "w.pt", folder / "again.pth")
@@ -412,9 +410,9 @@ def test_descriptions(folder):
 
 def test_descriptions_of_our_own_training(folder):
     network = example("bise18", False)
-    metadata = {"backbone": "bise18", "num_classes": 5, "fusion": False, "score": 0.68412, "epoch": 7}
     for percent, role in ((100, "hr (HR branch)"), (50, "lr (constant-resolution baseline)")):
-        save_checkpoint(folder / "own.pt", network, metadata | {"scale_percent": percent})
+        spec = NetworkSpec("bise18", 5, scale_percent=percent)
+        save_checkpoint(folder / "own.pt", network, spec, TrainedOn(score=0.68412, epoch=7))
         facts = describe_checkpoint(folder / "own.pt")
         assert (facts["role"], facts["score"], facts["epoch"]) == (role, "mIoU 68.41 in validation", "7")
 

@@ -15,10 +15,10 @@ from infer_examples import (
 )
 from PIL import Image
 
-from arseg.data.manifest import SegmentationClass
 from arseg.errors import ConfigError
 from arseg.infer.outputs import open_output, overlay
 from arseg.infer.segment import FrameInfo
+from arseg.spec import SegmentationClass
 
 
 def written(path, labels, alpha=0.5, rate=10.0, seconds=None):

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from arseg.config import NORMALIZATIONS, Normalization
 from arseg.models.pixels import normalize
+from arseg.spec import NORMALIZATIONS, Normalization
 
 
 def test_values_are_those_of_the_formula():

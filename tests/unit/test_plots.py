@@ -6,13 +6,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-from arseg.data.manifest import Manifest, SegmentationClass
+from arseg.data.manifest import Manifest
 from arseg.evaluate.tables import tabulate
 from arseg.plots import curves
 from arseg.plots.curves import accuracy_by_cost, miou_by_distance
 from arseg.plots.motion import motion_to_rgb
 from arseg.plots.panel_drawing import PanelRow, _warp_picture, best_windows, draw_panel
-from arseg.plots.style import describe_rate, describe_setting
+from arseg.plots.style import describe_setting
+from arseg.spec import Encoding, Rate, SegmentationClass
 from arseg.store import ClipIdentity, ClipSample
 
 
@@ -34,7 +35,7 @@ def figures(monkeypatch):
 def table() -> pd.DataFrame:
     settings = [("hr", 100), ("lr", 50), ("ar", 50), ("lr", 30), ("ar", 30)]
     return tabulate(
-        make_evaluation(CONFUSIONS, mode=mode, scale_percent=scale, rate=rate, encoding=f"hevc-{rate}-gop2-medium")
+        make_evaluation(CONFUSIONS, mode=mode, scale_percent=scale, encoding=Encoding(rate=rate, gop=2))
         for rate in ("3000k", "qp27")
         for mode, scale in settings
     )
@@ -58,13 +59,13 @@ def test_curves_show_the_table_in_percent(table, figures, tmp_path):
     assert figure.axes[0].get_ylabel() == "mIoU at distance d (%)"
 
 
-def test_titles_name_of_an_encoding_only_what_tells_it_apart(figures, tmp_path):
-    encodings = [("3000k", "medium"), ("3000k", "slow-ref4"), ("qp27", "medium")]
-    results = [make_evaluation(rate=rate, encoding=f"hevc-{rate}-gop2-{rest}") for rate, rest in encodings]
+def test_titles_name_encodings_that_words_do_not_tell_apart(figures, tmp_path):
+    options = [{}, {"preset": "slow", "references": 4}, {"rate": "qp27"}]
+    results = [make_evaluation(encoding=Encoding(gop=2, **changes)) for changes in options]
     miou_by_distance(tabulate(results), tmp_path / "distance.png")
     assert [axes.get_title(loc="left").partition("\n")[2] for axes in figures[0].axes] == [
-        "HEVC 3 Mbit/s · L = 2 · medium",
-        "HEVC 3 Mbit/s · L = 2 · slow-ref4",
+        "hevc-3000k-gop2-medium",
+        "hevc-3000k-gop2-slow-ref4",
         "HEVC QP 27 · L = 2",
     ]
 
@@ -112,7 +113,7 @@ def test_equal_tables_give_equal_files(draw, table, tmp_path):
 
 
 def test_settings_are_spelled_out():
-    assert [describe_rate(rate) for rate in ("3000k", "1500k", "375k", "qp27", "crf23")] == [
+    assert [Rate(rate).label for rate in ("3000k", "1500k", "375k", "qp27", "crf23")] == [
         *("3 Mbit/s", "1.5 Mbit/s", "375 kbit/s", "QP 27", "CRF 23"),
     ]
     setting = {"dataset": "camvid", "split": "test", "backbone": "bise18", "codec": "h264", "rate": "3000k"}

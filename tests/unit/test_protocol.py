@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from arseg.config import NORMALIZATIONS, scaled_size
-from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
+from arseg.config import scaled_size
+from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.errors import CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.branch import FusedPredictor, load_branch
 from arseg.evaluate.complexity import gmacs_per_frame
@@ -27,6 +27,7 @@ from arseg.models.pixels import normalize
 from arseg.models.registry import ARCHITECTURES, Architecture, build_network
 from arseg.models.resize import resize
 from arseg.plots.panel import qualitative_panel
+from arseg.spec import NORMALIZATIONS, Encoding, NetworkSpec, SegmentationClass, TrainedOn
 from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
 
 K, L = 3, 3
@@ -63,6 +64,9 @@ def picture(sequence, index):
     return np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
 
 
+ENCODING = Encoding(rate="375k", references=4, parameters="aq-mode=1", subpixel=True)
+
+
 def write_stores(folder, digest, num_shards=1, gop=L, height=HEIGHT):
     contents = {}
     for shard in range(num_shards):
@@ -71,16 +75,7 @@ def write_stores(folder, digest, num_shards=1, gop=L, height=HEIGHT):
                 dataset="tiny",
                 split="test",
                 manifest_digest=digest,
-                codec="hevc",
-                rate="375k",
-                gop=gop,
-                fps=30,
-                preset="medium",
-                references=4,
-                parameters="aq-mode=1",
-                subpixel=True,
-                encoding="hevc-375k-slow-subpixel",
-                tail="gop",
+                encoding=replace(ENCODING, gop=gop),
                 distance=distance,
                 shard=shard,
                 num_shards=num_shards,
@@ -107,18 +102,20 @@ def write_stores(folder, digest, num_shards=1, gop=L, height=HEIGHT):
     return list(contents)
 
 
-def save_network(path, *, fusion, **metadata):
+def save_network(
+    path,
+    *,
+    scale_percent,
+    fusion=False,
+    classes=CLASSES,
+    normalization="camvid",
+    warp_alignment="published",
+    **trained_on,
+):
     torch.manual_seed(sum(path.stem.encode()))
     network = build_network("tiny", K, fusion)
-    metadata = {
-        "backbone": "tiny",
-        "num_classes": K,
-        "fusion": fusion,
-        "normalization": "camvid",
-        "class_names": ["sky", "road", "void"],
-        "seed": 7,
-    } | metadata
-    save_checkpoint(path, network, metadata)
+    spec = NetworkSpec("tiny", K, fusion, scale_percent, normalization, warp_alignment, tuple(classes))
+    save_checkpoint(path, network, spec, TrainedOn(seed=7, **trained_on))
     return path
 
 
@@ -146,9 +143,9 @@ def tiny(tiny_architecture, tmp_path_factory):
         "folder": folder,
         "manifest": manifest,
         "stores": write_stores(folder / "whole", read_manifest(manifest).digest),
-        "hr": save_network(folder / "hr.pt", fusion=False, phase=1, scale_percent=100),
-        "lr": save_network(folder / "lr.pt", fusion=False, phase=1, scale_percent=50),
-        "ar": save_network(folder / "ar.pt", fusion=True, phase=2, scale_percent=50, warp_alignment="consistent"),
+        "hr": save_network(folder / "hr.pt", scale_percent=100),
+        "lr": save_network(folder / "lr.pt", scale_percent=50),
+        "ar": save_network(folder / "ar.pt", fusion=True, scale_percent=50, warp_alignment="consistent"),
     }
 
 
@@ -219,9 +216,7 @@ def test_evaluation_says_what_it_depends_on(tiny, evaluations):
     evaluation = evaluations["ar"]
     settings = evaluation.settings
     assert (settings.dataset, settings.split, settings.backbone) == ("tiny", "test", "tiny")
-    assert (settings.codec, settings.rate, settings.gop, settings.fps) == ("hevc", "375k", L, 30)
-    assert (settings.references, settings.parameters, settings.subpixel) == (4, "aq-mode=1", True)
-    assert settings.encoding == "hevc-375k-slow-subpixel"
+    assert settings.encoding == replace(ENCODING, gop=L)
     assert (settings.mode, settings.scale_percent, settings.seed) == ("ar", 50, 7)
     assert settings.class_names == ("sky", "road", "void")
     assert settings.void == (False, False, True)
@@ -282,16 +277,17 @@ def test_logs_the_speed(tiny, caplog):
 @pytest.mark.parametrize(
     ("encoding", "told"),
     [
-        ({}, ["subpixel True instead of False, gop 3 instead of 12, max_ref_back 4 instead of 3"]),
-        ({"subpixel": False, "gop": 3, "references": 4}, ["subpixel True instead of False"]),
-        ({"subpixel": True, "gop": 3, "references": 4}, []),
+        (None, ["subpixel True instead of False, gop 3 instead of 12, max_ref_back 4 instead of 3"]),
+        (replace(ENCODING, gop=3, subpixel=False), ["subpixel True instead of False"]),
+        (replace(ENCODING, gop=3), []),
     ],
 )
 def test_stores_of_other_motion_than_the_training_are_noted(tiny, tmp_path, caplog, encoding, told):
-    options = {"encoding": encoding} if encoding else {}
-    ar = save_network(tmp_path / "ar.pt", fusion=True, phase=2, scale_percent=50, **options)
+    ar = save_network(tmp_path / "ar.pt", fusion=True, scale_percent=50, encoding=encoding)
     run(tiny, "ar", lr=ar)
-    expected = [f"hevc-375k-slow-subpixel holds other motion than the LR branch was trained on: {one}" for one in told]
+    expected = [
+        f"{replace(ENCODING, gop=L).name} holds other motion than the LR branch was trained on: {one}" for one in told
+    ]
     assert [message for message in caplog.messages if "trained on" in message] == expected
 
 
@@ -317,8 +313,8 @@ def test_requests_that_cannot_work(tiny, mode, changes, message):
 @pytest.mark.parametrize(
     ("mode", "changes", "message"),
     [
-        ("lr", {"lr": "ar"}, r"ar.pt: phase is 2, expected 1 in the role 'lr'"),
-        ("ar", {"lr": "lr"}, r"lr.pt: phase is 1, expected 2 in the role 'ar'"),
+        ("lr", {"lr": "ar"}, r"ar.pt: fusion is True, expected False in the role 'lr'"),
+        ("ar", {"lr": "lr"}, r"lr.pt: fusion is False, expected True in the role 'ar'"),
         ("hr", {"hr": "lr"}, r"lr.pt: scale_percent is 50, expected 100 in the role 'hr'"),
         ("lr", {"scale_percent": 70}, r"lr.pt: scale_percent is 50, expected 70"),
     ],
@@ -332,13 +328,13 @@ def test_checkpoints_in_the_wrong_role(tiny, mode, changes, message):
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"class_names": ["road", "sky", "void"]}, r"class_names is \['road', 'sky', 'void'\], expected \['sky'"),
+        ({"classes": CLASSES[::-1]}, r"class_names is \('void', 'road', 'sky'\), expected \('sky'"),
         ({"normalization": "bisenet"}, r"was trained with bisenet normalisation, its HR branch with another"),
-        ({"normalization": None}, r"normalization is None, expected one of camvid, imagenet, bisenet"),
+        ({"normalization": "other"}, r"normalization is 'other', expected one of camvid, imagenet, bisenet"),
     ],
 )
 def test_checkpoints_of_other_data(tiny, tmp_path, metadata, message):
-    path = save_network(tmp_path / "other.pt", fusion=True, phase=2, scale_percent=50, **metadata)
+    path = save_network(tmp_path / "other.pt", fusion=True, scale_percent=50, **metadata)
     with pytest.raises(CheckpointError, match=message):
         run(tiny, "ar", lr=path)
 
@@ -370,7 +366,7 @@ def test_a_distance_given_twice(tiny):
 def test_stores_of_two_encodings(tiny, tmp_path):
     digest = read_manifest(tiny["manifest"]).digest
     longer = write_stores(tmp_path / "longer", digest, gop=4)
-    with pytest.raises(StoreError, match=r"s0d3.h5: gop is 4, but 3 in .*s0d0.h5"):
+    with pytest.raises(StoreError, match=r"s0d3.h5: differs in its encoding from .*s0d0.h5: gop 4 and 3\."):
         run(tiny, "hr", stores=[*tiny["stores"], longer[3]])
 
 
@@ -392,7 +388,7 @@ def test_label_of_another_size_is_named_without_a_traceback(tiny, tmp_path, work
 
 def test_frames_without_labels_are_refused(tiny, tmp_path):
     with ClipStore(tiny["stores"][0]) as store:
-        attributes = replace(store.attributes, gop=2)
+        attributes = replace(store.attributes, encoding=replace(ENCODING, gop=2))
     unlabelled = [ClipIdentity("a", 10, 10, "a10.jpg", "", "")]
     path = tmp_path / "store.h5"
     with create_stores({path: (attributes, unlabelled)}) as writers:

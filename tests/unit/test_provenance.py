@@ -21,6 +21,7 @@ from arseg.provenance import surroundings
 from arseg.provenance.fingerprint import fingerprint, read_record, record_path
 from arseg.provenance.recording import command_line, records
 from arseg.provenance.trace import State, trace
+from arseg.spec import NetworkSpec, TrainedOn
 
 WITHOUT_RESULT = {"doctor", "plan", "provenance", "checkpoint show", "native path"}
 
@@ -360,8 +361,9 @@ def test_a_real_chain_of_commands(tiny_dataset, here, capsys):
 
 
 def test_a_checkpoint_without_record_says_what_it_is(here, capsys):
-    metadata = {"backbone": "tiny", "num_classes": 3, "fusion": False, "scale_percent": 100, "seed": 5}
-    save_checkpoint(Path("weights.pt"), build_network("tiny", 3, fusion=False), metadata)
+    save_checkpoint(
+        Path("weights.pt"), build_network("tiny", 3, fusion=False), NetworkSpec("tiny", 3), TrainedOn(seed=5)
+    )
     assert exit_status("provenance", "weights.pt") == 1
     assert "hr (HR branch)" in capsys.readouterr().out
     Path("weights.pt").write_bytes(b"damaged")

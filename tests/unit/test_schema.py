@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from arseg.config import EncodeConfig, TrainConfig
+from arseg.config import TrainConfig
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
+from arseg.spec import Encoding
 
 CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]
 
@@ -47,7 +48,7 @@ def test_config_yaml_encodes_as_the_paper(config, schema):
     complete = check_config(config, schema)
     assert complete["encoder"] == {"parameters": {"hevc": "", "h264": ""}}
     assert complete["motion"] == {"subpixel": False}
-    defaults = EncodeConfig()
+    defaults = Encoding()
     for dataset in complete["datasets"].values():
         assert dataset["presets"] == [defaults.preset]
     assert defaults.codec == complete["codecs"][0]
@@ -58,7 +59,7 @@ def test_presets_and_rates_of_the_schema_are_names_for_paths(schema):
     properties = schema["$defs"]["dataset"]["properties"]
     for preset in properties["presets"]["items"]["enum"]:
         assert re.fullmatch(r"[a-z0-9]+", preset)
-        assert EncodeConfig(preset=preset).name.endswith(preset)
+        assert Encoding(preset=preset).name.endswith(preset)
     assert properties["rates"]["items"]["pattern"] == "^([1-9][0-9]*k|qp[0-9]+|crf[0-9]+)$"
 
 

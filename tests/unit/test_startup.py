@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from infer_examples import frames_of, metadata_of, p_only_video, random_network
+from infer_examples import described, frames_of, p_only_video, random_network
 
 from arseg.data.manifest import read_manifest
 from arseg.files import file_digest
@@ -23,16 +23,11 @@ for words in " ".join(sys.argv[1:]).split(" , "):
 
 def test_evaluation_and_segmentation_load_nothing_heavy(tiny_dataset, tmp_path):
     classes = read_manifest(tiny_dataset.manifest).classes
-    told = {
-        "num_classes": len(classes),
-        "class_names": [cls.name for cls in classes],
-        "class_colors": [list(cls.color) for cls in classes],
-        "class_void": [cls.void for cls in classes],
-    }
     hr, lr = tmp_path / "hr.pt", tmp_path / "lr.pt"
-    save_checkpoint(hr, random_network(False, 1, len(classes)), metadata_of(False, 100, **told))
-    more = {"hr_digest": file_digest(hr), "warp_alignment": "published"}
-    save_checkpoint(lr, random_network(True, 2, len(classes)), metadata_of(True, 50, **told, **more))
+    save_checkpoint(hr, random_network(False, 1, len(classes)), *described(False, 100, classes=classes))
+    save_checkpoint(
+        lr, random_network(True, 2, len(classes)), *described(True, 50, classes=classes, hr_digest=file_digest(hr))
+    )
     video = p_only_video(tmp_path / "own.mp4", frames_of(3))
     evaluate = ["evaluate", "--mode", "ar", "--scale-percent", 50, "--hr", hr, "--lr", lr, "--workers", 0]
     evaluate += ["--device", "cpu", "--manifest", tiny_dataset.manifest, "--stores", *tiny_dataset.test_stores]

@@ -12,6 +12,7 @@ import pytest
 
 import arseg
 from arseg.errors import StoreError
+from arseg.spec import Encoding
 from arseg.stages import STAGES
 from arseg.store import FORMAT_VERSION, ClipIdentity, ClipStore, StoreAttributes, create_stores
 
@@ -19,16 +20,7 @@ ATTRIBUTES = StoreAttributes(
     dataset="camvid",
     split="test",
     manifest_digest="0123abcd",
-    codec="h264",
-    rate="3000k",
-    gop=12,
-    fps=30,
-    preset="medium",
-    references=0,
-    parameters="",
-    subpixel=False,
-    encoding="h264-3000k-gop12-medium",
-    tail="gop",
+    encoding=Encoding("h264"),
     distance=3,
     shard=1,
     num_shards=4,
@@ -85,7 +77,7 @@ def test_attributes_come_back_as_plain_values(path):
     with ClipStore(path) as store:
         attributes = store.attributes
     assert attributes == replace(ATTRIBUTES, encoder="x264 - core 0", encoder_parameters="ref=1")
-    assert type(attributes.gop) is int
+    assert type(attributes.distance) is int
     assert attributes.format_version == FORMAT_VERSION
     assert (attributes.stage, attributes.arseg_version) == (STAGES["clips"], arseg.__version__)
 
@@ -222,17 +214,22 @@ def test_other_format_version_is_refused(path):
         ClipStore(path).__enter__()
 
 
-def test_store_of_the_version_before_is_read(path, tmp_path):
+@pytest.mark.parametrize("version", [2, 3])
+def test_stores_of_earlier_versions_are_read(path, tmp_path, version):
+    """They had an attribute for each setting of the encoding, and version 2 strings of variable length."""
     old = tmp_path / "old.h5"
     with h5py.File(path) as ours, h5py.File(old, "w") as theirs:
         for name, value in ours.attrs.items():
             theirs.attrs[name] = value.decode() if isinstance(value, bytes) else value
-        theirs.attrs["format_version"] = 2
+        encoding = ATTRIBUTES.encoding
+        earlier = encoding.to_dict() | {"fps": 30, "references": 0, "encoding": encoding.name}
+        for name, value in (earlier | {"format_version": version}).items():
+            theirs.attrs[name] = value
         for name in ours:
             if name != "identity":
                 ours.copy(name, theirs)
         for name, column in ours["identity"].items():
-            is_text = column.dtype.kind == "S"
+            is_text = column.dtype.kind == "S" and version == 2
             dtype = h5py.string_dtype() if is_text else column.dtype
             theirs.create_dataset(f"identity/{name}", data=column.asstr()[:] if is_text else column[:], dtype=dtype)
     with ClipStore(old) as store, ClipStore(path) as new:
@@ -285,6 +282,8 @@ def test_killed_writer_leaves_no_store(tmp_path):
     program = (
         "import os, signal\n"
         "from pathlib import Path\n"
+        "from fractions import Fraction\n"
+        "from arseg.spec import Encoding\n"
         "from arseg.store import StoreAttributes, create_stores\n"
         f"attributes = {ATTRIBUTES!r}\n"
         f"with create_stores({{Path({str(tmp_path / 'd03.h5')!r}): (attributes, [])}}):\n"

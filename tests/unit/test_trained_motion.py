@@ -6,7 +6,7 @@ import torch
 
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
-from arseg.config import EncodeConfig, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image
 from arseg.data.manifest import read_manifest
@@ -14,12 +14,12 @@ from arseg.evaluate.branch import FusedPredictor
 from arseg.infer import segment
 from arseg.models.inference import labels_of
 from arseg.motion.compose import compose_motion
-from arseg.motion.rules import MotionRules
+from arseg.spec import Encoding, MotionRules
 from arseg.train.fit import Machine
 from arseg.train.phase1 import train_phase1
 from arseg.train.phase2 import train_phase2
 
-ENCODE = EncodeConfig(codec="hevc", rate="qp30", gop=3, references=5)
+ENCODE = Encoding(codec="hevc", rate="qp30", gop=3, references=5, subpixel=True)
 CONFIG = TrainConfig(
     crop="64x48", random_scales=(1.0,), jitter=0, epochs=1, batch_size=4, unfused_epochs=0, initial_weights="none"
 )
@@ -31,7 +31,7 @@ def trained(hevc_reader, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     manifest = read_manifest(tiny_dataset.manifest)
     stores = {
-        split: make_clip_stores(manifest, split, ENCODE, distances=[2], subpixel=True, output=folder / split)
+        split: make_clip_stores(manifest, split, ENCODE, distances=[2], output=folder / split)
         for split in ("train", "val")
     }
 
@@ -60,7 +60,7 @@ def trained(hevc_reader, tiny_dataset, tmp_path_factory):
 def test_a_video_is_segmented_with_the_motion_of_the_training(trained, tiny_dataset, tmp_path):
     last = max(read_manifest(tiny_dataset.manifest).split("train"), key=lambda row: row.frame_index)
     frames = np.stack([read_image(last.frame_path(offset)) for offset in range(-6, 1)])
-    bitstream = encode_clip(frames, EncodeConfig(codec="hevc", rate="qp30", gop=7, references=5)).bitstream
+    bitstream = encode_clip(frames, Encoding(codec="hevc", rate="qp30", gop=7, references=5)).bitstream
     (tmp_path / "own.hevc").write_bytes(bitstream)
     segmentation = segment(tmp_path / "own.hevc", [trained / "hr/weights.pt", trained / "lr/weights.pt"], device="cpu")
     found = list(segmentation)

@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.spec import Encoding
 from arseg.train.data import StillDataset
 from arseg.train.fit import Machine
 from arseg.train.phase1 import train_phase1
@@ -91,15 +93,12 @@ def assert_equal_weights(first, second):
 
 
 def test_the_checkpoint_says_what_it_is(hr):
-    _, metadata = load_checkpoint(hr)
-    assert metadata["backbone"] == "tiny"
-    assert metadata["phase"] == 1
-    assert metadata["scale_percent"] == 100
-    assert metadata["seed"] == 3
-    assert metadata["train_config"]["crop"] == "64x48"
-    assert metadata["epoch"] in (0, 1)
+    _, spec, trained_on = load_checkpoint(hr)
+    assert (spec.backbone, spec.role, trained_on.seed) == ("tiny", "hr", 3)
+    assert trained_on.constants["crop"] == "64x48"
+    assert trained_on.epoch in (0, 1)
     history = pd.read_csv(hr.parent / "history.csv")
-    assert metadata["score"] == pytest.approx(history["val_miou"].max(), rel=1e-4)
+    assert trained_on.score == pytest.approx(history["val_miou"].max(), rel=1e-4)
 
 
 @pytest.mark.usefixtures("loader_processes")
@@ -126,7 +125,7 @@ def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, ch
     phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | changes)))
     ours, expected = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, hr.parent))
     assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.02)
-    network, _ = load_checkpoint(tmp_path / "weights.pt")
+    network, *_ = load_checkpoint(tmp_path / "weights.pt")
     assert all(tensor.dtype != torch.bfloat16 for tensor in network.state_dict().values())
 
 
@@ -155,7 +154,7 @@ def test_what_is_finished_is_not_trained_again(tiny_dataset, hr, tmp_path, monke
         (tmp_path / name).write_bytes((hr.parent / name).read_bytes())
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(Phase1, "begin_batch", lambda *_: 1 / 0)
-        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr)[1]["score"]
+        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr).trained_on.score
         assert "is there already, trained with these settings. Delete it to train again" in caplog.text
         with pytest.raises(ZeroDivisionError):
             phase1(tiny_dataset, tmp_path, seed=4)
@@ -169,8 +168,8 @@ def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypat
     state = (tmp_path / "resume/last.ckpt").read_bytes()
     with caplog.at_level(logging.INFO):
         phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | {"epochs": 3})), seed=9)
-    assert "last.ckpt: belongs to a run with other settings (seed 3 there, 9 now; " in caplog.text
-    assert "train_config.epochs 2 there, 3 now); kept as settings-1.ckpt, starting anew" in caplog.text
+    assert "last.ckpt: belongs to a run with other settings (trained_on.seed 3 there, 9 now; " in caplog.text
+    assert "trained_on.constants.epochs 2 there, 3 now); kept as settings-1.ckpt, starting anew" in caplog.text
     assert (tmp_path / "resume/settings-1.ckpt").read_bytes() == state
     assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["settings-1.ckpt", "settings-2.ckpt"]
     (tmp_path / "resume/settings-1.ckpt").rename(tmp_path / "resume/last.ckpt")
@@ -212,13 +211,12 @@ def test_an_unreadable_state_is_named(tiny_dataset, tmp_path, monkeypatch):
 def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_dataset, hr, tmp_path):
     before = weights_of(hr)
     phase2(tiny_dataset, hr, tmp_path)
-    network, metadata = load_checkpoint(tmp_path / "weights.pt")
-    assert metadata["phase"] == 2
-    assert metadata["fusion"] is True
-    assert metadata["encoding"]["rate"] == "200k"
+    network, spec, trained_on = load_checkpoint(tmp_path / "weights.pt")
+    assert spec.role == "ar"
+    assert trained_on.encoding == Encoding("h264", "200k", gop=4)
     assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
     assert not torch.equal(network.state_dict()["stem.0.0.weight"], before["stem.0.0.weight"])
-    assert metadata["epoch"] == 1, "only the fused epoch may be chosen"
+    assert trained_on.epoch == 1, "only the fused epoch may be chosen"
 
 
 def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
@@ -256,8 +254,8 @@ def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_p
 
 def test_the_lr_branch_is_not_evaluated_beside_another_hr_branch(tiny_dataset, hr, tmp_path):
     phase2(tiny_dataset, hr, tmp_path)
-    network, metadata = load_checkpoint(hr)
-    save_checkpoint(tmp_path / "other.pt", network, metadata | {"seed": 99})
+    network, spec, trained_on = load_checkpoint(hr)
+    save_checkpoint(tmp_path / "other.pt", network, spec, replace(trained_on, seed=99))
     words = {"stores": tiny_dataset.test_stores, "manifest": tiny_dataset.manifest, "mode": "ar", "scale_percent": 50}
     words |= {"lr": tmp_path / "weights.pt", "seed": 3, "device": "cpu", "workers": 0}
     assert evaluate(hr=hr, **words).is_complete
@@ -266,8 +264,8 @@ def test_the_lr_branch_is_not_evaluated_beside_another_hr_branch(tiny_dataset, h
 
 
 def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):
-    network, metadata = load_checkpoint(hr)
-    save_checkpoint(tmp_path / "baseline.pt", network, metadata | {"scale_percent": 50})
+    network, spec, trained_on = load_checkpoint(hr)
+    save_checkpoint(tmp_path / "baseline.pt", network, replace(spec, scale_percent=50), trained_on)
     with pytest.raises(CheckpointError, match=r"baseline\.pt: scale_percent is 50, expected 100"):
         phase2(tiny_dataset, tmp_path / "baseline.pt", tmp_path)
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.config import EncodeConfig, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.samples import open_stores
+from arseg.spec import Encoding
 from arseg.store import ClipStore
 from arseg.train.data import Draw, PairDataset, SeededSampler, StillDataset, training_loader, validation_loader
 from arseg.workers import FEW_SAMPLES
@@ -125,7 +126,7 @@ def test_batches_do_not_depend_on_the_number_of_loader_processes(tiny_dataset, m
 
 
 def test_samples_do_not_depend_on_how_clips_were_sharded(tiny_dataset, manifest, tmp_path):
-    encode = EncodeConfig(codec="h264", rate="200k", gop=4)
+    encode = Encoding(codec="h264", rate="200k", gop=4)
     shards = [
         path
         for shard in range(3)

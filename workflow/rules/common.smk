@@ -250,7 +250,7 @@ def published_runs():
         for dataset, encoding, backbone, _ in runs()
         for settings in [ENCODINGS[dataset][encoding]]
         if settings["rate"].endswith("k")
-        and encoding == EncodeConfig(rate=settings["rate"], gop=settings["gop"]).name
+        and encoding == Encoding(rate=settings["rate"], gop=settings["gop"]).name
         and DATASETS[dataset]["splits"]["test"] == PUBLISHED_SPLITS.get(dataset)
         and (
             dataset,

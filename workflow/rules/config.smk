@@ -1,18 +1,13 @@
 # The configuration, checked before anything is planned, and the table of encodings that it asks for.
-from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from arseg.config import (
-    PUBLISHED_SPLITS,
-    EncodeConfig,
-    encoding_name,
-    published_backbone,
-)
+from arseg.config import PUBLISHED_SPLITS, published_backbone
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
+from arseg.spec import Encoding
 from arseg.stages import STAGES
 
 CONFIG_FILES = ", ".join(str(path) for path in workflow.configfiles) or "config"
@@ -79,12 +74,11 @@ SCALES = [round(scale * 100) for scale in config["scales"]]
 
 def encodings_of(dataset):
     """List the ways in which a data set is compressed: settings of `arseg clips`, by the name in all paths."""
-    settings = {"tail": dataset["clip_tail"], "subpixel": config["motion"]["subpixel"]}
     table = {}
     for codec, rate, gop, preset in product(
         config["codecs"], dataset["rates"], config["gops"], dataset["presets"]
     ):
-        encode = EncodeConfig(
+        encoding = Encoding(
             codec=codec,
             rate=rate,
             gop=gop,
@@ -92,9 +86,10 @@ def encodings_of(dataset):
             preset=preset,
             references=config["encoder"].get("references"),
             parameters=config["encoder"]["parameters"][codec],
+            tail=dataset["clip_tail"],
+            subpixel=config["motion"]["subpixel"],
         )
-        name = encoding_name(encode, subpixel=settings["subpixel"])
-        table[name] = asdict(encode) | settings
+        table[encoding.name] = encoding.to_dict()
     return table
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from arseg.data.manifest import SegmentationClass
 from arseg.data.synthetic.canvas import Camera, Color, Pixels, Positions
+from arseg.spec import SegmentationClass
 
 ROAD_HALF_WIDTH = 5.2
 SIDEWALK_WIDTH = 2.6

@@ -1,0 +1,219 @@
+"""How clips are compressed and their motion is composed, as values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from typing import Any, Literal, Self
+
+from arseg.encoder_parameters import digest_parameters, read_parameters
+from arseg.errors import ConfigError
+
+Codec = Literal["h264", "hevc"]
+ClipTail = Literal["gop", "annotated"]
+
+MAX_REFERENCES = 16
+"""Frames that a decoder of either standard can hold."""
+
+PAPER_GOP = 12
+"""Frames in a group of pictures of the published experiments."""
+
+PAPER_MAX_REF_BACK = 3
+"""Furthest reference, in frames, that the published programs follow; x265's preset medium makes no further one."""
+
+
+class Rate(str):
+    """Rate control: an average bitrate (``3000k``), a constant quantiser (``qp27``) or quality (``crf23``).
+
+    A string in the configuration's own spelling, checked, that knows its parts.
+
+    Raises
+    ------
+    ConfigError
+        If the text has none of the three forms.
+    """
+
+    PATTERN = re.compile(r"(?P<kbps>[1-9]\d*)k|qp(?P<qp>\d+)|crf(?P<crf>\d+)")
+    """The three forms."""
+
+    def __new__(cls, text: str) -> Self:  # noqa: D102
+        if not cls.PATTERN.fullmatch(text):
+            raise ConfigError(f"rate {text!r}: expected a bitrate like 3000k, or qp27, or crf23")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def from_mbps(cls, megabits: float) -> Self:
+        """Return the rate of an average bitrate in Mbit/s."""
+        return cls(f"{round(1000 * megabits)}k")
+
+    @property
+    def kind(self) -> Literal["kbps", "qp", "crf"]:
+        """Which of the three forms."""
+        return "kbps" if self.endswith("k") else "qp" if self.startswith("qp") else "crf"
+
+    @property
+    def value(self) -> int:
+        """Bitrate in kbit/s, quantiser or quality."""
+        return int(self.strip("kqpcrf"))
+
+    @property
+    def mbps(self) -> float | None:
+        """Average bitrate in Mbit/s; None for the other two forms."""
+        return self.value / 1000 if self.kind == "kbps" else None
+
+    @property
+    def label(self) -> str:
+        """Name with unit for figures: "3 Mbit/s", "375 kbit/s", "QP 27"."""
+        if self.kind != "kbps":
+            return f"{self.kind.upper()} {self.value}"
+        return f"{self.mbps:g} Mbit/s" if self.value >= 1000 else f"{self.value} kbit/s"
+
+    @property
+    def sort_key(self) -> str:
+        """Text that sorts rates of one form by number."""
+        return f"{self.kind}{self.value:09}"
+
+
+@dataclass(frozen=True)
+class MotionRules:
+    """How motion to the keyframe is composed; the defaults are the paper's.
+
+    An LR branch expects motion that was composed by the rules it was trained with.
+    """
+
+    subpixel: bool = False
+    """Whether motion is composed without rounding vectors to whole pixels."""
+    gop: int = PAPER_GOP
+    """Most frames from one keyframe to the next."""
+    max_ref_back: int = PAPER_MAX_REF_BACK
+    """Furthest reference that is followed, in frames; a block with a further one counts as still."""
+
+    @property
+    def max_distance(self) -> int:
+        """Largest reference distance, in frames: that of the last frame before the next keyframe."""
+        return self.gop - 1
+
+    def difference(self, trained: "MotionRules") -> str:
+        """Return what differs from the rules of a training, with both values; empty if nothing does."""
+        pairs = {name: (value, getattr(trained, name)) for name, value in vars(self).items()}
+        return ", ".join(
+            f"{name} {ours} instead of {theirs}" for name, (ours, theirs) in pairs.items() if ours != theirs
+        )
+
+    def __str__(self) -> str:
+        exactness = "quarter" if self.subpixel else "whole"
+        return (
+            f"in {exactness} pixels, up to {self.max_distance} frames from the keyframe, along references up to "
+            f"{self.max_ref_back} frames back"
+        )
+
+
+PAPER_RULES = MotionRules()
+"""Those of the published experiments."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How clips are compressed, and how their motion is composed."""
+
+    codec: Codec = "hevc"
+    """Video coding standard."""
+    rate: Rate = Rate("3000k")  # noqa: RUF009  (immutable)
+    """Rate control: an average bitrate in kbit/s ("3000k"), a constant quantiser ("qp27") or quality ("crf23")."""
+    gop: int = PAPER_GOP
+    """Length L of a group of pictures, in frames: one keyframe and L - 1 inter frames."""
+    fps: Fraction = Fraction(30)
+    """Frames per second that the rate control assumes: 30, or a fraction such as 30000/1001."""
+    preset: str = "medium"
+    """The encoder's own speed preset."""
+    references: int | None = None
+    """Earlier frames that a block may choose its reference from. By default HEVC's encoder decides (x265's preset
+    medium: 3), and H.264 has 1, which its motion reader needs."""
+    parameters: str = ""
+    """More parameters of x264 or x265, as they write them: "aq-mode=1:psy-rd=0"."""
+    tail: ClipTail = "gop"
+    """Where clips end: after a whole GOP, or at their annotated frame."""
+    subpixel: bool = False
+    """Compose motion without rounding it to whole pixels; the paper rounds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", Rate(self.rate))
+        object.__setattr__(self, "fps", parse_fps(self.fps))
+        if self.gop < 2:
+            raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
+        if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
+            raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
+        if self.codec == "h264" and self.references not in (None, 1):
+            raise ConfigError(
+                f"references {self.references}: H.264 needs exactly 1, because decoders do not tell which of several "
+                "frames a vector points to. Leave it out, or use codec hevc"
+            )
+        read_parameters(self.parameters, self.codec)  # raises on invalid ones
+
+    @property
+    def name(self) -> str:
+        """Name in paths and tables, for example ``hevc-3000k-gop12-medium``."""
+        return f"{self.codec}-{self.rate}-gop{self.gop}-{self.details}"
+
+    @property
+    def details(self) -> str:
+        """What the name says after codec, rate and GOP: preset, and settings that are not the default."""
+        words = [self.preset]
+        if self.references is not None:
+            words.append(f"ref{self.references}")
+        if self.parameters:
+            words.append(f"x{digest_parameters(self.parameters)}")
+        if self.subpixel:
+            words.append("subpixel")
+        return "-".join(words)
+
+    @property
+    def motion(self) -> MotionRules:
+        """How motion is composed: never along shorter references than the published programs follow."""
+        return MotionRules(self.subpixel, self.gop, max(PAPER_MAX_REF_BACK, self.references or 0))
+
+    def difference(self, other: "Encoding") -> str:
+        """Return the settings that differ, with both values; empty if none does."""
+        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return ", ".join(f"{name} {ours} and {theirs}" for name, ours, theirs in pairs if ours != theirs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings as builtins."""
+        return asdict(self) | {"rate": str(self.rate), "fps": str(self.fps)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Make an encoding of what `to_dict` gave, or an earlier version of it; other entries are passed over.
+
+        Raises
+        ------
+        KeyError
+            If a setting is missing.
+        ConfigError
+            If a value is invalid.
+        """
+        settings = {field.name: stored[field.name] for field in fields(cls)}
+        return cls(**settings | {"references": settings["references"] or None})  # earlier versions wrote 0 for None
+
+
+def parse_fps(text: Fraction | float | str) -> Fraction:
+    """Return a number of frames per second as a fraction.
+
+    Parameters
+    ----------
+    text : Fraction, int, float or str
+        ``30``, ``30000/1001``, or a rate of NTSC as it is usually rounded: ``29.97``, ``23.976``, ``59.94``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a positive number.
+    """
+    try:
+        fps = Fraction(str(text))
+    except (ValueError, ZeroDivisionError):
+        fps = Fraction(0)
+    if fps <= 0:
+        raise ConfigError(f"fps {text}: expected frames per second, like 30, 29.97 or 30000/1001")
+    ntsc = Fraction(round(fps * Fraction(1001, 1000)) * 1000, 1001)
+    return ntsc if fps.denominator not in (1, 1001) and abs(ntsc - fps) < Fraction(1, 100) else fps
