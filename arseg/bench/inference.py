@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from arseg.ar import ConstantResolution
 from arseg.bench.examples import (
     NUM_CLASSES,
     draw_frames,
@@ -26,11 +27,11 @@ from arseg.bench.front_end import measure_front_end
 from arseg.bench.report import Report, Table, check_positive, parse_size
 from arseg.bench.timing import Memory, Timing, measure, synchronize, watch_memory
 from arseg.errors import ConfigError
-from arseg.evaluate.branch import Branch
 from arseg.evaluate.complexity import gmacs_per_frame
-from arseg.infer.checkpoints import load_branches
 from arseg.infer.segment import Segmentation
-from arseg.models.inference import labels_of, predict_constant, resize, to_low_resolution, warp_keyframe
+from arseg.models.branch import Branch
+from arseg.models.branches import load_branches
+from arseg.models.inference import labels_of, resize, to_low_resolution, warp_keyframe
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.models.registry import build_network, get_architecture
@@ -83,7 +84,7 @@ def bench_inference(
     device : torch.device
         Where.
     checkpoint : sequence of Path
-        Checkpoints as `arseg.infer.checkpoints.load_branches` takes them, in place of backbones and scales.
+        Checkpoints as `arseg.models.branches.load_branches` takes them, in place of backbones and scales.
     quick : bool
         Small frames, a short group of pictures and one run, for a first look.
 
@@ -157,7 +158,7 @@ def _frames(
     parts: dict[str, list[float]] = {part: [] for part in PARTS}
 
     def hr_frame() -> Tensor:
-        return labels_of(predict_constant(first, image, 100, (height, width)))
+        return labels_of(ConstantResolution(first).frame(image))
 
     def ar_frame() -> Tensor:
         watch = Stopwatch(lambda: synchronize(device))
@@ -204,7 +205,7 @@ def _frames(
 def _ar_frame(
     network: SegmentationNetwork, keyframe_feature: Tensor, image: Tensor, motion: Tensor, lr: Branch, watch: Stopwatch
 ) -> Tensor:
-    """Do what `arseg.models.inference.predict_fused` does, and choose classes, step by step."""
+    """Do what `arseg.ar.AlteringResolution` does, and choose classes, step by step."""
     height, width = image.shape[-2:]
     with watch("encode", on_device=True):
         feature = network.encode(to_low_resolution(image, lr.spec.scale_percent)).feature

@@ -21,7 +21,7 @@ from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError
-from arseg.evaluate.samples import open_training_stores
+from arseg.split import open_training_stores
 from arseg.store import ClipStore
 from arseg.train.data import Draw, PairDataset, StillDataset
 

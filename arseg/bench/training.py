@@ -21,9 +21,9 @@ from arseg.data.frames import frames_manifest
 from arseg.data.manifest import Manifest, read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import ArsegError
-from arseg.evaluate.samples import open_training_stores
 from arseg.models.registry import build_network, get_architecture
 from arseg.spec import Encoding
+from arseg.split import open_training_stores
 from arseg.train.data import PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
 from arseg.train.optimizer import Optimization

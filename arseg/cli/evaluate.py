@@ -12,7 +12,7 @@ from arseg.cli.recorded import classes
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.authors_setup import PublishedSetup
-from arseg.evaluate.iou import AbsentRule
+from arseg.metrics.iou import AbsentRule
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import Mode
 from arseg.workers import start_server
@@ -98,7 +98,7 @@ def evaluate(
         if len(modes) > 1:
             raise ConfigError(f"--mode {' '.join(mode)}: expected one mode; several go only with {AUTHORS}")
         # Each store has at most one sample of each annotated frame.
-        start_server(workers, len(read_manifest(manifest).rows) * len(stores), "arseg.evaluate.samples")
+        start_server(workers, len(read_manifest(manifest).rows) * len(stores), "arseg.split")
         from arseg.evaluate.protocol import evaluate as evaluate_networks  # noqa: PLC0415
 
         result = evaluate_networks(

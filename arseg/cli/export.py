@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from arseg.errors import ConfigError
 from arseg.export.branches import export_branches
-from arseg.infer.checkpoints import load_branches
+from arseg.models.branches import load_branches
 from arseg.provenance.recording import records
 
 LEAST_SIDE = 32

@@ -13,11 +13,11 @@ from arseg.data.authors_import import CLASSES, ImportedClips, import_authors_cli
 from arseg.data.authors_tree import find_tree
 from arseg.errors import CheckpointError
 from arseg.evaluate.authors_setup import MEGABITS, SPLITS, PublishedSetup
-from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.published import from_evaluation, write_published
 from arseg.evaluate.result import Evaluation
 from arseg.files import file_digest
+from arseg.metrics.iou import AbsentRule
 from arseg.models.convert import import_checkpoint
 from arseg.models.published import parse_published_name, published_normalization
 from arseg.spec import Mode

@@ -1,6 +1,6 @@
 """The evaluation protocol (spec section 7): decoded frames in, confusion matrices by reference distance out.
 
-How a mode predicts is in `arseg.evaluate.branch`, what is read in `arseg.evaluate.samples`; this is the loop.
+How a mode predicts is in `arseg.models.branch`, what is read in `arseg.split`; this is the loop.
 """
 
 import logging
@@ -14,18 +14,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from arseg import __version__
-from arseg.data.manifest import Manifest, read_manifest
+from arseg.ar import ClipPredictor
+from arseg.data.manifest import read_manifest
 from arseg.errors import ArsegError, ConfigError
-from arseg.evaluate.branch import Branch, ConstantPredictor, FusedPredictor, Predictor, load_branch
 from arseg.evaluate.complexity import gmacs_per_frame
-from arseg.evaluate.confusion import confusion_matrix
-from arseg.evaluate.iou import AbsentRule
 from arseg.evaluate.result import Evaluation, EvaluationSettings
-from arseg.evaluate.samples import SplitFrames, SplitStores, open_split
+from arseg.metrics.confusion import confusion_matrix
+from arseg.metrics.iou import AbsentRule
+from arseg.models.branch import load_branch
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.progress import track
 from arseg.spec import Mode, MotionRules
+from arseg.split import SplitFrames, SplitStores, open_split
 from arseg.stages import STAGES
 from arseg.workers import loader_options
 
@@ -68,7 +69,7 @@ def evaluate(
     workers : int
         Processes that read frames; 0 reads in this one. Changes no result.
     absent : {"skip", "nan"}
-        What absent classes do in the mean, see `arseg.evaluate.iou.mean_iou`.
+        What absent classes do in the mean, see `arseg.metrics.iou.mean_iou`.
 
     Returns
     -------
@@ -88,14 +89,18 @@ def evaluate(
     torch_device = resolve_device(device)
     data = read_manifest(manifest)
     split = open_split(stores, data)
-    branches = _load_branches(mode=mode, scale_percent=scale_percent, hr=hr, lr=lr, manifest=data, device=torch_device)
+    names = data.class_names
+    hr_branch = hr and load_branch(hr, role="hr", scale_percent=100, class_names=names, device=torch_device)
+    lr_branch = lr and load_branch(
+        lr, role=mode, scale_percent=scale_percent, class_names=names, device=torch_device, beside=hr_branch or None
+    )
+    branches = {name: branch for name, branch in (("hr", hr_branch), ("lr", lr_branch)) if branch}
     main = branches["hr" if mode == "hr" else "lr"]
-    predictor: Predictor = FusedPredictor(branches["hr"], main) if mode == "ar" else ConstantPredictor(main)
     if mode == "ar":
         _warn_of_other_motion(main.motion, split)
     frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
     confusions, num_frames, size = _count(
-        predictor,
+        ClipPredictor(*branches.values()),
         frames=frames,
         split=split,
         num_classes=data.num_classes,
@@ -146,30 +151,6 @@ def _check_request(mode: Mode, scale_percent: int, hr: str | Path | None, lr: st
         raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
 
 
-def _load_branches(
-    *,
-    mode: Mode,
-    scale_percent: int,
-    hr: str | Path | None,
-    lr: str | Path | None,
-    manifest: Manifest,
-    device: torch.device,
-) -> dict[str, Branch]:
-    branches: dict[str, Branch] = {}
-    if hr is not None:
-        branches["hr"] = load_branch(hr, role="hr", scale_percent=100, class_names=manifest.class_names, device=device)
-    if lr is not None:
-        branches["lr"] = load_branch(
-            lr,
-            role=mode,
-            scale_percent=scale_percent,
-            class_names=manifest.class_names,
-            device=device,
-            beside=branches.get("hr"),
-        )
-    return branches
-
-
 def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
     """Say that stores hold other motion than a branch has learnt from: an ablation may want that, a slip does not."""
     encoding = split.attributes.encoding
@@ -178,7 +159,7 @@ def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
 
 
 def _count(
-    predictor: Predictor,
+    predictor: ClipPredictor,
     *,
     frames: SplitFrames,
     split: SplitStores,

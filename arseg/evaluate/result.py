@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.errors import DataError
-from arseg.evaluate.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.files import atomic_path, zip_damage
+from arseg.metrics.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER
 

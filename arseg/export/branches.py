@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.onnx.errors import OnnxExporterError
 
+from arseg.ar import method_of
 from arseg.errors import ConfigError
-from arseg.evaluate.branch import Branch
 from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare, example_frames
 from arseg.export.graphs import ConstantGraph, FusedGraph, Graph, KeyframeGraph
 from arseg.export.metadata import describe
 from arseg.export.onnx_file import Session, require_packages, write_graph
 from arseg.files import atomic_path
-from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
+from arseg.models.branch import Branch
+from arseg.models.inference import to_low_resolution
 from arseg.models.pixels import normalize
 from arseg.models.resize import resize
 
@@ -76,7 +77,7 @@ class _Job:
     def export_constant(self, branch: Branch, path: Path) -> None:
         def reference(example: int) -> Outputs:
             image = normalize(self.frames[example].image, branch.normalization)
-            return {"scores": predict_constant(branch.network, image, branch.spec.scale_percent, self.size)}
+            return {"scores": method_of(branch).keyframe(image)}
 
         inputs = [{"image": example.image} for example in self.frames]
         self._export(path, ConstantGraph(branch), inputs, reference, describe(branch, "constant", self.size))
@@ -94,23 +95,12 @@ class _Job:
 
     def export_fused(self, branch: Branch, hr: Branch, features: Sequence[Tensor], path: Path) -> None:
         """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
-        with torch.inference_mode():
-            keyframes = [normalize(example.keyframe, hr.normalization) for example in self.frames]
-            own = [hr.network.encode(keyframe).feature for keyframe in keyframes]
+        method = method_of(hr, branch)
 
         def reference(example: int) -> Outputs:
             frames = self.frames[example]
-            image = normalize(frames.image, branch.normalization)
-            scores = predict_fused(
-                branch.network,
-                own[example],
-                image,
-                frames.motion_qpel,
-                branch.spec.scale_percent,
-                self.size,
-                branch.spec.warp_alignment,
-            )
-            return {"scores": scores}
+            method.begin(normalize(frames.keyframe, hr.normalization))
+            return {"scores": method.frame(normalize(frames.image, branch.normalization), frames.motion_qpel)}
 
         inputs = [
             {"image": example.image, "keyframe_feature": feature, "motion_qpel": example.motion_qpel}

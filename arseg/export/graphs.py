@@ -1,4 +1,4 @@
-"""What the exported graphs compute: the forward protocols of `arseg.models.inference` on frames as they are decoded.
+"""What the exported graphs compute: the method of `arseg.ar` on frames as they are decoded.
 
 Frames go in as RGB bytes and are normalised inside, so that no caller can do it in another way. Sizes are fixed:
 PSPNet's pyramid pools to cells whose bounds follow from the size, and so do the truncated sides of the low resolution.
@@ -6,11 +6,12 @@ PSPNet's pyramid pools to cells whose bounds follow from the size, and so do the
 
 from torch import Tensor, nn
 
-from arseg.evaluate.branch import Branch
+from arseg.ar import ConstantResolution
 from arseg.export.attention import TiledAttention
 from arseg.export.warp import KeyframeWarp
+from arseg.models.branch import Branch
 from arseg.models.creff import WINDOW, CReFF
-from arseg.models.inference import predict_constant, to_low_resolution
+from arseg.models.inference import to_low_resolution
 from arseg.models.pixels import normalize
 from arseg.models.resize import resize
 
@@ -35,9 +36,8 @@ class ConstantGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """Give the scores (1, K, H, W) of an image of uint8 (1, H, W, 3)."""
-        height, width = image.shape[1:3]
         normalized = normalize(image, self.normalization)
-        return (predict_constant(self.network, normalized, self.scale_percent, (height, width)),)
+        return (ConstantResolution(self.network, self.scale_percent).frame(normalized),)
 
 
 class KeyframeGraph(nn.Module):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from arseg import __version__
-from arseg.evaluate.branch import Branch
+from arseg.models.branch import Branch
 
 FORMAT_VERSION = 1
 """Of these entries and of the graphs' inputs and outputs; bumped when programs for older files could not use them."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from arseg.evaluate.confusion import confusion_matrix
-from arseg.evaluate.iou import iou_per_class, mean_iou
+from arseg.metrics.confusion import confusion_matrix
+from arseg.metrics.iou import iou_per_class, mean_iou
 
 
 class Agreement:

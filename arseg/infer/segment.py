@@ -4,21 +4,22 @@ import logging
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from arseg.ar import ConstantResolution, method_of
 from arseg.errors import ConfigError
-from arseg.evaluate.branch import Branch
 from arseg.infer.agreement import Agreement
-from arseg.infer.checkpoints import load_branches
 from arseg.infer.front_end import FrontEnd, PreparedPicture
 from arseg.infer.prefetch import prefetch
+from arseg.models.branch import Branch
+from arseg.models.branches import load_branches
 from arseg.models.device import resolve_device
-from arseg.models.inference import fuse_frame, labels_of, predict_constant, resize, to_low_resolution
+from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.motion.live import Cause, Following
 from arseg.spec import MotionRules, SegmentationClass
@@ -60,7 +61,7 @@ class Segmentation:
     video : str or Path
         H.264, HEVC or whatever else FFmpeg decodes: a file, a network address, or ``-`` for standard input.
     checkpoint : path or sequence of path
-        Files or folders as `arseg.infer.checkpoints.load_branches` takes them.
+        Files or folders as `arseg.models.branches.load_branches` takes them.
     scale_percent : int, optional
         Resolution of the LR branch to choose, where there are several.
     device : str
@@ -123,8 +124,7 @@ class Segmentation:
         self.motion = None if self._lr is None else _rules(following, self._lr)
         self.front_end = FrontEnd(str(video), following, self.motion, self.watch, every=every, max_frames=max_frames)
         self.keyframes = self.front_end.keyframes
-        self._keyframe: Tensor | None = None
-        self._feature: Tensor | None = None
+        self._method = method_of(self._first, self._lr, watch=partial(self.watch, on_device=True))
 
     def __iter__(self) -> Generator[SegmentedFrame, None, None]:
         """Segment on.
@@ -160,44 +160,20 @@ class Segmentation:
                 motion = torch.from_numpy(picture.motion_qpel)[None].to(self._device)
         with self.watch("normalize", on_device=True):
             image = normalize(pixels, (self._lr or self._first).normalization)
-        if self._lr is not None and picture.distance == 0:
-            self._keyframe, self._feature = image, None
+        if picture.distance == 0:
+            self._method.begin(image)
         if not prepared.wanted:
             return None
-        scores = self._scores(image, motion)
+        scores = self._method.keyframe(image) if motion is None else self._method.frame(image, motion)
         with self.watch("transfer", on_device=True):
             labels = labels_of(scores)[0].cpu().numpy()
         hr_labels = None
         if self.agreement is not None:
             with self.watch("compare", on_device=True):
-                hr_scores = predict_constant(self._first.network, image, 100, (rgb.shape[0], rgb.shape[1]))
+                hr_scores = ConstantResolution(self._first.network).frame(image)
             hr_labels = labels_of(hr_scores)[0].cpu().numpy()
             self.agreement.add(hr_labels, labels, picture.distance)
         return rgb, labels, FrameInfo(picture.index, picture.seconds, picture.distance, picture.cause, hr_labels)
-
-    def _scores(self, image: Tensor, motion: Tensor | None) -> Tensor:
-        height, width = image.shape[-2:]
-        if self._lr is None:
-            with self.watch("hr" if self._first.spec.scale_percent == 100 else "lr", on_device=True):
-                return predict_constant(self._first.network, image, self._first.spec.scale_percent, (height, width))
-        feature = self._keyframe_feature()
-        if motion is None:
-            with self.watch("hr", on_device=True):
-                return resize(self._first.network.classify(feature, (height, width)), (height, width))
-        with self.watch("lr", on_device=True):
-            low = self._lr.network.encode(to_low_resolution(image, self._lr.spec.scale_percent)).feature
-        with self.watch("fusion", on_device=True):
-            alignment = self._lr.spec.warp_alignment
-            return fuse_frame(self._lr.network, feature, low, motion, (height, width), alignment)
-
-    def _keyframe_feature(self) -> Tensor:
-        """Encode the keyframe, once, if a frame needs it."""
-        if self._feature is None:
-            assert self._keyframe is not None  # the first picture is a keyframe
-            with self.watch("hr", on_device=True):
-                self._feature = self._first.network.encode(self._keyframe).feature
-            self._keyframe = None
-        return self._feature
 
     @property
     def branches(self) -> tuple[Branch, Branch | None]:

@@ -1,23 +1,18 @@
-"""The forward protocols that evaluation, validation and inference share (spec section 7).
+"""Steps of the method that several callers share: resizing, warping, choosing classes (spec section 7)."""
 
-Gradient mode, device and precision are the caller's; these functions only say what is computed.
-"""
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from arseg.config import scaled_size
 from arseg.errors import ConfigError
-from arseg.models.network import SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion, warp
 from arseg.spec import WarpAlignment
 
 __all__ = [
-    "fuse_frame",
     "labels_of",
-    "predict_constant",
-    "predict_fused",
     "resize",
     "to_low_resolution",
     "warp_keyframe",
@@ -55,41 +50,24 @@ def to_low_resolution(image: Tensor, scale_percent: int) -> Tensor:
     return resize(image, size)
 
 
-def predict_constant(
-    network: SegmentationNetwork, image: Tensor, scale_percent: int, output_size: tuple[int, int]
+def warp_keyframe(
+    keyframe_feature: Tensor,
+    motion_qpel: Tensor,
+    alignment: WarpAlignment = "published",
+    mode: Literal["bilinear", "nearest"] = "bilinear",
 ) -> Tensor:
-    """Segment images at a constant resolution: the HR branch at 100, the LR baseline below.
-
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        Run in its plain pass.
-    image : Tensor, shape (N, 3, H, W)
-        Normalised RGB image at full resolution.
-    scale_percent : int
-        Scale in percent at which the network sees the image.
-    output_size : tuple of int
-        Height and width of the scores.
-
-    Returns
-    -------
-    scores : Tensor, shape (N, K, height, width)
-        Logits or log-probabilities, whichever the network gives; resized as they are.
-    """
-    return resize(network(to_low_resolution(image, scale_percent)).scores, output_size)
-
-
-def warp_keyframe(keyframe_feature: Tensor, motion_qpel: Tensor, alignment: WarpAlignment = "published") -> Tensor:
-    """Warp the keyframe's feature to the current frame, as in evaluation.
+    """Warp the keyframe's feature to the current frame.
 
     Parameters
     ----------
     keyframe_feature : Tensor, shape (N, C, H', W')
         HR branch's feature of the keyframe.
-    motion_qpel : Tensor of int16, shape (N, H, W, 2)
+    motion_qpel : Tensor, shape (N, H, W, 2)
         Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
     alignment : {"published", "consistent"}
         Convention of the warp.
+    mode : {"bilinear", "nearest"}
+        How motion is resized: the published evaluation does it bilinearly, the training takes the nearest vector.
 
     Returns
     -------
@@ -97,85 +75,8 @@ def warp_keyframe(keyframe_feature: Tensor, motion_qpel: Tensor, alignment: Warp
         The feature as it would lie in the current frame.
     """
     height, width = keyframe_feature.shape[-2:]
-    motion = prepare_motion(motion_qpel.double() / 4, (height, width), "bilinear")
+    motion = prepare_motion(motion_qpel.double() / 4, (height, width), mode)
     return warp(keyframe_feature, motion, alignment)
-
-
-def fuse_frame(
-    lr_network: SegmentationNetwork,
-    keyframe_feature: Tensor,
-    feature: Tensor,
-    motion_qpel: Tensor,
-    output_size: tuple[int, int],
-    alignment: WarpAlignment = "published",
-) -> Tensor:
-    """Fuse a frame's own feature with its keyframe's, and classify: what comes after the LR branch's encoder.
-
-    Parameters
-    ----------
-    lr_network : SegmentationNetwork
-        LR branch, built with fusion.
-    keyframe_feature : Tensor, shape (N, C, H', W')
-        ``hr_network.encode(keyframe).feature`` at full resolution.
-    feature : Tensor, shape (N, C, h, w)
-        ``lr_network.encode(low).feature`` of the frame at low resolution.
-    motion_qpel, output_size, alignment
-        As in `predict_fused`.
-
-    Returns
-    -------
-    scores : Tensor, shape (N, K, height, width)
-
-    Raises
-    ------
-    ConfigError
-        If `lr_network` was built without fusion.
-    """
-    warped = warp_keyframe(keyframe_feature, motion_qpel, alignment)
-    scores = lr_network.classify(lr_network.fuse(warped, feature))
-    return resize(scores, output_size)
-
-
-def predict_fused(
-    lr_network: SegmentationNetwork,
-    keyframe_feature: Tensor,
-    image: Tensor,
-    motion_qpel: Tensor,
-    scale_percent: int,
-    output_size: tuple[int, int],
-    alignment: WarpAlignment = "published",
-) -> Tensor:
-    """Segment non-keyframes at low resolution with the help of their keyframe: the AR protocol.
-
-    Parameters
-    ----------
-    lr_network : SegmentationNetwork
-        LR branch, built with fusion.
-    keyframe_feature : Tensor, shape (N, C, H', W')
-        ``hr_network.encode(keyframe).feature`` at full resolution.
-    image : Tensor, shape (N, 3, H, W)
-        Normalised RGB image of the current frame at full resolution.
-    motion_qpel : Tensor of int16, shape (N, H, W, 2)
-        Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
-    scale_percent : int
-        Scale in percent at which the LR branch sees the image.
-    output_size : tuple of int
-        Height and width of the scores.
-    alignment : {"published", "consistent"}
-        Convention of the warp; the one the LR branch was trained with.
-
-    Returns
-    -------
-    scores : Tensor, shape (N, K, height, width)
-        Logits or log-probabilities, whichever the network gives; resized as they are.
-
-    Raises
-    ------
-    ConfigError
-        If `lr_network` was built without fusion.
-    """
-    feature = lr_network.encode(to_low_resolution(image, scale_percent)).feature
-    return fuse_frame(lr_network, keyframe_feature, feature, motion_qpel, output_size, alignment)
 
 
 def labels_of(scores: Tensor) -> Tensor:

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from arseg.ar import ClipPredictor
 from arseg.config import IGNORE_INDEX
 from arseg.data.manifest import Manifest, read_manifest
 from arseg.errors import DataError, StoreError
-from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, Predictor, load_branch
-from arseg.evaluate.samples import SplitStores, open_stores, read_clip_label
+from arseg.models.branch import load_branch
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.plots.panel_drawing import PanelRow, draw_panel
 from arseg.progress import track
+from arseg.split import SplitStores, open_stores, read_clip_label
 from arseg.store import ClipStore
 
 MAX_CANDIDATES = 40
@@ -74,11 +75,7 @@ def qualitative_panel(
     lr = load_branch(
         lr_path, role="lr", scale_percent=ar.spec.scale_percent, class_names=data.class_names, device=torch_device
     )
-    predictors: dict[str, Predictor] = {
-        "hr": ConstantPredictor(hr),
-        "lr": ConstantPredictor(lr),
-        "ar": FusedPredictor(hr, ar),
-    }
+    predictors = {"hr": ClipPredictor(hr), "lr": ClipPredictor(lr), "ar": ClipPredictor(hr, ar)}
     if indices is None:
         indices = _choose(_gains(split, data, predictors, torch_device), split, num_rows)
     rows = [_predict(split, index, data, predictors, torch_device) for index in indices]
@@ -101,7 +98,7 @@ def _check_samples(split: SplitStores, indices: Sequence[int] | None) -> None:
 
 
 def _predict(
-    split: SplitStores, index: int, manifest: Manifest, predictors: dict[str, Predictor], device: torch.device
+    split: SplitStores, index: int, manifest: Manifest, predictors: dict[str, ClipPredictor], device: torch.device
 ) -> PanelRow:
     sample = split.samples[index]
     with ClipStore(split.paths[sample.store_index]) as store:
@@ -115,7 +112,7 @@ def _predict(
 
 
 def _gains(
-    split: SplitStores, manifest: Manifest, predictors: dict[str, Predictor], device: torch.device
+    split: SplitStores, manifest: Manifest, predictors: dict[str, ClipPredictor], device: torch.device
 ) -> dict[int, int]:
     """Pixels that AR gains over LR, by sample; the pictures are not kept, they would fill the memory."""
     count = min(MAX_CANDIDATES, len(split.samples))

@@ -19,8 +19,8 @@ from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
-from arseg.evaluate.samples import SplitStores
 from arseg.models.processes import process_index
+from arseg.split import SplitStores
 from arseg.store import ClipStore
 from arseg.workers import loader_options
 

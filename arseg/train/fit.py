@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, DataError, StoppedError
-from arseg.evaluate.confusion import confusion_matrix
-from arseg.evaluate.iou import mean_iou
+from arseg.metrics.confusion import confusion_matrix
+from arseg.metrics.iou import mean_iou
 from arseg.models.checkpoint import read_description, save_checkpoint
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize

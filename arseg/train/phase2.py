@@ -10,12 +10,12 @@ import torch
 from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
-from arseg.evaluate.branch import load_branch
-from arseg.evaluate.samples import open_training_stores
+from arseg.models.branch import load_branch
 from arseg.models.imagenet import initialize_backbone
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
+from arseg.split import open_training_stores
 from arseg.stages import STAGES
 from arseg.train.data import PairDataset, training_loader, validation_loader
 from arseg.train.fit import Machine, train_branch

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import TrainConfig
-from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import Architecture
 from arseg.train.step import phase1_loss, phase2_loss
@@ -97,8 +97,7 @@ class Phase1(Phase):
 
     def predict_frame(self, batch: Batch) -> Tensor:
         """Run the plain pass at the branch's resolution."""
-        height, width = batch["labels"].shape[-2:]
-        return predict_constant(self.network, batch["image"], self.scale_percent, (height, width))
+        return ConstantResolution(self.network, self.scale_percent).frame(batch["image"])
 
 
 class Phase2(Phase):
@@ -140,19 +139,11 @@ class Phase2(Phase):
 
     def predict_frame(self, batch: Batch) -> Tensor:
         """Follow the AR protocol; in the first stage, the plain pass."""
-        height, width = batch["labels"].shape[-2:]
         if not self.fused:
-            return predict_constant(self.network, batch["image"], self.scale_percent, (height, width))
-        keyframe_feature = self.hr.encode(batch["keyframe"]).feature
-        return predict_fused(
-            self.network,
-            keyframe_feature,
-            batch["image"],
-            batch["motion_qpel"],
-            self.scale_percent,
-            (height, width),
-            alignment=self.config.warp_alignment,
-        )
+            return ConstantResolution(self.network, self.scale_percent).frame(batch["image"])
+        method = AlteringResolution(self.hr, self.network, self.scale_percent, self.config.warp_alignment)
+        method.begin(batch["keyframe"])
+        return method.frame(batch["image"], batch["motion_qpel"])
 
     def selection_score(self, miou: float) -> float:
         """Rank an unfused epoch below every fused one: its score is another protocol's (spec section 10)."""

@@ -6,11 +6,10 @@ The loop around them, with its optimiser, devices and checkpoints, is not here. 
 import torch
 from torch import Tensor
 
-from arseg.models.inference import to_low_resolution
+from arseg.models.inference import to_low_resolution, warp_keyframe
 from arseg.models.losses import feature_similarity as feature_similarity_loss
 from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.registry import Architecture
-from arseg.models.warp import prepare_motion, warp
 from arseg.spec import WarpAlignment
 
 
@@ -122,11 +121,8 @@ def phase2_loss(
     encoded = lr.encode(low)
     if fused:
         with torch.no_grad():
-            keyframe_feature = hr.encode(keyframe).feature
-            height, width = keyframe_feature.shape[-2:]
             # The published training takes the nearest vector, where evaluation resizes bilinearly.
-            motion = prepare_motion(motion_qpel.double() / 4, (height, width), "nearest")
-            warped = warp(keyframe_feature, motion, alignment)
+            warped = warp_keyframe(hr.encode(keyframe).feature, motion_qpel, alignment, "nearest")
         feature = lr.fuse(warped, encoded.feature)
         scores = lr.classify(feature)
     else:

@@ -14,7 +14,7 @@ import torch
 from authors_examples import write_camvid_sample
 from golden_weights import hr_network, load_arrays, lr_network
 
-import arseg.evaluate.branch
+import arseg.ar
 from arseg.cli.main import main
 from arseg.evaluate.published import read_published
 from arseg.evaluate.result import load_evaluation
@@ -119,7 +119,7 @@ def test_confusion_matrix_is_the_published_one(case, golden, checkpoint_roots, w
     assert float(golden[f"{case}_scale"]) == (1.0 if mode == "HR" else scale)
     pictures = Pictures()
     write_tree(tmp_path / "data", golden, case, pictures)
-    monkeypatch.setattr(arseg.evaluate.branch, "normalize", pictures.normalize)
+    monkeypatch.setattr(arseg.ar, "normalize", pictures.normalize)
     root = checkpoint_roots["fusion" if case == "lr05" else "plain"]
     words = ["evaluate", "--checkpoint-root", root, "--data-root", tmp_path / "data", "--mode", mode, "--scale", scale]
     words += ["--gop", GOP, "--device", "cpu", "--workers", 0, "--output", tmp_path / "results"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from arseg.evaluate.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
+from arseg.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
 
 DATA = Path(__file__).parent / "data" / "models"
 CASES = ("ar05", "ar03", "arodd", "hr10", "lr05", "hr05")

@@ -16,7 +16,8 @@ from golden_weights import (
     rule_tensor,
 )
 
-from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
+from arseg.ar import AlteringResolution, ConstantResolution
+from arseg.models.inference import warp_keyframe
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.registry import build_network
 from arseg.models.resize import resize
@@ -152,7 +153,8 @@ def test_constant_protocol(evaluation, branches, case, branch):
     image = torch.from_numpy(evaluation[f"{evaluation[f'{case}_inputs']}__img"])
     percent = round(100 * float(evaluation[f"{case}_scale"]))
     with torch.inference_mode():
-        scores = predict_constant(branches[branch], image, percent, tuple(evaluation[f"{case}_label"].shape[1:]))
+        scores = ConstantResolution(branches[branch], percent).frame(image)
+    assert scores.shape[2:] == evaluation[f"{case}_label"].shape[1:]
     check_scores(scores, evaluation, case)
 
 
@@ -168,7 +170,9 @@ def test_fused_protocol(evaluation, branches, case):
     with torch.inference_mode():
         feature = hr.encode(keyframe).feature
         motion = prepare_motion(motion_qpel.double() / 4, tuple(feature.shape[-2:]), "bilinear")
-        scores = predict_fused(lr, feature, image, motion_qpel, percent, tuple(evaluation[f"{case}_label"].shape[1:]))
+        method = AlteringResolution(hr, lr, percent)
+        method.begin(keyframe)
+        scores = method.frame(image, motion_qpel)
         warped = warp_keyframe(feature, motion_qpel)
     assert_matches(feature, evaluation, f"{case}_hr_ref_p", 2e-3)
     assert_matches(motion, evaluation, f"{case}_resized_flow", 3e-5)
@@ -183,8 +187,9 @@ def test_the_other_warp_convention_is_far_off(evaluation, branches):
         torch.from_numpy(evaluation[f"{inputs}__{name}"]) for name in ("img", "ref_img", "flow_quarterpel")
     )
     with torch.inference_mode():
-        feature = hr.encode(keyframe).feature
-        scores = predict_fused(lr, feature, image, motion_qpel, 50, (96, 128), alignment="consistent")
+        method = AlteringResolution(hr, lr, 50, "consistent")
+        method.begin(keyframe)
+        scores = method.frame(image, motion_qpel)
     subset = scores.numpy()[:, ::2, :, ::2]
     assert np.abs(subset - evaluation["ar05_final_logits__sub"]).max() > 1
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from arseg.config import IGNORE_INDEX
-from arseg.evaluate.confusion import confusion_matrix, iou_per_class, mean_iou
+from arseg.metrics.confusion import confusion_matrix, iou_per_class, mean_iou
 
 K = 5
 

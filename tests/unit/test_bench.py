@@ -21,8 +21,8 @@ from arseg.bench.training import TrainingOptions, bench_training
 from arseg.cli import bench as commands
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.complexity import gmacs_per_frame
-from arseg.infer.checkpoints import load_branches
 from arseg.models.attention import implementations
+from arseg.models.branches import load_branches
 from arseg.models.inference import predict_fused
 from arseg.stopwatch import Stopwatch
 

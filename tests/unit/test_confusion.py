@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from arseg.evaluate.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
+from arseg.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
 
 TARGET = torch.tensor([[0, 0, 1, 1], [2, 2, 255, 255]], dtype=torch.uint8)
 PREDICTED = torch.tensor([[0, 1, 1, 1], [2, 0, 2, 3]])

@@ -13,17 +13,17 @@ import torch
 from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, described, frames_of, p_only_video
 from video_examples import texture
 
+from arseg.ar import ClipPredictor
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
 from arseg.errors import ConfigError, DataError
-from arseg.evaluate.branch import ConstantPredictor, FusedPredictor
 from arseg.export import branches
 from arseg.export.branches import export_branches
 from arseg.export.check import ExportError, compare
 from arseg.export.onnx_file import Session
 from arseg.files import file_digest
 from arseg.infer import segment
-from arseg.infer.checkpoints import load_branches
+from arseg.models.branches import load_branches
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
@@ -96,7 +96,7 @@ def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment
     hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", backbone, alignment)], CPU)
     export_branches(hr, lr, ODD, tmp_path / "onnx")
     keyframe, image, motion = frames(ODD)
-    predict = FusedPredictor(hr, lr)
+    predict = ClipPredictor(hr, lr)
     with torch.inference_mode():
         first = predict(batch(keyframe), None, None)
         second = predict(batch(image), batch(keyframe), batch(motion))
@@ -120,7 +120,7 @@ def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
     branch, _ = load_branches([path], CPU)
     _, image, _ = frames(ODD)
     with torch.inference_mode():
-        expected = ConstantPredictor(branch)(batch(image), None, None)
+        expected = ClipPredictor(branch)(batch(image), None, None)
     assert_equal(Session(tmp_path / "onnx/constant.onnx")({"image": batch(image)})["scores"], expected)
     record = json.loads((tmp_path / "onnx.provenance.json").read_text())
     assert record["inputs"]["checkpoint"][0]["sha256"] == file_digest(path)

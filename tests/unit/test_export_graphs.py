@@ -4,13 +4,14 @@ import pytest
 import torch
 from infer_examples import CLASSES
 
+from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.errors import ConfigError
-from arseg.evaluate.branch import Branch
 from arseg.export.attention import TILE, TiledAttention
 from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph
 from arseg.export.warp import KeyframeWarp
 from arseg.models.attention import local_attention
-from arseg.models.inference import predict_constant, predict_fused, warp_keyframe
+from arseg.models.branch import Branch
+from arseg.models.inference import warp_keyframe
 from arseg.models.pixels import normalize
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
@@ -85,7 +86,7 @@ def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
     branch = branch_of(backbone)
     scores, feature = KeyframeGraph(branch)(images(SIZE))
     image = normalize(images(SIZE), NORMALIZATION)
-    torch.testing.assert_close(scores, predict_constant(branch.network, image, 100, SIZE))
+    torch.testing.assert_close(scores, ConstantResolution(branch.network, 100).frame(image))
     torch.testing.assert_close(feature, branch.network.encode(image).feature)
 
 
@@ -94,7 +95,7 @@ def test_the_constant_graph_sees_its_scale():
     branch = branch_of("bise18", scale_percent=70)
     (scores,) = ConstantGraph(branch)(images(SIZE))
     image = normalize(images(SIZE), NORMALIZATION)
-    torch.testing.assert_close(scores, predict_constant(branch.network, image, 70, SIZE))
+    torch.testing.assert_close(scores, ConstantResolution(branch.network, 70).frame(image))
 
 
 @torch.no_grad()
@@ -102,10 +103,13 @@ def test_the_constant_graph_sees_its_scale():
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
 def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     lr = branch_of(backbone, fusion=True, scale_percent=50, alignment=alignment)
-    keyframe = normalize(images(SIZE, seed=1), NORMALIZATION)
-    feature = branch_of(backbone).network.encode(keyframe).feature * 20  # so that attention chooses
+    hr = branch_of(backbone).network
+    hr.encode = lambda image, encode=hr.encode: encode(image)._replace(feature=20 * encode(image).feature)
+    method = AlteringResolution(hr, lr.network, 50, alignment)  # attention chooses between features so far apart
+    method.begin(normalize(images(SIZE, seed=1), NORMALIZATION))
+    feature = method.feature
     graph = FusedGraph(lr, SIZE, tuple(feature.shape[-2:]))
     (scores,) = graph(images(SIZE), feature, vectors(SIZE))
     image = normalize(images(SIZE), NORMALIZATION)
-    expected = predict_fused(lr.network, feature, image, vectors(SIZE), 50, SIZE, alignment)
+    expected = method.frame(image, vectors(SIZE))
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from arseg.errors import CheckpointError, ConfigError
-from arseg.evaluate.branch import load_branch
+from arseg.models.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.convert import export_checkpoint, export_network, import_checkpoint, import_network
 from arseg.models.describe import describe_checkpoint

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import Backbone
 from arseg.errors import CheckpointError, ConfigError, DataError
 from arseg.models import imagenet
 from arseg.models.imagenet import initialize_backbone
-from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
+from arseg.models.inference import to_low_resolution
 from arseg.models.registry import ARCHITECTURES, build_network, get_architecture
 
 FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise18": (256, 6, 8)} | dict.fromkeys(
@@ -46,18 +47,21 @@ def test_plain_and_fused_shapes(lr, backbone, image):
         prediction = lr(image)
         assert prediction.feature.shape == (2, *FEATURE_SHAPES[backbone])
         assert prediction.feature.shape[1] == lr.feature_channels
-        assert predict_constant(lr, image, 100, (36, 50)).shape == (2, 7, 36, 50)
+        assert ConstantResolution(lr).frame(image).shape == (2, 7, 36, 50)
         motion_qpel = torch.zeros(2, 36, 50, 2, dtype=torch.int16)
-        scores = predict_fused(lr, prediction.feature, image, motion_qpel, 50, (30, 40))
-    assert scores.shape == (2, 7, 30, 40)
+        method = AlteringResolution(lr, lr, 50)
+        method.begin(image)
+        assert method.frame(image, motion_qpel).shape == (2, 7, 36, 50)
 
 
 def test_fused_scores_do_not_depend_on_the_rest_of_the_batch(lr, image):
     motion_qpel = torch.randint(-40, 40, (2, 36, 50, 2), generator=torch.Generator().manual_seed(2)).short()
     with torch.no_grad():
-        feature = lr.encode(image).feature
-        both = predict_fused(lr, feature, image, motion_qpel, 50, (36, 50))
-        second = predict_fused(lr, feature[1:], image[1:], motion_qpel[1:], 50, (36, 50))
+        method = AlteringResolution(lr, lr, 50)
+        method.begin(image)
+        both = method.frame(image, motion_qpel)
+        method.begin(image[1:])
+        second = method.frame(image[1:], motion_qpel[1:])
     torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-4)
 
 

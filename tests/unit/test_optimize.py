@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from arseg.models.inference import predict_constant, predict_fused
+from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.optimize import fold_batch_norms, prepare_for_inference
 from arseg.models.registry import ARCHITECTURES, build_network
@@ -58,15 +58,14 @@ def test_scores_and_features_stay(hr, lr, image, channels_last):
     motion_qpel = (4 * torch.randint(-9, 9, (1, *SIZE, 2), generator=torch.Generator().manual_seed(2))).short()
     fast_hr, fast_lr = (prepare_for_inference(network, channels_last=channels_last) for network in (hr, lr))
     with torch.inference_mode():
-        assert_same_scores(predict_constant(fast_hr, image, 100, SIZE), predict_constant(hr, image, 100, SIZE))
+        assert_same_scores(ConstantResolution(fast_hr).frame(image), ConstantResolution(hr).frame(image))
         wanted, found = hr.encode(image).feature, fast_hr.encode(image).feature
         assert wanted.abs().max() > 0.1
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
-        fused = [
-            predict_fused(network, feature, image, motion_qpel, 50, SIZE)
-            for network, feature in ((fast_lr, found), (lr, wanted))
-        ]
-        assert_same_scores(*fused)
+        methods = AlteringResolution(fast_hr, fast_lr, 50), AlteringResolution(hr, lr, 50)
+        for method in methods:
+            method.begin(image)
+        assert_same_scores(*(method.frame(image, motion_qpel) for method in methods))
 
 
 def test_batch_norms_and_auxiliary_heads_are_gone(hr, lr, backbone, image):

@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
+from arseg.ar import ClipPredictor
 from arseg.config import scaled_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.errors import CheckpointError, ConfigError, DataError, StoreError
-from arseg.evaluate.branch import FusedPredictor, load_branch
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.result import merge_evaluations
-from arseg.evaluate.samples import SplitFrames, open_split
+from arseg.models.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.creff import CReFF
-from arseg.models.inference import predict_constant, predict_fused
+from arseg.models.inference import resize, warp_keyframe
 from arseg.models.losses import bisenet_loss
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.pixels import normalize
@@ -28,6 +28,7 @@ from arseg.models.registry import ARCHITECTURES, Architecture, build_network
 from arseg.models.resize import resize
 from arseg.plots.panel import qualitative_panel
 from arseg.spec import NORMALIZATIONS, Encoding, NetworkSpec, SegmentationClass, TrainedOn
+from arseg.split import SplitFrames, open_split
 from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
 
 K, L = 3, 3
@@ -63,6 +64,8 @@ def picture(sequence, index):
     blocks = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return np.repeat(np.repeat(blocks, 8, axis=0), 8, axis=1)
 
+
+LOW = (HEIGHT // 2, WIDTH // 2)
 
 ENCODING = Encoding(rate="375k", references=4, parameters="aq-mode=1", subpixel=True)
 
@@ -182,15 +185,15 @@ def reference_confusions(tiny, mode):
                     normalize(torch.from_numpy(pixels)[None], NORMALIZATIONS["camvid"])
                     for pixels in (clip.frame, clip.keyframe)
                 )
-                size = (HEIGHT, WIDTH)
                 if mode == "hr" or (mode == "ar" and distance == 0):
-                    scores = predict_constant(networks["hr"], frame, 100, size)
+                    scores = resize(networks["hr"](frame).scores, frame.shape[2:])
                 elif mode == "lr":
-                    scores = predict_constant(networks["lr"], frame, 50, size)
+                    scores = resize(networks["lr"](resize(frame, LOW)).scores, frame.shape[2:])
                 else:
                     feature = networks["hr"].encode(keyframe).feature
-                    motion = torch.from_numpy(clip.motion_qpel)[None]
-                    scores = predict_fused(networks["ar"], feature, frame, motion, 50, size, "consistent")
+                    warped = warp_keyframe(feature, torch.from_numpy(clip.motion_qpel)[None], "consistent")
+                    low = networks["ar"].encode(resize(frame, LOW)).feature
+                    scores = resize(networks["ar"].classify(networks["ar"].fuse(warped, low)), frame.shape[2:])
                 label = np.array(Image.open(clip.identity.label))
                 counted = label != 255
                 np.add.at(confusions[distance], (label[counted], scores[0].argmax(0).numpy()[counted]), 1)
@@ -254,7 +257,9 @@ def test_a_keyframe_is_encoded_once_for_all_its_frames(tiny):
     cpu = torch.device("cpu")
     hr = load_branch(tiny["hr"], role="hr", scale_percent=100, class_names=manifest.class_names, device=cpu)
     ar = load_branch(tiny["ar"], role="ar", scale_percent=50, class_names=manifest.class_names, device=cpu, beside=hr)
-    predictor = FusedPredictor(hr, ar)
+    encoded = []
+    hr.network.encode = lambda image, encode=hr.network.encode: encoded.append(1) or encode(image)
+    predictor = ClipPredictor(hr, ar)
     frames = SplitFrames(open_split(tiny["stores"], manifest), K, with_keyframes=True)
     fused = 0
     with torch.inference_mode():
@@ -265,7 +270,7 @@ def test_a_keyframe_is_encoded_once_for_all_its_frames(tiny):
                 fused += 1
     # Keyframes of a: 8, 9 (twice), 10 (twice), 11; of b: 18, 19.
     assert fused == 8
-    assert predictor.num_keyframes_encoded == 6
+    assert len(encoded) == 6
 
 
 def test_logs_the_speed(tiny, caplog):

@@ -25,16 +25,17 @@ from infer_examples import (
 )
 from video_examples import encode_with
 
+from arseg.ar import ClipPredictor
 from arseg.cli import segment as command
 from arseg.cli.main import main
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.errors import CheckpointError, CodecError, ConfigError
-from arseg.evaluate.branch import ConstantPredictor, FusedPredictor, load_branch
 from arseg.infer import Following, segment
 from arseg.infer.agreement import Agreement
-from arseg.infer.checkpoints import load_branches
 from arseg.infer.prefetch import prefetch
+from arseg.models.branch import load_branch
+from arseg.models.branches import load_branches
 from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding
 
@@ -89,7 +90,7 @@ def test_labels_are_those_of_the_evaluation(hevc_reader, checkpoints, tmp_path, 
     path = tmp_path / f"own.{codec}"
     path.write_bytes(bitstream)
     segmented = labels_of(path, checkpoints)
-    predictor = FusedPredictor(*branches(checkpoints))
+    predictor = ClipPredictor(*branches(checkpoints))
     np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, codec), predictor))
     assert not np.array_equal(segmented[5], segmented[0])
 
@@ -127,7 +128,7 @@ def test_motion_is_made_as_for_the_training(long_references, tmp_path, trained, 
     checkpoints = write_checkpoints(tmp_path, **trained)
     num_frames = min(16, trained["encoding"].gop if trained else 12)
     clip = read_clip(long_references.read_bytes(), "hevc")
-    expected = evaluated(clip, FusedPredictor(*branches(checkpoints)), **rules)[:num_frames]
+    expected = evaluated(clip, ClipPredictor(*branches(checkpoints)), **rules)[:num_frames]
     found = list(segment(long_references, checkpoints, scale_percent=50, device="cpu"))
     np.testing.assert_array_equal([labels for _, labels, _ in found[:num_frames]], expected)
     assert [info.distance for *_, info in found] == [index % num_frames for index in range(16)]
@@ -164,7 +165,7 @@ def test_an_option_overrides_the_training_and_says_so(long_references, tmp_path,
     assert "in quarter pixels, up to 7 frames from the keyframe, along references up to 5 frames back" in shown
     assert overridden in shown
     clip = read_clip(long_references.read_bytes(), "hevc")
-    expected = evaluated(clip, FusedPredictor(*branches(checkpoints)), subpixel=True, max_ref_back=5)
+    expected = evaluated(clip, ClipPredictor(*branches(checkpoints)), subpixel=True, max_ref_back=5)
     with h5py.File(tmp_path / "labels.h5") as file:
         np.testing.assert_array_equal(file["part0/labels"][:8], expected[:8])
         np.testing.assert_array_equal(file["part0/distance"], [*range(8), *range(8)])
@@ -182,7 +183,7 @@ def test_a_single_network_sees_every_frame(checkpoints, tmp_path):
     branch = load_branch(lone, role="lr", scale_percent=50, class_names=CLASSES, device=CPU)
     found = list(segment(path, lone, device="cpu"))
     assert {info.distance for *_, info in found} == {0}
-    predictor = ConstantPredictor(branch)
+    predictor = ClipPredictor(branch)
     for frame, labels, _ in found:
         with torch.inference_mode():
             expected = predictor(torch.from_numpy(frame)[None], None, None)[0].argmax(dim=0).numpy()

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from arseg.ar import ClipPredictor
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.config import TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image
 from arseg.data.manifest import read_manifest
-from arseg.evaluate.branch import FusedPredictor
 from arseg.infer import segment
 from arseg.models.inference import labels_of
 from arseg.motion.compose import compose_motion
@@ -72,7 +72,7 @@ def test_a_video_is_segmented_with_the_motion_of_the_training(trained, tiny_data
     blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
     motion = compose_motion(*blocks, subpixel=True, max_ref_back=5)
     assert (motion[:3] != compose_motion(*blocks)[:3]).any()
-    predict = FusedPredictor(*segmentation.branches)
+    predict = ClipPredictor(*segmentation.branches)
     images = [torch.from_numpy(frame)[None] for frame in clip.frames[:3]]
     with torch.inference_mode():
         scores = [predict(images[0], None, None)]

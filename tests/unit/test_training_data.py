@@ -8,8 +8,8 @@ from arseg.config import TrainConfig
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError
-from arseg.evaluate.samples import open_stores
 from arseg.spec import Encoding
+from arseg.split import open_stores
 from arseg.store import ClipStore
 from arseg.train.data import Draw, PairDataset, SeededSampler, StillDataset, training_loader, validation_loader
 from arseg.workers import FEW_SAMPLES

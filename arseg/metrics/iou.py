@@ -1,6 +1,6 @@
 """From an integer confusion matrix to intersection over union: the one division at the end.
 
-NumPy only, so that tables and figures load without PyTorch; the counting is in `arseg.evaluate.confusion`.
+NumPy only, so that tables and figures load without PyTorch; the counting is in `arseg.metrics.confusion`.
 """
 
 from collections.abc import Sequence

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from arseg.errors import CheckpointError
 from arseg.files import file_digest
 from arseg.models.checkpoint import load_checkpoint
-from arseg.models.inference import predict_constant, predict_fused
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
-from arseg.models.pixels import normalize
 from arseg.spec import NORMALIZATIONS, PAPER_RULES, Mode, MotionRules, NetworkSpec, Normalization, TrainedOn
 
 
@@ -22,7 +19,7 @@ class Branch:
     """A network in evaluation mode, and what it was trained with."""
 
     network: SegmentationNetwork
-    """On the device of the evaluation."""
+    """In evaluation mode, on the device that it was loaded for."""
     spec: NetworkSpec
     """What it is."""
     trained_on: TrainedOn
@@ -116,101 +113,3 @@ def load_branch(
         )
     network = network.to(device).eval()
     return Branch(prepare_for_inference(network) if prepared else network, spec, trained_on, file_digest(path))
-
-
-class ConstantPredictor:
-    """Modes HR and LR: one network at one resolution on every frame (spec section 7).
-
-    Parameters
-    ----------
-    branch : Branch
-        HR branch or LR baseline.
-    """
-
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
-
-    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
-        """Segment a frame; keyframe and motion do not matter here.
-
-        Parameters
-        ----------
-        image : Tensor of uint8, shape (1, H, W, 3)
-            Decoded frame, RGB.
-        keyframe, motion_qpel
-            Ignored.
-
-        Returns
-        -------
-        scores : Tensor, shape (1, K, H, W)
-        """
-        normalized = normalize(image, self.branch.normalization)
-        return predict_constant(self.branch.network, normalized, self.branch.spec.scale_percent, _size(image))
-
-
-class FusedPredictor:
-    """Mode AR: the HR branch on keyframes, the fused LR branch on all other frames (spec section 7).
-
-    The feature of the last keyframe is kept, so that consecutive frames of one clip pay for it once. A
-    keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are
-    encoded apart.
-
-    Parameters
-    ----------
-    hr : Branch
-        HR branch.
-    lr : Branch
-        LR branch of phase 2.
-    """
-
-    def __init__(self, hr: Branch, lr: Branch) -> None:
-        self.hr = hr
-        self.lr = lr
-        self.num_keyframes_encoded = 0
-        self._keyframe: Tensor | None = None
-        self._feature: Tensor | None = None
-
-    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
-        """Segment a frame.
-
-        Parameters
-        ----------
-        image : Tensor of uint8, shape (1, H, W, 3)
-            Decoded frame, RGB.
-        keyframe : Tensor of uint8, shape (1, H, W, 3), or None
-            Decoded keyframe of its clip; None if the frame is the keyframe itself (d = 0).
-        motion_qpel : Tensor of int16, shape (1, H, W, 2), or None
-            Motion to the keyframe, (x, y) in quarter pixels; None at d = 0.
-
-        Returns
-        -------
-        scores : Tensor, shape (1, K, H, W)
-        """
-        normalized = normalize(image, self.lr.normalization)
-        if keyframe is None or motion_qpel is None:
-            return predict_constant(self.hr.network, normalized, 100, _size(image))
-        return predict_fused(
-            self.lr.network,
-            self._encode_keyframe(keyframe),
-            normalized,
-            motion_qpel,
-            self.lr.spec.scale_percent,
-            _size(image),
-            self.lr.spec.warp_alignment,
-        )
-
-    def _encode_keyframe(self, keyframe: Tensor) -> Tensor:
-        if self._feature is None or self._keyframe is None or not torch.equal(keyframe, self._keyframe):
-            self._keyframe = keyframe
-            self._feature = self.hr.network.encode(normalize(keyframe, self.hr.normalization)).feature
-            self.num_keyframes_encoded += 1
-        return self._feature
-
-
-Predictor = ConstantPredictor | FusedPredictor
-"""What turns a decoded frame into scores."""
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    """Height and width of a picture in bytes, (1, H, W, 3)."""
-    return image.shape[1], image.shape[2]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 
 from arseg.errors import CheckpointError
-from arseg.evaluate.branch import Branch, load_branch
 from arseg.files import file_digest
+from arseg.models.branch import Branch, load_branch
 from arseg.models.checkpoint import read_description
 from arseg.spec import NetworkSpec, TrainedOn
 

@@ -1,13 +1,13 @@
 """Counting pixels: one integer confusion matrix, which adds up over frames, shards and devices.
 
-The scores made from it are in `arseg.evaluate.iou`, and importable from here as well.
+The scores made from it are in `arseg.metrics.iou`, and importable from here as well.
 """
 
 import torch
 from torch import Tensor
 
 from arseg.config import IGNORE_INDEX
-from arseg.evaluate.iou import iou_per_class, mean_iou, num_classes_present
+from arseg.metrics.iou import iou_per_class, mean_iou, num_classes_present
 
 __all__ = ["confusion_matrix", "iou_per_class", "mean_iou", "num_classes_present"]
 

@@ -1,0 +1,249 @@
+"""The method, once: keyframes at full resolution, all other frames at low resolution, repaired by the keyframe.
+
+Evaluation, validation in training, segmentation of videos, figures, benchmarks and the check of exported files all run
+what is written here. Gradient mode, device and precision are the caller's. See docs/method.md.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from arseg.errors import ConfigError
+from arseg.models.branch import Branch
+from arseg.models.inference import resize, to_low_resolution, warp_keyframe
+from arseg.models.network import SegmentationNetwork
+from arseg.models.pixels import normalize
+from arseg.spec import WarpAlignment
+
+Watch = Callable[[str], AbstractContextManager[object]]
+"""Called with the name of a part (``hr``, ``lr``, ``fusion``) around its work."""
+
+
+def unwatched(_part: str) -> AbstractContextManager[object]:
+    """Measure nothing."""
+    return nullcontext()
+
+
+class ConstantResolution:
+    """One network at one resolution on every frame: the HR branch, or the LR baseline.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        Run in its plain pass.
+    scale_percent : int
+        Resolution at which it sees frames, in percent.
+    watch : callable, optional
+        Told what runs.
+    """
+
+    def __init__(self, network: SegmentationNetwork, scale_percent: int = 100, *, watch: Watch = unwatched) -> None:
+        self._network = network
+        self._scale_percent = scale_percent
+        self._watch = watch
+
+    def begin(self, keyframe: Tensor) -> None:
+        """Keyframes do not matter here."""
+
+    def keyframe(self, image: Tensor) -> Tensor:
+        """Segment a keyframe as any other frame; see `frame`."""
+        return self.frame(image)
+
+    def frame(self, image: Tensor, motion_qpel: Tensor | None = None) -> Tensor:
+        """Segment a frame.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, 3, H, W)
+            Normalised RGB frame at full resolution.
+        motion_qpel : Tensor, optional
+            Does not matter here.
+
+        Returns
+        -------
+        scores : Tensor, shape (N, K, H, W)
+            Logits or log-probabilities, whichever the network gives; resized as they are.
+        """
+        height, width = image.shape[-2:]
+        with self._watch("hr" if self._scale_percent == 100 else "lr"):
+            return resize(self._network(to_low_resolution(image, self._scale_percent)).scores, (height, width))
+
+
+class AlteringResolution:
+    """AR-Seg: the HR branch on keyframes; on other frames the LR branch, fused with the warped keyframe feature.
+
+    Parameters
+    ----------
+    hr : SegmentationNetwork
+        HR branch.
+    lr : SegmentationNetwork
+        LR branch, built with fusion.
+    scale_percent : int
+        Resolution at which the LR branch sees frames, in percent.
+    alignment : {"published", "consistent"}
+        Convention of the warp; the one that the LR branch was trained with.
+    watch : callable, optional
+        Told what runs.
+
+    Raises
+    ------
+    ConfigError
+        If `lr` was built without fusion.
+
+    References
+    ----------
+    .. [1] Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos", CVPR 2023.
+    """
+
+    def __init__(
+        self,
+        hr: SegmentationNetwork,
+        lr: SegmentationNetwork,
+        scale_percent: int,
+        alignment: WarpAlignment = "published",
+        *,
+        watch: Watch = unwatched,
+    ) -> None:
+        if lr.fuse_attention is None:
+            raise ConfigError(
+                f"{type(lr).__name__} was built without fusion; an LR branch needs a checkpoint of phase 2, or "
+                "build_network(..., fusion=True)"
+            )
+        self._hr, self._lr = hr, lr
+        self._scale_percent = scale_percent
+        self._alignment = alignment
+        self._watch = watch
+        self._keyframe: Tensor | None = None
+        self._feature: Tensor | None = None
+
+    def begin(self, keyframe: Tensor) -> None:
+        """Remember a keyframe for the frames after it; it is encoded once a frame needs it.
+
+        Parameters
+        ----------
+        keyframe : Tensor, shape (N, 3, H, W)
+            Normalised RGB frame at full resolution.
+        """
+        self._keyframe, self._feature = keyframe, None
+
+    @property
+    def feature(self) -> Tensor:
+        """The HR branch's feature of the last keyframe, shape (N, C, H', W')."""
+        if self._feature is None:
+            assert self._keyframe is not None, "a video begins with a keyframe"
+            with self._watch("hr"):
+                self._feature = self._hr.encode(self._keyframe).feature
+            self._keyframe = None
+        return self._feature
+
+    def keyframe(self, image: Tensor) -> Tensor:
+        """Segment a keyframe, and keep its feature for the frames after it.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, 3, H, W)
+            Normalised RGB frame at full resolution.
+
+        Returns
+        -------
+        scores : Tensor, shape (N, K, H, W)
+            Those of the HR branch alone.
+        """
+        height, width = image.shape[-2:]
+        self.begin(image)
+        feature = self.feature
+        with self._watch("hr"):
+            return resize(self._hr.classify(feature, (height, width)), (height, width))
+
+    def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
+        """Segment a non-keyframe.
+
+        Parameters
+        ----------
+        image : Tensor, shape (N, 3, H, W)
+            Normalised RGB frame at full resolution.
+        motion_qpel : Tensor of int16, shape (N, H, W, 2)
+            Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
+
+        Returns
+        -------
+        scores : Tensor, shape (N, K, H, W)
+            Logits or log-probabilities, whichever the network gives; resized as they are.
+        """
+        height, width = image.shape[-2:]
+        keyframe_feature = self.feature
+        with self._watch("lr"):
+            feature = self._lr.encode(to_low_resolution(image, self._scale_percent)).feature
+        with self._watch("fusion"):
+            warped = warp_keyframe(keyframe_feature, motion_qpel, self._alignment)
+            scores = self._lr.classify(self._lr.fuse(warped, feature))
+            return resize(scores, (height, width))
+
+
+Method = ConstantResolution | AlteringResolution
+"""What segments the frames of a video, keyframe by keyframe."""
+
+
+def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = unwatched) -> Method:
+    """Return the method that branches are for.
+
+    Parameters
+    ----------
+    first : Branch
+        HR branch, or a single network.
+    lr : Branch, optional
+        LR branch beside it.
+    watch : callable, optional
+        Told what runs.
+    """
+    if lr is None:
+        return ConstantResolution(first.network, first.spec.scale_percent, watch=watch)
+    spec = lr.spec
+    return AlteringResolution(first.network, lr.network, spec.scale_percent, spec.warp_alignment, watch=watch)
+
+
+class ClipPredictor:
+    """Segments frames of clips as they are stored; a keyframe is encoded once for all its frames in a row.
+
+    A keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are encoded
+    apart.
+
+    Parameters
+    ----------
+    first : Branch
+        HR branch, or a single network.
+    lr : Branch, optional
+        LR branch beside it.
+    """
+
+    def __init__(self, first: Branch, lr: Branch | None = None) -> None:
+        self._method = method_of(first, lr)
+        self._normalization = first.normalization
+        self._keyframe: Tensor | None = None
+
+    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
+        """Segment a frame.
+
+        Parameters
+        ----------
+        image : Tensor of uint8, shape (1, H, W, 3)
+            Decoded frame, RGB.
+        keyframe : Tensor of uint8, shape (1, H, W, 3), or None
+            Decoded keyframe of its clip; None if the frame is the keyframe itself (d = 0).
+        motion_qpel : Tensor of int16, shape (1, H, W, 2), or None
+            Motion to the keyframe, (x, y) in quarter pixels; None at d = 0.
+
+        Returns
+        -------
+        scores : Tensor, shape (1, K, H, W)
+        """
+        normalized = normalize(image, self._normalization)
+        if keyframe is None or motion_qpel is None:
+            self._keyframe = image
+            return self._method.keyframe(normalized)
+        if self._keyframe is None or not torch.equal(keyframe, self._keyframe):
+            self._keyframe = keyframe
+            self._method.begin(normalize(keyframe, self._normalization))
+        return self._method.frame(normalized, motion_qpel)
