@@ -27,7 +27,7 @@ MAX_REFERENCES = 16
 
 @dataclass(frozen=True)
 class EncodeConfig:
-    """How clips are compressed (spec section 3)."""
+    """How clips are compressed (docs/method.md, 'Re-encoding')."""
 
     codec: Codec = "hevc"
     """Video coding standard."""
@@ -113,7 +113,7 @@ def published_backbone(dataset: str, backbone: str) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Constants of a training run (spec section 6); the defaults are the paper's for CamVid."""
+    """Constants of a training run (docs/method.md, 'Training'); the defaults are the paper's for CamVid."""
 
     crop: str = "960x720"
     """Size of a training sample, WIDTHxHEIGHT in pixels."""
@@ -148,7 +148,7 @@ class TrainConfig:
     channels_last: bool = False
     """Keep the channels of a pixel side by side in memory, which GPUs with tensor cores prefer; with bf16-mixed."""
     original_quirks: bool = False
-    """Restore, for comparison, what the published training did wrong (spec section 10, second list)."""
+    """Restore, for comparison, what the published training did wrong (docs/method.md, 'Fixed')."""
 
     def __post_init__(self) -> None:
         self.crop_size  # noqa: B018  (raises on a malformed crop)
@@ -182,7 +182,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "bisenet": Normalization((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
 }
-"""Spec section 2: CamVid's own, ImageNet's (PSPNet on Cityscapes) and the public BiSeNet's (Cityscapes)."""
+"""CamVid's own, ImageNet's (for PSPNet) and the public BiSeNet's, both for Cityscapes: docs/method.md, 'Data sets'."""
 
 
 def scaled_size(height: int, width: int, scale_percent: int) -> tuple[int, int]:

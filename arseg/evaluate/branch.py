@@ -157,7 +157,7 @@ def _motion(path: Path, metadata: Mapping[str, Any]) -> MotionRules:
 
 
 class ConstantPredictor:
-    """Modes HR and LR: one network at one resolution on every frame (spec section 7).
+    """Modes HR and LR: one network at one resolution on every frame (docs/method.md, 'Evaluation').
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class ConstantPredictor:
 
 
 class FusedPredictor:
-    """Mode AR: the HR branch on keyframes, the fused LR branch on all other frames (spec section 7).
+    """Mode AR: the HR branch on keyframes, the fused LR branch on all other frames (docs/method.md, 'Evaluation').
 
     The feature of the last keyframe is kept, so that consecutive frames of one clip pay for it once. A
     keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are

@@ -24,7 +24,7 @@ from arseg.models.registry import build_network
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
-"""Seed of both published trainings (spec section 6)."""
+"""Seed of both published trainings (docs/method.md, 'Training')."""
 
 
 @dataclass(frozen=True)

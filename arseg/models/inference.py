@@ -1,4 +1,4 @@
-"""The forward protocols that evaluation, validation and inference share (spec section 7).
+"""The forward protocols that evaluation, validation and inference share (docs/method.md, 'Task and names').
 
 Gradient mode, device and precision are the caller's; these functions only say what is computed.
 """
