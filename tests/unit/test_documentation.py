@@ -15,6 +15,7 @@ from arseg.schema import check_config, read_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
+    "CONTRIBUTING.md",
     "README.md",
     "config/README.md",
     *(f"docs/{p.relative_to(REPOSITORY / 'docs')}" for p in (REPOSITORY / "docs").rglob("*.md")),
