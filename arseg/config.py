@@ -39,7 +39,7 @@ def published_backbone(dataset: str, backbone: str) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Constants of a training run (spec section 6); the defaults are the paper's for CamVid."""
+    """Constants of a training run (docs/method.md, 'Training'); the defaults are the paper's for CamVid."""
 
     crop: str = "960x720"
     """Size of a training sample, WIDTHxHEIGHT in pixels."""
@@ -74,7 +74,7 @@ class TrainConfig:
     channels_last: bool = False
     """Keep the channels of a pixel side by side in memory, which GPUs with tensor cores prefer; with bf16-mixed."""
     original_quirks: bool = False
-    """Restore, for comparison, what the published training did wrong (spec section 10, second list)."""
+    """Restore, for comparison, what the published training did wrong (docs/method.md, 'Fixed')."""
 
     def __post_init__(self) -> None:
         self.crop_size  # noqa: B018  (raises on a malformed crop)

@@ -132,10 +132,10 @@ def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
 
 
 def open_training_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
-    """Check that stores are all shards of a split at the largest distance, which phase 2 learns from (spec 2.3).
+    """Check that stores are all shards of a split at the largest distance, which phase 2 learns from.
 
-    Parameters and errors are those of `open_stores`; a shard that is missing, or at another distance, is a
-    StoreError.
+    See docs/method.md, 'Clips'. Parameters and errors are those of `open_stores`; a shard that is missing, or at
+    another distance, is a StoreError.
     """
     split = open_stores(paths, manifest)
     last = split.attributes.encoding.gop - 1

@@ -1,4 +1,4 @@
-"""Compress one clip to an Annex-B bitstream with FFmpeg's libx264 or libx265 (spec section 3).
+"""Compress one clip to an Annex-B bitstream with FFmpeg's libx264 or libx265 (docs/method.md, 'Re-encoding').
 
 Frames go in through a pipe and the bitstream comes out of one, so nothing touches the disk. What makes the same frames
 give the same bytes, and what that costs, is in ``docs/encoding.md``. Reading the bitstream back is

@@ -1,4 +1,4 @@
-"""What shall become of a training sample (spec section 6), drawn before a pixel is touched.
+"""What shall become of a training sample (docs/method.md, 'Augmentation'), drawn before a pixel is touched.
 
 Each step takes its random source, so that the draws, and their order, are those of the published programs.
 """

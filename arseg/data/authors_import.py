@@ -71,8 +71,8 @@ def import_authors_clips(
     A store is written whole or not at all; a finished one of the same manifest is kept, so that an import which was
     interrupted goes on where it stopped. Memory holds one sample.
 
-    Existing trees have a defect that cannot be mended (spec section 10): clips of different lengths that start at one
-    frame shared one keyframe picture, that of the last one written.
+    Existing trees have a defect that cannot be fixed (docs/method.md, 'Fixed'): clips of different lengths that start
+    at one frame share one keyframe, that of the last one written.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""The folder trees that the authors' own programs write: which names their files have (spec section 9).
+"""Names of the files in the folder trees that the authors' own programs write.
 
+See docs/method.md, 'Files of the authors'.
 A tree holds the decoded annotated frames, decoded keyframes and motion of one data set, bitrate and GOP. Whether all of
 them are there is checked in `arseg.data.authors_samples`; `arseg.data.authors_import` turns a tree into clip stores.
 
-One defect of existing trees can neither be found nor mended (spec section 10): clips of all distances wrote their
-keyframes to one folder. Where clips of different lengths start at one frame, the picture is that of the clip that was
-written last, and its pixels are not quite those that the other clips' motion was made with.
+One defect of existing trees can neither be found nor fixed (docs/method.md, 'Fixed'): clips of all distances wrote
+their keyframes to one folder. Where clips of different lengths start at one frame, the keyframe is that of the clip
+that was written last, and its pixels are not quite those that the other clips' motion was made with.
 """
 
 import re
@@ -68,7 +69,7 @@ class AuthorsTree(ABC):
 
     @property
     def encoding(self) -> Encoding:
-        """How the authors' programs compressed the clips (spec section 3)."""
+        """How the authors' programs compressed the clips (docs/method.md, 'Re-encoding')."""
         return Encoding(codec="hevc", rate=self.rate, gop=self.gop, fps=Fraction(self.fps), tail=self.tail)
 
     def decoded(self, distance: int) -> Path:
@@ -131,7 +132,7 @@ class CamVidTree(AuthorsTree):
         return {path.stem: path for path in sorted(self.split_folder(split, distance).glob("*.png"))}
 
     def locate(self, name: str) -> tuple[str, int]:
-        """Convert the number of an annotated frame (spec section 2.1)."""
+        """Convert the number of an annotated frame (docs/method.md, 'CamVid')."""
         return decoded_frame(name)
 
     def labels(self, name: str, split: str, distance: int) -> tuple[Path, ...]:

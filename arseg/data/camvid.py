@@ -1,4 +1,4 @@
-"""CamVid: its sequences and how their frames are numbered, its classes, splits and manifest (spec section 2.1)."""
+"""CamVid: its sequences and how frames are numbered, its classes, splits and manifest (docs/method.md, 'CamVid')."""
 
 import re
 from collections.abc import Mapping

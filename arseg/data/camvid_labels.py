@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def colors_to_indices(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn label colours into class indices (spec section 2.1).
+    """Turn label colours into class indices (docs/method.md, 'CamVid').
 
     Parameters
     ----------

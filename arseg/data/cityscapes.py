@@ -128,7 +128,7 @@ def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
 
 
 def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 1) -> None:
-    """Turn label ids into train ids: 0 ... 18, and 255 for all that is not evaluated (spec section 2.2).
+    """Turn label ids into train ids: 0 ... 18, and 255 for all that is not evaluated (docs/method.md, 'Cityscapes').
 
     ``gtFine/{split}/{city}/*_gtFine_labelIds.png`` below `root` becomes ``{split}/{city}/*_gtFine_labelTrainIds.png``
     below `output`. Maps that are there are kept, so that a killed run goes on where it was.

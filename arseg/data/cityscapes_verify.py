@@ -26,7 +26,7 @@ EXPECTED_FRAMES = {"train": 2975, "val": 500}
 
 SNIPPET_FRAMES = 30
 ANNOTATED_POSITION = 19
-"""Frames of a snippet before the annotated one (spec section 2.2)."""
+"""Frames of a snippet before the annotated one (docs/method.md, 'Cityscapes')."""
 
 COMPARED_STILLS = 8
 """Frames of a split whose still is compared with the video."""

@@ -1,7 +1,7 @@
 """The evaluation that the authors' command does: their checkpoints on their processed data, in several modes.
 
-Finds checkpoints and data by the authors' names (spec section 9), converts both into files that are kept, so that a
-second run starts at once, and runs the protocol on them.
+Finds checkpoints and data by the authors' names (docs/method.md, 'Files of the authors'), converts both into files
+that are kept, so that a second run starts at once, and runs the protocol on them.
 """
 
 import logging

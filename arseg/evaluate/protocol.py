@@ -1,4 +1,6 @@
-"""The evaluation protocol (spec section 7): decoded frames in, confusion matrices by reference distance out.
+"""The evaluation protocol: decoded frames in, confusion matrices by reference distance out.
+
+See docs/method.md, 'Evaluation'.
 
 How a mode predicts is in `arseg.models.branch`, what is read in `arseg.split`; this is the loop.
 """

@@ -1,6 +1,7 @@
-"""The published result files: one text file per protocol with a score per line (spec section 7).
+"""The published result files: one text file per protocol with a score per line.
 
-Reading them puts the authors' numbers beside ours; writing them lets their plotting programs read ours.
+See docs/method.md, 'Files of the authors'. Reading them puts the authors' numbers beside ours; writing them lets their
+plotting programs read ours.
 """
 
 import re

@@ -1,7 +1,7 @@
 """BiSeNet-18: a context path on ResNet-18 and a shallow spatial path, fused at stride 8.
 
-Spec section 5.2; Yu et al., "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation",
-ECCV 2018. The feature has 256 channels at one eighth of the image's resolution.
+See docs/method.md, 'BiSeNet-18'; Yu et al., "BiSeNet: Bilateral Segmentation Network for Real-time Semantic
+Segmentation", ECCV 2018. The feature has 256 channels at one eighth of the image's resolution.
 """
 
 import torch

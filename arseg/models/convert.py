@@ -24,7 +24,7 @@ from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec, SegmentationClass, Tra
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
-"""Seed of both published trainings (spec section 6)."""
+"""Seed of both published trainings (docs/method.md, 'Training')."""
 
 
 @dataclass(frozen=True)

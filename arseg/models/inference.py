@@ -1,4 +1,4 @@
-"""Steps of the method that several callers share: resizing, warping, choosing classes (spec section 7)."""
+"""Steps of the method that callers share: resizing, warping, choosing classes (docs/method.md, 'Warping')."""
 
 from typing import Literal
 

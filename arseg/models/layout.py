@@ -2,7 +2,7 @@
 
 Our networks name their tensors as the published programs do, so the lists of names are taken from the networks
 themselves; nothing here repeats them. What is particular to published files are second names: some tensors are
-listed twice (spec section 10), and some files list them under one of the two names only (spec section 6).
+listed twice, and some files list them under one of the two names only (docs/method.md, 'Files of the authors').
 """
 
 from collections import Counter
@@ -63,7 +63,8 @@ def first_names(backbone: str) -> Mapping[str, str]:
     """Give for every name of a network's tensors the one under which the tensor is listed first.
 
     The names are those of the form with fusion, which has all of them: a file of the other form may carry the
-    second names too, because the published conversion of HR checkpoints adds them (spec section 6).
+    second names too, because the published conversion of HR checkpoints adds them (docs/method.md, 'Files of the
+    authors').
     """
     first: dict[int, str] = {}
     entries = published_entries(backbone, 1, fusion=True)

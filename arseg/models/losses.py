@@ -1,4 +1,4 @@
-"""The losses of both phases, as pure functions (spec section 6).
+"""The losses of both phases, as pure functions (docs/method.md, 'Losses').
 
 Each architecture's loss comes as named parts, already weighted, whose sum is the loss: what is logged is then
 what is optimised. Score maps are resized to the labels' size here.

@@ -1,6 +1,7 @@
 """PSPNet-18 as published for CamVid: a decoder back to full resolution and an image-level classifier.
 
-Spec section 5.1. The feature has 64 channels and is as large as the image (rounded up to a multiple of 8).
+See docs/method.md, 'PSPNet-18 for CamVid'. The feature has 64 channels and is as large as the image (rounded up to a
+multiple of 8).
 """
 
 import torch

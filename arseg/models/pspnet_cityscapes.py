@@ -1,6 +1,6 @@
 """PSPNet-18 as published for Cityscapes: no decoder, a 512-channel feature at stride 8.
 
-Spec section 5.3.
+See docs/method.md, 'PSPNet-18 for Cityscapes'.
 """
 
 import torch

@@ -23,7 +23,7 @@ _PUBLISHED_NAME = re.compile(r"PSPNet_resnet18_(?P<scale>\d+(\.\d+)?)_(?P<epoch>
 
 
 class PublishedName(NamedTuple):
-    """What the file name of a published checkpoint tells (spec section 9)."""
+    """What the file name of a published checkpoint tells (docs/method.md, 'Files of the authors')."""
 
     scale_percent: int
     """Resolution that the network was trained at."""
@@ -81,7 +81,7 @@ def read_published(path: Path, mend: str = MEND_PUBLISHED) -> dict[str, Tensor]:
 
 
 def published_normalization(dataset: str, backbone: Backbone) -> str:
-    """Name what the published networks of a data set normalise images with (spec section 2).
+    """Name what the published networks of a data set normalise images with (docs/method.md, 'Data sets').
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Warping of the keyframe's feature to the current frame along the codec's motion (spec section 5.5)."""
+"""Warping of the keyframe's feature to the current frame along the codec's motion (docs/method.md, 'Warping')."""
 
 from typing import Literal
 

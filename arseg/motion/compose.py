@@ -1,4 +1,4 @@
-"""Chain the motion vectors of a video into vectors that point at its keyframes (spec section 4)."""
+"""Chain the motion vectors of a video into vectors that point at its keyframes (docs/method.md, 'Composition')."""
 
 import numpy as np
 from numpy.typing import NDArray

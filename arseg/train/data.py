@@ -1,7 +1,7 @@
 """From files to batches: stills for phase 1, pairs with motion for phase 2, in an order that can be gone on with.
 
-Both read the *uncompressed* frames; of a compressed clip only the motion is used (spec section 6). What a sample
-looks like depends on the experiment's seed, the epoch and its place in the split alone: not on the number of
+Both read the *uncompressed* frames; of a compressed clip only the motion is used (docs/method.md, 'Training'). What a
+sample looks like depends on the experiment's seed, the epoch and its place in the split alone: not on the number of
 loader processes, nor on how the clips were divided into shards.
 """
 
@@ -252,7 +252,7 @@ def training_loader(
 
 
 def validation_loader(dataset: StillDataset | PairDataset, workers: int, processes: int = 1) -> DataLoader[Item]:
-    """Whole frames one by one (spec section 7: batch 1), so that they may differ in size; or this process's share."""
+    """Return this process's share of the frames, one by one (docs/method.md, 'Training'): they may differ in size."""
     return DataLoader(
         dataset,
         batch_size=1,

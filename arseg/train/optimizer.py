@@ -13,7 +13,7 @@ from arseg.config import TrainConfig
 from arseg.train.parallel import average_gradients
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
-"""Of SGD (spec section 6)."""
+"""Of SGD (docs/method.md, 'Training')."""
 
 
 class Optimization:

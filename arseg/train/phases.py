@@ -146,7 +146,7 @@ class Phase2(Phase):
         return method.frame(batch["image"], batch["motion_qpel"])
 
     def selection_score(self, miou: float) -> float:
-        """Rank an unfused epoch below every fused one: its score is another protocol's (spec section 10)."""
+        """Rank an unfused epoch below every fused one: its score is another protocol's (docs/method.md, 'Fixed')."""
         return miou if self.fused or self.config.original_quirks else miou - 1.0
 
     def _networks(self) -> tuple[SegmentationNetwork, ...]:

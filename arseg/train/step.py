@@ -1,6 +1,6 @@
 """What one optimisation step of each phase computes: pure functions from a batch to the parts of the loss.
 
-The loop around them, with its optimiser, devices and checkpoints, is not here. Spec section 6.
+The loop around them, with its optimiser, devices and checkpoints, is not here. See docs/method.md, 'Training'.
 """
 
 import torch

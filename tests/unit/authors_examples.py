@@ -21,7 +21,7 @@ DECODED = {
     "Seq05VD_f00000": ("Seq05VD", 2),
     "Seq05VD_f00060": ("Seq05VD", 62),
 }
-"""Video and decoded number, by spec section 2.1."""
+"""Video and decoded number, by docs/method.md, 'CamVid'."""
 
 
 def picture(*seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
-"""What the pages promise exists: linked files, commands, make targets."""
+"""What the pages promise exists: linked files and headings, commands, make targets, names and constants in the code."""
 
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
@@ -7,24 +8,60 @@ from pathlib import Path
 import pytest
 import yaml
 
+import arseg
 from arseg.cli.main import app
 from arseg.schema import check_config, read_schema
 from arseg.spec import Encoding
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
+    "CONTRIBUTING.md",
     "README.md",
     "config/README.md",
     *(f"docs/{p.relative_to(REPOSITORY / 'docs')}" for p in (REPOSITORY / "docs").rglob("*.md")),
 ]
 
 
+def headings(path):
+    """Return the headings of a page, outside of its code blocks."""
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+
+
+def rows(path):
+    """Return the rows of all tables of a page, each as a dictionary by column."""
+    found, header = [], None
+    for line in path.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            header = None
+        elif header is None:
+            header = cells
+        elif set(line) - set("|-: "):
+            found.append(dict(zip(header, cells, strict=True)))
+    return found
+
+
+def value(cell):
+    """Read the value that a cell begins with, in YAML between backticks; None if it begins with words."""
+    match = re.match("`(.+?)`", cell)
+    return match and yaml.safe_load(match[1])
+
+
+METHOD = REPOSITORY / "docs/method.md"
+CONSTANTS = [row for row in rows(METHOD) if "code" in row and {"value", "CamVid"} & set(row)]
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_to_files(page):
+def test_links_lead_to_files_and_headings(page):
     path = REPOSITORY / page
-    for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?", path.read_text()):
         if not target.startswith("http"):
-            assert (path.parent / target).exists(), f"{page} links to {target}"
+            linked = path.parent / target if target else path
+            assert linked.exists(), f"{page} links to {target}"
+            if anchor:
+                anchors = {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings(linked)}
+                assert anchor in anchors, f"{page} links to {target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -43,6 +80,37 @@ def test_make_targets_exist(page):
     for target in re.findall(r"^make ([a-z-]+)", (REPOSITORY / page).read_text(), flags=re.MULTILINE):
         run = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, check=False)
         assert run.returncode == 0, f"{page} names make {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_package_exist(page):
+    for name in re.findall(r"`(arseg(?:\.\w+)+)", (REPOSITORY / page).read_text()):
+        pkgutil.resolve_name(name)
+
+
+def test_cited_sections_of_the_method_exist():
+    folders = [REPOSITORY / name for name in ("arseg", "tests", "workflow")]
+    cited = {
+        " ".join(section.split())
+        for folder in folders
+        for path in folder.rglob("*.py")
+        for section in re.findall(r"docs/method\.md,\s+'([^'\\]+)'", path.read_text())
+    }
+    assert cited
+    assert not cited - set(headings(METHOD))
+
+
+@pytest.mark.parametrize("row", CONSTANTS, ids=lambda row: next(iter(row.values())))
+def test_constants_of_the_method_are_those_of_the_code(row):
+    expression = row["code"].strip("`")
+    stated = value(row.get("value") or row.get("CamVid"))
+    if stated is not None:
+        pkgutil.resolve_name(re.match(r"[\w.]+", expression)[0])  # imports the module that it names
+        in_code = eval(expression, {"arseg": arseg})
+        assert stated == (list(in_code) if isinstance(in_code, tuple) else in_code)
+    if "Cityscapes" in row:
+        training = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())["datasets"]["cityscapes"]["training"]
+        assert value(row["Cityscapes"]) == training.get(row["key"].strip("`").removeprefix("training."), stated)
 
 
 def test_promises_are_tested():

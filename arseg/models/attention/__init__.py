@@ -1,4 +1,4 @@
-"""Local attention: each pixel attends to the k x k window around it (spec section 5.4).
+"""Local attention: each pixel attends to the k x k window around it (docs/method.md, 'CReFF').
 
 `eager` is the reference in plain PyTorch, `cpu` and `gpu` are compiled; `choice` says how one is chosen.
 """
