@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -130,6 +131,7 @@ def test_killed_command_is_continued(server, output, tmp_path):
     while not (part.exists() and part.stat().st_size):
         assert process.poll() is None, "the download ended before it could be killed"
         assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     arrived = part.stat().st_size
