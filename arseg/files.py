@@ -84,10 +84,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal; read in pieces, whatever its size."""
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file, in hexadecimal; read in pieces, whatever its size."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def check_space(path: Path, num_bytes: int) -> None:
+    """Refuse to begin writing so many bytes to `path`, of which parents may be missing, if its disk has less room.
+
+    Raises
+    ------
+    DataError
+        If the disk has less room.
+    """
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if num_bytes > free:
+        raise DataError(
+            f"{path}: {num_bytes / 1e9:.2f} GB are to be written, {free / 1e9:.2f} GB are free. Make room, or name an "
+            "output on another disk."
+        )
 
 
 def zip_damage(path: Path) -> str | None:

@@ -4,18 +4,48 @@ import io
 import shutil
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
 
 from arseg.errors import DataError
 
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
-"""What `zipfile` raises on archives that are cut off or damaged."""
+HINT = "Download it again; of an archive in parts (.zip.001, .zip.002), give all of them, in order."
 
-UNSUPPORTED = RuntimeError
-"""What `zipfile` raises on encrypted files, and on methods it lacks: Windows packs files above 2 GB with Deflate64."""
+
+@contextmanager
+def open_zip(*parts: Path, hint: str = HINT) -> Iterator[zipfile.ZipFile]:
+    """Yield a zip archive, which may be cut into parts; what is found wrong with it then is an error that names it.
+
+    Parameters
+    ----------
+    *parts : Path
+        The archive, or the parts that it was cut into, in order. They are read where they are, without being joined.
+    hint : str, optional
+        How to get the archive, for the error message.
+
+    Raises
+    ------
+    DataError
+        If a part is missing or damaged, or Python cannot unpack what is read.
+    """
+    name = " + ".join(map(str, parts))
+    for part in parts:
+        if not part.is_file():
+            raise DataError(f"{part}: no such file or folder. {hint}")
+    try:
+        with _JoinedFile(parts) as joined, zipfile.ZipFile(io.BufferedReader(joined, 1 << 20)) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{name}: truncated, damaged or no zip archive ({error}). {hint}") from error
+    # An encrypted member, or a method that Python lacks: Windows packs files above 2 GB with Deflate64.
+    except RuntimeError as error:
+        raise DataError(
+            f"{name}: cannot be unpacked here ({error}). Unpack it with another program, such as 7-Zip, and give what "
+            "was in it."
+        ) from error
 
 
 class PictureSource:
@@ -38,11 +68,9 @@ class PictureSource:
         self.path = Path(path)
         if self.path.is_dir():
             names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
-        elif self.path.is_file():
-            with _open_archive([self.path]) as archive:
-                names = archive.namelist()
         else:
-            raise DataError(f"{path}: no such folder or zip archive")
+            with open_zip(self.path) as archive:
+                names = archive.namelist()
         # An archive's own spelling of a name is kept: paths drop the "./" that some programs begin names with.
         self._names = {PurePosixPath(name): name for name in sorted(names) if name.endswith(".png")}
         # macOS puts a shadow "__MACOSX/._NAME.png" of each file into its archives.
@@ -52,35 +80,18 @@ class PictureSource:
             raise DataError(f"{path}: holds no PNG picture. Give the folder or zip archive that has them.")
 
     def folder_name(self, member: PurePosixPath) -> str:
-        """Name of the folder that a picture lies in: one of the source, or the source itself."""
+        """Return the name of the folder that a picture lies in: one of the source, or the source itself."""
         return (self.path / member).parent.name
 
     def read(self, members: Sequence[PurePosixPath]) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Read the files of some pictures, one by one.
-
-        Raises
-        ------
-        DataError
-            If one is damaged, or packed in a way that Python cannot unpack.
-        """
+        """Yield the places and files of some pictures, one by one; raises as `open_zip` does."""
         if self.path.is_dir():
             for member in members:
                 yield member, (self.path / member).read_bytes()
-            return
-        with _open_archive([self.path]) as archive:
-            for member in members:
-                try:
-                    content = archive.read(self._names[member])
-                except DAMAGE as error:
-                    raise DataError(
-                        f"{self.path}: {member} is damaged ({error}). Download the archive again."
-                    ) from error
-                except UNSUPPORTED as error:
-                    raise DataError(
-                        f"{self.path}: {member} cannot be unpacked here ({error}). Unpack the archive with another "
-                        "program, such as 7-Zip, and give the folder."
-                    ) from error
-                yield member, content
+        else:
+            with open_zip(self.path) as archive:
+                for member in members:
+                    yield member, archive.read(self._names[member])
 
 
 def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -> None:
@@ -89,7 +100,7 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
     Parameters
     ----------
     parts : sequence of Path
-        The archive, or the pieces that it was cut into, in order. They are read where they are, without being joined.
+        The archive, or its parts in order, as `open_zip` takes them.
     suffixes : sequence of str
         How the file's name may end, in small letters.
     output : Path
@@ -98,60 +109,31 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
     Raises
     ------
     DataError
-        If a part is missing or damaged, there is no such file, or more than one, or Python cannot unpack it.
+        If there is no such file, or more than one, and as `open_zip` does.
     """
-    with _open_archive(parts) as archive:
+    with open_zip(*parts) as archive:
         names = [name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in suffixes]
         if len(names) != 1:
             held = ", ".join(archive.namelist()[:5]) or "nothing"
             raise DataError(
-                f"{_names(parts)}: expected one file with the suffix {' or '.join(suffixes)} in it, found {len(names)} "
-                f"among {held}. Unpack it yourself, and give the file."
+                f"{' + '.join(map(str, parts))}: expected one file with the suffix {' or '.join(suffixes)} in it, "
+                f"found {len(names)} among {held}. Unpack it yourself, and give the file."
             )
-        try:
-            with archive.open(names[0]) as source, output.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-        except DAMAGE as error:
-            raise DataError(f"{_names(parts)}: {names[0]} is damaged ({error}). {_mend(parts)}") from error
-        except UNSUPPORTED as error:
-            raise DataError(
-                f"{_names(parts)}: {names[0]} cannot be unpacked here ({error}). Unpack it with another program, such "
-                "as 7-Zip, and give the file."
-            ) from error
+        extract(archive, names[0], output)
 
 
-@contextmanager
-def _open_archive(parts: Sequence[Path]) -> Iterator[zipfile.ZipFile]:
-    for part in parts:
-        if not part.is_file():
-            raise DataError(f"{part}: no such file. {_mend(parts)}")
-    with _JoinedFile(parts) as joined:
-        try:
-            archive = zipfile.ZipFile(cast(BinaryIO, io.BufferedReader(joined, 1 << 20)))
-        except DAMAGE as error:
-            raise DataError(f"{_names(parts)}: no whole zip archive ({error}). {_mend(parts)}") from error
-        with archive:
-            yield archive
-
-
-def _names(parts: Sequence[Path]) -> str:
-    return " + ".join(map(str, parts))
-
-
-def _mend(parts: Sequence[Path]) -> str:
-    if len(parts) == 1:
-        return "Download it again; of an archive in parts (.zip.001, .zip.002), give all of them."
-    return "A part is missing, cut off or out of order: download the parts again, and give them in order."
+def extract(archive: zipfile.ZipFile, member: str | zipfile.ZipInfo, output: Path) -> None:
+    """Copy a member of an archive to a file."""
+    with archive.open(member) as source, output.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 class _JoinedFile(io.RawIOBase):
     """Several files, read as if they were one."""
 
-    def __init__(self, parts: Sequence[Path]) -> None:
-        self._files = [part.open("rb") for part in parts]
-        sizes = [part.stat().st_size for part in parts]
-        self._starts = [sum(sizes[:index]) for index in range(len(sizes))]
-        self._size = sum(sizes)
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._files = [path.open("rb") for path in paths]
+        self._ends = list(accumulate(path.stat().st_size for path in paths))
         self._position = 0
 
     def close(self) -> None:
@@ -166,18 +148,17 @@ class _JoinedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if origin + offset < 0:
-            raise OSError("seek before the start of the file")
-        self._position = origin + offset
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ends[-1]}[whence]
+        if self._position < 0:
+            raise zipfile.BadZipFile("it refers to a place before its beginning")
         return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        if self._position >= self._size:
+        index = bisect_right(self._ends, self._position)
+        if index == len(self._files):
             return 0
-        index = max(index for index, start in enumerate(self._starts) if start <= self._position)
         file = self._files[index]
-        file.seek(self._position - self._starts[index])
+        file.seek(self._position - self._ends[index], io.SEEK_END)
         count = file.readinto(buffer)
         self._position += count
         return count

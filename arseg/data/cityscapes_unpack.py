@@ -2,15 +2,14 @@
 
 import logging
 import re
-import shutil
-import zipfile
-import zlib
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
+from arseg.data.archives import extract, open_zip
 from arseg.errors import DataError
-from arseg.files import atomic_path
+from arseg.files import atomic_path, check_space
 from arseg.progress import track
 
 # Whatever else is in an archive stays there: other labels, the split test, and names that lead out of the folder.
@@ -37,63 +36,30 @@ def unpack_cityscapes(archives: Sequence[str | Path], root: str | Path) -> None:
     DataError
         If an archive is missing, truncated, damaged or no package of Cityscapes, or the disk is too small.
     """
-    root = Path(root)
-    with ExitStack() as opened:
-        members: dict[str, list[tuple[zipfile.ZipFile, zipfile.ZipInfo, str]]] = {}
-        for path in map(Path, archives):
-            archive = opened.enter_context(_open(path))
-            chosen = [(info, match) for info in archive.infolist() if (match := _MEMBER.fullmatch(info.filename))]
-            if not chosen:
-                raise DataError(
-                    f"{path}: holds no label ids or frames of the splits train and val below gtFine, leftImg8bit or "
-                    "leftImg8bit_sequence. Give the packages named ..._trainvaltest.zip."
-                )
-            for info, match in chosen:
-                members.setdefault(match["folder"], []).append((archive, info, match["path"]))
-        for folder, files in members.items():
-            output = root / folder
-            if output.is_dir() and any(output.iterdir()):
-                logger.info("%s: is there already; delete it to unpack it again", output)
-                continue
-            _check_space(output, sum(info.file_size for _, info, _ in files))
-            with atomic_path(output) as temporary:
-                for archive, info, path_inside in track(files, folder):
-                    _extract(archive, info, temporary / path_inside)
+    contents: dict[str, dict[Path, list[tuple[ZipInfo, str]]]] = {}
+    for path in map(Path, archives):
+        with _open(path) as archive:
+            for info in archive.infolist():
+                if match := _MEMBER.fullmatch(info.filename):
+                    contents.setdefault(match["folder"], {}).setdefault(path, []).append((info, match["path"]))
+        if not any(path in by_archive for by_archive in contents.values()):
+            raise DataError(
+                f"{path}: holds no label ids or frames of the splits train and val below gtFine, leftImg8bit or "
+                "leftImg8bit_sequence. Give the packages named ..._trainvaltest.zip."
+            )
+    for folder, by_archive in contents.items():
+        output = Path(root) / folder
+        if output.is_dir() and any(output.iterdir()):
+            logger.info("%s: is there already; delete it to unpack it again", output)
+            continue
+        check_space(output, sum(info.file_size for members in by_archive.values() for info, _ in members))
+        with atomic_path(output) as temporary:
+            for path, members in by_archive.items():
+                with _open(path) as archive:
+                    for info, path_inside in track(members, folder):
+                        (temporary / path_inside).parent.mkdir(parents=True, exist_ok=True)
+                        extract(archive, info, temporary / path_inside)
 
 
-def _open(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such archive. Download it: arseg cityscapes download {path.name}") from error
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, output: Path) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(info) as source, output.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    # RuntimeError: an encrypted member, or a compression that Python does not know.
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _damaged(Path(str(archive.filename)), error) from error
-    except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error}). Make room, or name another folder.") from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: no whole zip archive ({error}). Delete it and download it again: "
-        f"arseg cityscapes download {path.name}"
-    )
-
-
-def _check_space(output: Path, num_bytes: int) -> None:
-    existing = next(folder for folder in output.absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(existing).free
-    if num_bytes > free:
-        raise DataError(
-            f"{output}: needs {num_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. Make room (a killed run leaves a "
-            f"hidden folder .{output.name}.*.partial beside it), or name another folder."
-        )
+def _open(path: Path) -> AbstractContextManager[ZipFile]:
+    return open_zip(path, hint=f"Delete what is there and download it: arseg cityscapes download {path.name}")

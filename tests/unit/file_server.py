@@ -16,6 +16,8 @@ class Answer:
     content_type: str = "application/zip"
     etag: str = '"1"'
     ranges: bool = True
+    conditional: bool = True
+    """Whether If-Range is heeded."""
     length: int | None = None
     """Size that is announced in place of the true one."""
     announced: bool = True
@@ -110,7 +112,7 @@ class FileServer:
         if answer.etag:
             headers["ETag"] = answer.etag
         wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
-        unchanged = request.headers.get("If-Range", answer.etag) == answer.etag
+        unchanged = not answer.conditional or request.headers.get("If-Range", answer.etag) == answer.etag
         if wanted and answer.ranges and unchanged and status == 200:
             start, total = int(wanted[1]), len(content)
             if start >= total:

@@ -37,32 +37,28 @@ def test_parts_are_read_as_one(video, tmp_path):
     assert (tmp_path / "out").read_bytes() == content
 
 
+def flip_bit(path):
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda parts: parts[1].unlink(), r"v\.zip\.002: no such file.*A part is missing, cut off or out of order"),
-        (lambda parts: parts.pop(), r"v\.zip\.001 \+ .*v\.zip\.002: no whole zip archive.*download the parts again"),
-        (lambda parts: parts[2].write_bytes(parts[2].read_bytes()[:-50]), r"no whole zip archive"),
-        (
-            lambda parts: parts[1].write_bytes(parts[1].read_bytes()[:-999]),
-            r"v\.zip\.003: .*A part is missing, cut off",
-        ),
-        (lambda parts: parts.reverse(), r"no whole zip archive|is damaged"),
+        (lambda parts: parts[1].unlink(), r"v\.zip\.002: no such file.* give all of them, in order"),
+        (lambda parts: parts.pop(), r"v\.zip\.001 \+ .*v\.zip\.002: truncated.* give all of them, in order"),
+        (lambda parts: parts.reverse(), r"truncated, damaged or no zip archive"),
+        (lambda parts: parts[2].write_bytes(parts[2].read_bytes()[:-50]), r"truncated, damaged or no zip archive"),
+        (lambda parts: parts[1].write_bytes(parts[1].read_bytes()[:-999]), r"v\.zip\.003: truncated, damaged or no"),
+        (lambda parts: flip_bit(parts[1]), r"v\.zip\.003: truncated.* \(Bad CRC-32 for file 'folder/V\.MXF'\)"),
     ],
+    ids=["missing", "left out", "disordered", "without its end", "truncated", "damaged"],
 )
 def test_missing_and_broken_parts_are_refused(video, tmp_path, damage, message):
     _, parts = video
     damage(parts)
     with pytest.raises(DataError, match=message):
-        extract_only(parts, (".mxf",), tmp_path / "out")
-
-
-def test_changed_bytes_do_not_pass(video, tmp_path):
-    _, parts = video
-    content = bytearray(parts[1].read_bytes())
-    content[1000] ^= 1
-    parts[1].write_bytes(content)
-    with pytest.raises(DataError, match=r"folder/V\.MXF is damaged \(Bad CRC-32"):
         extract_only(parts, (".mxf",), tmp_path / "out")
 
 
@@ -90,12 +86,12 @@ def test_folder_and_archive_are_read_alike(tmp_path):
 
 
 def test_what_holds_no_pictures_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere: no such folder or zip archive"):
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
         PictureSource(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no PNG picture"):
         PictureSource(tmp_path)
     (tmp_path / "page.zip").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"page\.zip: no whole zip archive"):
+    with pytest.raises(DataError, match=r"page\.zip: truncated, damaged or no zip archive"):
         PictureSource(tmp_path / "page.zip")
 
 
@@ -103,12 +99,12 @@ def test_packing_that_python_lacks_is_told(tmp_path):
     deflate64 = 9
     write_zip(tmp_path / "v.zip", {"V.MXF": b"video"})
     set_method(tmp_path / "v.zip", deflate64)
-    with pytest.raises(DataError, match=r"v\.zip: V\.MXF cannot be unpacked here \(.*not supported\)\. Unpack it with"):
+    with pytest.raises(DataError, match=r"v\.zip: cannot be unpacked here \(.*not supported\)\. Unpack it with"):
         extract_only([tmp_path / "v.zip"], (".mxf",), tmp_path / "out")
     write_zip(tmp_path / "p.zip", {"a.png": b"picture"})
     set_method(tmp_path / "p.zip", deflate64)
     source = PictureSource(tmp_path / "p.zip")
-    with pytest.raises(DataError, match=r"p\.zip: a\.png cannot be unpacked here \(.*give the folder"):
+    with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked here \(.*give what was in it"):
         list(source.read(source.members))
 
 

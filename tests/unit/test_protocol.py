@@ -20,7 +20,7 @@ from arseg.evaluate.result import merge_evaluations
 from arseg.models.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.creff import CReFF
-from arseg.models.inference import resize, warp_keyframe
+from arseg.models.inference import warp_keyframe
 from arseg.models.losses import bisenet_loss
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.pixels import normalize
