@@ -40,7 +40,7 @@ def plan(
     cores : int
         Cores to use; all of this machine by default.
     gpus : int
-        GPUs to use; with none, networks still run one at a time.
+        GPUs to use, each for one network at a time.
     snakefile : Path
         The workflow's entry point.
     json_ : bool

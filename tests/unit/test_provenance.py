@@ -167,19 +167,18 @@ def test_the_digest_of_an_input_is_taken_from_its_own_record_while_that_is_of_th
 
 
 def test_a_folder_is_known_by_its_files_and_not_by_the_records_in_it(here):
-    folder = here / "folder/deep"
-    folder.mkdir(parents=True)
-    copy(Path("a.txt"), folder / "a.txt")
+    file = here / "folder/deep/a.txt"
+    file.parent.mkdir(parents=True)
+    copy(Path("a.txt"), file)
     before = fingerprint(here / "folder", folder_contents=True)
     assert (before["files"], before["bytes"]) == (1, 4)
-    record_path(folder / "a.txt").unlink()
+    record_path(file).unlink()
     (here / "folder/.snakemake_timestamp").touch()
     assert fingerprint(here / "folder", folder_contents=True) == before
-    (folder / "a.txt").write_text("FOUR")
+    file.write_text("FOUR")
     after = fingerprint(here / "folder", folder_contents=True)
-    assert after["listing_sha256"] == before["listing_sha256"]
-    assert after["sha256"] != before["sha256"]
-    (folder / "a.txt").rename(folder / "b.txt")
+    assert (after["listing_sha256"], after["sha256"] != before["sha256"]) == (before["listing_sha256"], True)
+    file.rename(file.with_name("b.txt"))
     assert fingerprint(here / "folder")["listing_sha256"] != before["listing_sha256"]
 
 
@@ -268,18 +267,12 @@ def test_files_that_one_command_made_are_one_line(here, capsys):
     parts = [Path(f"{index}.txt") for index in range(9)]
     split(Path("a.txt"), parts)
     count(parts, output=Path("total"))
-    assert exit_status("provenance", "total") == 0
-    lines = capsys.readouterr().out.splitlines()
-    lines = lines[lines.index("made from:") :]
-    assert [line.partition(", made by arseg split")[0] for line in lines[1:]] == [
-        "  0.txt: as recorded",
-        "    a.txt: as recorded",
-        "  1.txt: as recorded",
-    ]
-    assert lines[-1].endswith(", and 7 more of the same command")
     Path("5.txt").write_text("another")
     assert exit_status("provenance", "total") == 1
-    assert "\n  5.txt: changed" in capsys.readouterr().out
+    lines = capsys.readouterr().out.partition("made from:\n")[2].splitlines()
+    shown = ["0.txt: as recorded", "a.txt: as recorded", "1.txt: as recorded", "5.txt: changed", "6.txt: as recorded"]
+    assert [line.partition(",")[0].strip() for line in lines] == shown
+    assert lines[2].endswith(", and 3 more of the same command")
 
 
 def test_json_holds_everything(here, capsys):
