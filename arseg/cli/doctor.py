@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from arseg.doctor import Outcome, check_machine, hevc_reader_state
+from arseg.doctor import Outcome, check_machine
 from arseg.errors import ConfigError
 
-__all__ = ["doctor", "hevc_reader_state"]
+MARKS = {Outcome.OK: "", Outcome.NOTE: "note: ", Outcome.MISSING: "MISSING: "}
 
 
 def doctor(*, ffmpeg: str | None = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
@@ -25,15 +25,14 @@ def doctor(*, ffmpeg: str | None = None, json_: Annotated[bool, Parameter(name="
     json_ : bool
         Print JSON.
     """
-    checks = check_machine(Path.cwd(), ffmpeg)
+    checks = list(check_machine(Path.cwd(), ffmpeg))
     if json_:
         print(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            mark = {Outcome.OK: "", Outcome.NOTE: "note: ", Outcome.MISSING: "MISSING: "}[check.outcome]
-            print(f"{check.name:>{width}}  {mark}{check.found}")
+            print(f"{check.name:>{width}}  {MARKS[check.outcome]}{check.found}")
             if check.advice:
                 print(f"{'':>{width}}  -> {check.advice}")
-    if failures := [check for check in checks if check.fails]:
-        raise ConfigError("nothing works without " + "; ".join(f"{c.name}: {c.found}. {c.advice}" for c in failures))
+    if failures := [f"{check.name}: {check.found}. {check.advice}" for check in checks if check.fails]:
+        raise ConfigError(f"required parts are missing: {'; '.join(failures)}")

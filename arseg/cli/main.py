@@ -37,7 +37,7 @@ bench = App(name="bench", help="Measure how fast this machine does what arseg do
 native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
 app.command("arseg.cli.doctor:doctor", help="Check what this machine offers; say how to get what is missing.")
-app.command("arseg.cli.plan:plan", help="Tell what a configuration still needs: jobs, time, disk.")
+app.command("arseg.cli.plan:plan", help="Print the jobs that a configuration still needs, and their time.")
 app.command("arseg.cli.provenance:provenance", help="Print where a result comes from.")
 app.command("arseg.cli.synthesize:synthesize", help="Draw the synthetic street scenes.")
 app.command("arseg.cli.download:download", help="Download one file from its mirrors, continuing where it broke off.")

@@ -3,26 +3,27 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from cyclopts import Parameter
 
-from arseg.provenance.fingerprint import SUFFIX
-from arseg.provenance.found import found_in
-from arseg.provenance.trace import Origin, State, trace
+from arseg.provenance.trace import CHANGED, Origin, trace
 
-SHOWN = 3
-"""Inputs of one option that are printed one by one, if they are as recorded and tell something new."""
+SHOWN = ("command_line", "folder", "time", "code", "machine", "result", "facts")
+"""Parts of a record that are printed without ``--json``; the command line says most of the options."""
 
 
 def provenance(
     result: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = False, thorough: bool = False
 ) -> None:
-    """Print where a result comes from: command, code, machine, and the same of what it was made from.
+    """Print where a result comes from: command, code, machine, and the chain of files that it was made from.
 
-    The exit status is 0 if the result and everything that is still there of its inputs is what was recorded, and 1 if
-    something has changed since, or if the result has no record.
+    The exit status is 0 if the result and everything that is still there of its chain is what was recorded, and 1 if
+    something has changed since.
 
     Parameters
     ----------
@@ -34,80 +35,30 @@ def provenance(
         Read the contents of everything. By default only the result is read; inputs are judged by size and time of
         change.
     """
-    origin = trace(result, thorough=thorough)
-    found = found_in(origin.path) if origin.record is None else {}
+    chain = trace(result, thorough=thorough)
     if json_:
-        print(json.dumps(origin.as_json() | ({"found": found} if found else {}), indent=1, ensure_ascii=False))
+        print(json.dumps([asdict(origin) for origin in chain], indent=1, ensure_ascii=False, default=str))
     else:
-        print("\n".join(_lines(origin, found)))
-    if not origin.holds:
+        print("\n".join(_lines(chain)))
+    if any(origin.state == CHANGED for origin in chain):
         sys.exit(1)
 
 
-def _lines(origin: Origin, found: dict[str, Any]) -> Iterator[str]:
-    record = origin.record
-    if record is None:
-        yield f"{origin.path}: no record beside it ({origin.path.name}{SUFFIX})"
-        if found:
-            yield "It says of itself:"
-            width = max(map(len, found))
-            yield from (f"  {name:{width}}  {value}" for name, value in found.items())
-        yield (
-            "A record is written by the command that makes a result. Make it again: delete it and run the command, or "
-            "let Snakemake run"
-        )
-        return
-    if origin.state == State.CHANGED:
-        yield f"{origin.path}: changed since this record was written, which speaks of another file"
-    else:
-        yield f"{origin.path}: {origin.state}"
-    facts = _facts(record)
-    width = max(map(len, facts))
-    yield from (f"  {name:{width}}  {text}" for name, text in facts.items())
-    yield from _tree(origin, "  ")
+def _lines(chain: list[Origin]) -> Iterator[str]:
+    made, *parts = chain
+    assert made.record is not None
+    shown = {name: made.record[name] for name in SHOWN}
+    text = yaml.safe_dump(shown, sort_keys=False, default_flow_style=None, width=1000, allow_unicode=True)
+    yield f"{made.path}: {made.state}\n{text}{'made from:' if parts else 'made from no files'}"
+    for _, group in groupby(parts, key=_kind):
+        first, *others = group
+        maker = f", made by arseg {first.record['command']}, {first.record['time']['started']}" if first.record else ""
+        more = f", and {len(others)} more of the same command" if others else ""
+        yield f"{'  ' * first.depth}{first.path}: {first.state}{maker}{more}"
 
 
-def _facts(record: dict[str, Any]) -> dict[str, str]:
-    code, machine, times, result = (record[name] for name in ("code", "machine", "time", "result"))
-    commit = f", commit {code['commit'][:12]}{' with changes' if code['modified'] else ''}" if "commit" in code else ""
-    packages = ", ".join(f"{name} {number}" for name, number in code["packages"].items())
-    on = f"{machine['host']}: {machine['processor']}, {machine['cores']} cores"
-    if "threads" in machine:
-        on += f", PyTorch with {machine['threads']} threads"
-    if machine.get("gpus"):
-        on += f", {', '.join(machine['gpus'])}"
-    size = f"{result['bytes']:,} bytes" + (f" in {result['files']} files" if "files" in result else "")
-    facts = {
-        "made by": record["command_line"],
-        "in": record["folder"],
-        "when": f"{times['started'][:19].replace('T', ' ')} UTC, in {times['seconds']:.1f} s",
-        "code": f"arseg {code['arseg']}{commit}, Python {code['python']}",
-        "packages": packages,
-        "machine": on,
-        "seed": str(record["options"].get("seed", "")),
-        "size": size,
-        "sha256": result.get("sha256", ""),
-    }
-    facts |= {name: str(value) for name, value in record["facts"].items()}
-    return {name: text for name, text in facts.items() if text}
-
-
-def _tree(origin: Origin, indent: str) -> Iterator[str]:
-    for name, origins in origin.inputs.items():
-        yield f"{indent}{name}:"
-        told = [id(part) for part in origins if not part.repeated] or [id(part) for part in origins]
-        shown = [part for part in origins if id(part) in told[:SHOWN] or not part.holds]
-        for part in shown:
-            yield f"{indent}  {part.path}: {part.state}{_maker(part)}"
-            yield from _tree(part, f"{indent}    ")
-        if rest := len(origins) - len(shown):
-            yield f"{indent}  and {rest} more, as recorded"
-
-
-def _maker(origin: Origin) -> str:
-    if origin.edited:
-        return ", but changed since it was made and before it was read"
-    if origin.record is None:
-        return ""
-    began = origin.record["time"]["started"][:19].replace("T", " ")
-    return f", made by arseg {origin.record['command']}, {began}{' (see above)' if origin.repeated else ''}"
+def _kind(origin: Origin) -> tuple[Any, ...]:
+    """Tell files apart, but for those that one command made, if nothing has changed."""
+    if origin.record is None or origin.state == CHANGED:
+        return (origin.path,)
+    return (origin.depth, origin.state, origin.record["command_line"], origin.record["time"]["started"])

@@ -11,36 +11,36 @@ from arseg.provenance.recording import Arguments
 
 
 def classes(arguments: Arguments) -> list[Path]:
-    """Name the sheet of classes, which is read with the manifest beside it."""
+    """Return the sheet of classes, which is read with the manifest beside it."""
     manifest = arguments["manifest"]
     return [] if manifest is None else [_classes_beside(manifest)]
 
 
 def written_classes(arguments: Arguments) -> list[Path]:
-    """Name the sheet of classes, which is written with the manifest beside it."""
+    """Return the sheet of classes, which is written with the manifest beside it."""
     return [_classes_beside(arguments["output"])]
 
 
 def initial_weights(arguments: Arguments) -> list[Path]:
-    """Name the file that a backbone starts from, if it is one of the user's."""
+    """Return the file that a backbone starts from, if it is one of the user's."""
     source = arguments["config"].initial_weights
     return [] if source in ("imagenet", "none") else [Path(source)]
 
 
 def history_file(arguments: Arguments) -> list[Path]:
-    """Name the table of losses and scores that a training writes."""
+    """Return the table of losses and scores that a training writes."""
     return [arguments["history"] or arguments["output"].parent / "history.csv"]
 
 
 def whether_resumed(arguments: Arguments) -> dict[str, bool]:
-    """Tell whether a training goes on from a state: its time is then that of its last part alone."""
+    """Return whether a training goes on from a state: its time is then that of its last part alone."""
     folder: Path = arguments["resume"] or arguments["output"].parent / "resume"
     # As `arseg.train.state` names them, whose import takes a second; others were set aside.
     return {"resumed": any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt"))}
 
 
 def ffmpeg_version_of(arguments: Arguments) -> dict[str, str]:
-    """Give program and version of the FFmpeg that a command uses; if there is none, the command says so itself."""
+    """Return program and version of the FFmpeg that a command uses; if there is none, the command says so itself."""
     try:
         program = find_ffmpeg(arguments["ffmpeg"])
         return {"ffmpeg": f"{ffmpeg_version(program)} ({program})"}
@@ -49,7 +49,7 @@ def ffmpeg_version_of(arguments: Arguments) -> dict[str, str]:
 
 
 def encoder_of(store: Path) -> dict[str, str]:
-    """Give the encoder's own words about itself, which a clip store keeps."""
+    """Return the encoder's own words about itself, which a clip store keeps."""
     with h5py.File(store, "r", locking=False) as file:
         facts = {name: as_builtin(file.attrs[name]) for name in ("encoder", "encoder_parameters")}
     return {name: text for name, text in facts.items() if text}

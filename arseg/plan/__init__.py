@@ -1,1 +1,1 @@
-"""What a configuration still needs before one starts it: jobs, time and disk, reckoned from measured rates."""
+"""What a configuration still needs: the jobs of Snakemake's dry run, and their time by what finished ones took."""

@@ -1,7 +1,7 @@
 """A program of its own: run Snakemake's command line dry, and write the jobs that it would run as JSON.
 
 ``python -m arseg.plan.dry_run JOBS.json SNAKEMAKE_WORDS...``; in a process of its own, because Snakemake changes the
-working folder, logging and import path of the process that it runs in. Jobs come from Snakemake's log events, which
+working directory, logging and import path of the process that it runs in. Jobs come from Snakemake's log events, which
 are its interface for such programs; its text output is not.
 """
 
@@ -18,17 +18,15 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 
 def as_job(record: logging.LogRecord) -> dict[str, Any] | None:
-    """Give the job that a log record announces, as builtins; None if it announces none."""
-    if getattr(record, "event", None) != LogEvent.JOB_INFO:
-        return None
+    """Return the job that a log record announces, as the fields of `arseg.plan.estimate.Job`; None if there is none."""
     facts = vars(record)
+    if facts.get("event") != LogEvent.JOB_INFO or not facts["output"]:  # a target rule makes nothing itself
+        return None
     return {
         "rule": facts["rule_name"],
-        "inputs": [str(path) for path in facts["input"] or []],
-        "outputs": [str(path) for path in facts["output"] or []],
+        "benchmark": str(facts["benchmark"] or ""),
         "threads": int(facts["threads"]),
         "gpus": int(facts["resources"].get("gpu", 0) or 0),
-        "command": facts["shellcmd"] or "",
     }
 
 

@@ -1,183 +1,160 @@
-"""From jobs to time and disk, by rule and in all."""
+"""The jobs that Snakemake would run, and the time that finished jobs of the same kind took.
 
-import shutil
-from collections.abc import Iterable, Sequence
+Snakemake writes the time of each job to ``benchmarks/<rule>/<data set>/...tsv``. The paths say which jobs are alike: a
+training is most like one with another seed, whose file is in the same folder, then like one at another scale, a folder
+up, then like one of another network, and not at all like one on another data set.
+"""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
 
-from arseg.plan.finished import Finished
-from arseg.plan.inventory import Inventory
-from arseg.plan.jobs import Job
-from arseg.plan.rates import Rates
-from arseg.plan.workload import Work, start_of, work_of
+from arseg.errors import ConfigError, DataError
 
-
-@dataclass(frozen=True)
-class Span:
-    """A time, or the range that it lies in, in seconds."""
-
-    least: float
-    most: float
-
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.least + other.least, self.most + other.most)
-
-
-NO_TIME = Span(0.0, 0.0)
+SHOWN_LINES = 12
 
 
 @dataclass(frozen=True)
-class JobEstimate:
-    """What a job takes."""
+class Job:
+    """A job that is still to be done."""
 
-    job: Job
-    work: Work | None
-    """None if it is not known."""
-    core_seconds: float
-    """Processor seconds."""
-    gpu: Span
-    """Seconds of a GPU."""
-    duration: Span
-    """Seconds from its start to its end, if it uses its threads to the full."""
+    rule: str
+    benchmark: str
+    """Path that Snakemake will write its time to; empty if its rule has none."""
+    threads: int
+    gpus: int
+    """How many GPUs it asks for."""
 
 
 @dataclass
-class RuleEstimate:
-    """What the jobs of a rule take together."""
+class Row:
+    """The jobs of a rule that are still to be done for one data set."""
 
     rule: str
+    dataset: str
+    """Empty where the rule is for all data sets together."""
     jobs: int = 0
-    unknown: int = 0
-    """Jobs of which at most the start is reckoned."""
-    core_seconds: float = 0.0
-    gpu: Span = NO_TIME
-    bytes: float = 0.0
-    download: float = 0.0
-    measured_on: int = 0
-    """Finished commands of the experiment that the time was measured on; 0 means the table of rates."""
+    seconds: float | None = None
+    """Wall-clock time of the jobs, added up; None if none of their kind has finished."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is still to be done."""
 
-    rules: list[RuleEstimate]
+    rows: list[Row]
     """In the order in which they can begin."""
-    cores: int
-    gpus: int
-    work: Span
-    """Seconds that the work takes if all cores and GPUs are always busy."""
-    critical: Span
-    """Seconds that the longest chain takes of jobs which wait for one another."""
-    free_bytes: int
-    """Free space where the results are written."""
-
-    @property
-    def jobs(self) -> int:
-        """Count all jobs."""
-        return sum(rule.jobs for rule in self.rules)
-
-    @property
-    def least(self) -> Span:
-        """The time below which it cannot be done."""
-        return Span(max(self.work.least, self.critical.least), max(self.work.most, self.critical.most))
-
-    @property
-    def bytes(self) -> float:
-        """Add up what is written."""
-        return sum(rule.bytes for rule in self.rules)
-
-    @property
-    def download(self) -> float:
-        """Add up what is fetched from a network."""
-        return sum(rule.download for rule in self.rules)
+    jobs: int
+    unmeasured: int
+    """Jobs whose time is unknown, because none of their kind has finished."""
+    least_seconds: float
+    """Time of the other jobs, if all cores and GPUs are always busy."""
+    finished: int
+    finished_seconds: float
+    """Wall-clock time of the finished jobs, added up."""
 
 
-def estimate(
-    jobs: Iterable[Job],
-    inventory: Inventory,
-    rates: Rates,
-    finished: Finished,
-    *,
-    cores: int,
-    gpus: int,
-    folder: Path,
-) -> Plan:
-    """Reckon what jobs take.
+def jobs_to_do(config: Path, snakefile: Path, cores: int, targets: Sequence[str] = ()) -> list[Job]:
+    """Return the jobs that Snakemake would run in the working directory.
 
     Parameters
     ----------
-    jobs : iterable of Job
+    config : Path
+        Configuration of the experiment.
+    snakefile : Path
+        The workflow's entry point.
+    cores : int
+        Cores that the jobs may use.
+    targets : sequence of str
+        Rules or files to make; everything by default.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, or Snakemake refuses the configuration; the message has its words.
+    """
+    for path, fix in ((config, "Name a configuration"), (snakefile, "Run in the checkout, or name it: --snakefile")):
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file. {fix}")
+    with TemporaryDirectory() as folder:
+        listing = Path(folder, "jobs.json")
+        words = ["--snakefile", str(snakefile), "--cores", str(cores), "--configfile", str(config), "--nocolor"]
+        # --configfile takes any number of words: targets go before it.
+        command = [sys.executable, "-m", "arseg.plan.dry_run", str(listing), *targets, *words]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            lines = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+            first = next((index for index, line in enumerate(lines) if re.search(r"Error|Exception", line)), 0)
+            said = "\n".join(f"  {line}" for line in lines[first:][:SHOWN_LINES])
+            raise ConfigError(f"{config}: Snakemake cannot plan it. It said:\n{said}")
+        return [Job(**job) for job in json.loads(listing.read_text(encoding="utf-8"))]
+
+
+def estimate(jobs: Sequence[Job], *, cores: int, gpus: int) -> Plan:
+    """Return the time that jobs take, by the benchmark files of those that have finished.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
         In an order in which they can be done.
-    inventory : Inventory
-        What they read.
-    rates : Rates
-        What a unit of work takes.
-    finished : Finished
-        What finished commands of the same kind took, compared with what was reckoned.
     cores : int
         Cores to use.
     gpus : int
-        GPUs to use; with none, networks run on the processor.
-    folder : Path
-        Where to look for free space.
+        GPUs to use.
+
+    Raises
+    ------
+    DataError
+        If a benchmark file is not one of Snakemake's.
     """
-    estimates = [_estimate_job(job, inventory, rates, finished, cores, gpus) for job in jobs]
-    rules: dict[str, RuleEstimate] = {}
-    for each in estimates:
-        rule = rules.setdefault(each.job.rule, RuleEstimate(each.job.rule))
-        rule.jobs += 1
-        rule.core_seconds += each.core_seconds
-        rule.gpu += each.gpu
-        if each.job.command is not None:
-            rule.measured_on = finished.count(each.job.command.name, on_gpu=each.gpu.most > 0)
-        if each.work is None:
-            rule.unknown += 1
-        else:
-            rule.bytes += each.work.bytes
-            rule.download += each.work.download
-    on_cores = sum(rule.core_seconds for rule in rules.values()) / cores
-    on_gpus = sum((rule.gpu for rule in rules.values()), NO_TIME)
-    work = Span(*(max(on_cores, seconds / max(gpus, 1)) for seconds in (on_gpus.least, on_gpus.most)))
-    return Plan(list(rules.values()), cores, gpus, work, _critical(estimates), shutil.disk_usage(folder).free)
+    to_do = [Path(job.benchmark) for job in jobs]
+    roots = {parent for path in to_do for parent in path.parents if parent.name == "benchmarks"}
+    measured = {path: _seconds(path) for root in roots for path in sorted(root.rglob("*.tsv"))}
+    alike: dict[Path, list[float]] = defaultdict(list)
+    for path, seconds in measured.items():
+        for place in _places(path):
+            alike[place].append(seconds)
+
+    rows: dict[tuple[str, str], Row] = {}
+    unmeasured, on_cores, on_gpus = 0, 0.0, 0.0
+    for job, path in zip(jobs, to_do, strict=True):
+        places = _places(path)
+        name = places[-1].name.removesuffix(".tsv")
+        dataset = "" if name == job.rule else name
+        row = rows.setdefault((job.rule, dataset), Row(job.rule, dataset))
+        row.jobs += 1
+        times = next((alike[place] for place in places if place in alike), None)
+        if times is None:
+            unmeasured += 1
+            continue
+        seconds = fmean(times)
+        row.seconds = (row.seconds or 0.0) + seconds
+        on_cores += seconds * job.threads
+        on_gpus += seconds * job.gpus
+    finished = [measured[path] for path in measured.keys() - set(to_do)]
+    least = max(on_cores / cores, on_gpus / gpus)
+    return Plan(list(rows.values()), len(jobs), unmeasured, least, len(finished), sum(finished))
 
 
-def _estimate_job(
-    job: Job, inventory: Inventory, rates: Rates, finished: Finished, cores: int, gpus: int
-) -> JobEstimate:
-    if job.command is None:
-        return JobEstimate(job, None, 0.0, NO_TIME, NO_TIME)
-    name = job.command.name
-    work = work_of(job.command, inventory, rates)
-    start = start_of(job.command, rates)
-    known = work or Work()
-    on_gpu = gpus > 0 and job.gpus > 0 and known.gmacs > 0
-    threads = max(1, min(job.threads, cores))
-    if not on_gpu:
-        core_seconds = (known.core_seconds + known.network_core_seconds) * finished.factor(name)
-        alone = start + core_seconds / threads
-        return JobEstimate(job, work, start + core_seconds, NO_TIME, Span(alone, alone))
-    speed = finished.gpu_speed(name)
-    slowest, fastest = (speed, speed) if speed else (rates["gpu least"], rates["gpu most"])
-    used = min(job.gpus, gpus)
-    gpu = Span(known.gmacs / fastest, known.gmacs / slowest)
-    duration = Span(*(start + max(known.core_seconds / threads, seconds / used) for seconds in (gpu.least, gpu.most)))
-    return JobEstimate(job, work, start + known.core_seconds, gpu, duration)
+def _places(benchmark: Path) -> list[Path]:
+    """Return a benchmark file and the folders above it up to that of its data set, the nearest first."""
+    above = [benchmark, *benchmark.parents]
+    names = [path.name for path in above]
+    return above[: max(1, names.index("benchmarks") - 1)] if "benchmarks" in names else above[:1]
 
 
-def _critical(estimates: Sequence[JobEstimate]) -> Span:
-    """Follow the longest chain: a job begins when all that write its inputs have ended."""
-    producers = {output: index for index, each in enumerate(estimates) for output in each.job.outputs}
-    ends: dict[int, Span] = {}
-
-    def end(index: int) -> Span:
-        if index not in ends:
-            each = estimates[index]
-            before = [end(producers[path]) for path in each.job.inputs if path in producers]
-            least = max((span.least for span in before), default=0.0)
-            most = max((span.most for span in before), default=0.0)
-            ends[index] = each.duration + Span(least, most)
-        return ends[index]
-
-    spans = [end(index) for index in range(len(estimates))]
-    return Span(max((s.least for s in spans), default=0.0), max((s.most for s in spans), default=0.0))
+def _seconds(benchmark: Path) -> float:
+    """Read the wall-clock time of a job."""
+    try:
+        with benchmark.open(newline="", encoding="utf-8") as file:
+            return fmean(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{benchmark}: not a benchmark file of Snakemake's. Delete it") from error

@@ -10,7 +10,7 @@ from typing import Any
 from arseg.files import file_digest
 
 SUFFIX = ".provenance.json"
-"""Behind the whole name of a result: ``miou.csv.provenance.json``, beside it also where the result is a folder."""
+"""After the whole name of a result: ``miou.csv.provenance.json``, beside it also where the result is a folder."""
 
 IGNORED = ".snakemake_timestamp"
 """Snakemake writes it into a folder after the command that made the folder has ended."""
@@ -18,40 +18,27 @@ IGNORED = ".snakemake_timestamp"
 FORMAT_VERSION = 1
 """Raised when older programs could no longer read a record."""
 
-PARTS = {"result", "command", "command_line", "options", "inputs", "facts", "code", "machine", "time", "folder"}
-"""Of a record."""
-
 Fingerprint = dict[str, Any]
 """``path`` and, for a file, ``bytes``, ``modified_ns``, ``sha256``; for a folder, ``files``, ``bytes``,
 ``listing_sha256`` (of names and sizes) and, where it is a result, ``sha256`` (of names and contents)."""
 
 
 def record_path(result: Path) -> Path:
-    """Name the record of a result."""
+    """Return the path of the record of a result."""
     return result.with_name(result.name + SUFFIX)
 
 
 def read_record(result: Path) -> dict[str, Any] | None:
-    """Read the record beside a result; None if there is none that can be understood.
-
-    A damaged record is as good as none: it is no part of the result.
-    """
+    """Return the record beside a result; None if there is none, or it is damaged or of another format version."""
     try:
         record = json.loads(record_path(result).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    known = isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION and set(record) >= PARTS
-    return record if known else None
-
-
-def recorded_in(folder: Path, *, deep: bool) -> list[Path]:
-    """List the results in a folder, or at any depth, that have a record; they need not be there themselves."""
-    records = folder.rglob(f"*{SUFFIX}") if deep else folder.glob(f"*{SUFFIX}")
-    return sorted(path.with_name(path.name.removesuffix(SUFFIX)) for path in records)
+    return record if isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION else None
 
 
 def stamp(path: Path) -> Fingerprint:
-    """Describe a file or folder without reading contents.
+    """Return what is known of a file or folder without reading contents.
 
     Returns
     -------
@@ -71,73 +58,59 @@ def stamp(path: Path) -> Fingerprint:
 
 
 def fingerprint(path: Path, *, folder_contents: bool = False, trust_record: bool = True) -> Fingerprint:
-    """Describe a file or folder with its digest.
+    """Return the stamp of a file or folder with its digest.
 
     Parameters
     ----------
     path : Path
         The file or folder.
     folder_contents : bool
-        Read the files of a folder, too.
+        Read the files of a folder, too; otherwise a folder gets no ``sha256``.
     trust_record : bool
         Take a file's digest from its record, if size and time of change are still those recorded.
-
-    Returns
-    -------
-    fingerprint : dict
-        As `stamp`, with ``sha256``; but a folder has one only with `folder_contents`.
     """
     found = stamp(path)
-    if "files" in found:
-        return found | ({"sha256": _contents_digest(path)} if folder_contents else {})
-    record = read_record(path) if trust_record else None
-    if record is not None and same_stamp(record["result"], found):
-        return found | {"sha256": record["result"]["sha256"]}
-    return found | {"sha256": file_digest(path)}
+    if "files" not in found:
+        record = read_record(path) if trust_record else None
+        known = record is not None and same_stamp(record["result"], found)
+        return found | {"sha256": record["result"]["sha256"] if record and known else file_digest(path)}
+    if not folder_contents:
+        return found
+    digest = hashlib.sha256()
+    for entry in _files_in(path):
+        file = Path(entry.path)
+        digest.update(f"{file_digest(file)} {file.relative_to(path).as_posix()}\n".encode())
+    return found | {"sha256": digest.hexdigest()}
 
 
-def same_stamp(first: Fingerprint, second: Fingerprint) -> bool:
-    """Say whether size and time of change of a file, or the names and sizes in a folder, agree."""
-    keys = ("files", "listing_sha256") if "files" in second else ("bytes", "modified_ns")
-    return all(key in first and first[key] == second[key] for key in keys)
+def same_stamp(recorded: Fingerprint, found: Fingerprint) -> bool:
+    """Return whether size and time of change of a file, or the names and sizes in a folder, are as recorded."""
+    return all(recorded.get(key) == found.get(key) for key in ("files", "bytes", "modified_ns", "listing_sha256"))
 
 
-def is_same(recorded: Fingerprint, *, path: Path, thorough: bool) -> bool:
-    """Say whether what lies at a path is what was recorded.
+def is_same(recorded: Fingerprint, path: Path, *, thorough: bool) -> bool:
+    """Return whether what is at an existing path is what was recorded.
 
     Parameters
     ----------
     recorded : dict
         Fingerprint in a record.
     path : Path
-        Existing file or folder.
+        File or folder.
     thorough : bool
-        Read contents even where size and time of change, or the listing of a folder, are as recorded.
+        Read contents even where the stamp is as recorded.
     """
     found = stamp(path)
-    if ("files" in found) != ("files" in recorded):
-        return False
-    if "files" in found:
-        if not same_stamp(recorded, found):
-            return False
-        return not (thorough and "sha256" in recorded) or _contents_digest(path) == recorded["sha256"]
-    if found["bytes"] != recorded["bytes"]:
-        return False
-    if not thorough and same_stamp(recorded, found):
+    unchanged = same_stamp(recorded, found)
+    if unchanged and not (thorough and "sha256" in recorded):
         return True
-    return file_digest(path) == recorded.get("sha256")
-
-
-def _contents_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for entry in _files_in(folder):
-        path = Path(entry.path)
-        digest.update(f"{file_digest(path)} {path.relative_to(folder).as_posix()}\n".encode())
-    return digest.hexdigest()
+    if ("files" in found and not unchanged) or found["bytes"] != recorded["bytes"]:
+        return False
+    return fingerprint(path, folder_contents=True, trust_record=False)["sha256"] == recorded.get("sha256")
 
 
 def _files_in(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Give the files below a folder in an order that does not depend on the file system, but no records."""
+    """Yield the files below a folder, but no records, in an order that does not depend on the file system."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():

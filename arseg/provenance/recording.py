@@ -22,14 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from arseg.errors import ArsegError
 from arseg.files import atomic_path
-from arseg.provenance.fingerprint import (
-    FORMAT_VERSION,
-    Fingerprint,
-    fingerprint,
-    record_path,
-    same_stamp,
-    stamp,
-)
+from arseg.provenance.fingerprint import FORMAT_VERSION, Fingerprint, fingerprint, record_path, same_stamp, stamp
 from arseg.provenance.surroundings import describe_code, describe_machine
 
 P = ParamSpec("P")
@@ -41,9 +34,8 @@ Arguments = Mapping[str, Any]
 Choice = str | Callable[[Arguments], Iterable[Path | None]]
 """Name of a parameter that holds a path, several or none; or a function that finds paths from all parameters."""
 
-Facts = Callable[[Arguments], Mapping[str, Any]]
-
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+"""Login in a URL."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +44,7 @@ _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Tell the words of the command line to the records that are written inside."""
+    """Make the words of the command line known to the records that are written inside."""
     token = _words.set(("arseg", *words))
     try:
         yield
@@ -65,22 +57,20 @@ def records(
     *,
     inputs: Sequence[Choice] = (),
     outputs: Sequence[Choice],
-    facts: Facts | None = None,
+    facts: Callable[[Arguments], Mapping[str, Any]] | None = None,
     describe: Callable[[Path], Mapping[str, Any]] | None = None,
     folder_contents: bool = True,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a decorator for a command's function: it writes ``<result>.provenance.json`` for each result.
+    """Return a decorator for a command's function: it writes ``<result>.provenance.json`` for each result.
 
-    A command that fails writes no record, and a result that was not made has none: what an earlier command left of a
-    result that has since been deleted is removed before the command begins. A record that cannot be written is a
-    warning, because the result is there.
+    A command that fails writes no record. A record that cannot be written is a warning, because the result is there.
 
     Parameters
     ----------
     command : str
         The command's words, without ``arseg``.
     inputs : sequence of str or callable
-        What the command reads. Paths that do not exist (addresses, standard input) are left to the options.
+        What the command reads. Paths that do not exist (URLs, standard input) are left to the options.
     outputs : sequence of str or callable
         What it writes.
     facts : callable, optional
@@ -101,34 +91,33 @@ def records(
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = bound.arguments
-            for path in _chosen(outputs, arguments):
-                _remove_orphan(path)
-            before = {_name(choice): _stamps(_chosen([choice], arguments)) for choice in inputs}
+            before = {_name(choice): _stamps(_chosen(choice, arguments)) for choice in inputs}
             known = dict(facts(arguments)) if facts else {}
-            began, clock, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds()
+            began, clock = datetime.now(UTC), time.monotonic()
             result = function(*args, **kwargs)
-            times = {
-                "started": began.isoformat(timespec="milliseconds"),
-                "finished": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                "seconds": round(time.monotonic() - clock, 3),
-                "cpu_seconds": round(_cpu_seconds() - cpu, 3),
-            }
+            seconds, ended = time.monotonic() - clock, datetime.now(UTC)
             try:
                 common = {
                     "command": command,
-                    "command_line": _text(shlex.join(_words.get() or ("arseg", *command.split()))),
+                    "command_line": shlex.join(_words.get() or ("arseg", *command.split())),
                     "options": _options(arguments),
-                    "inputs": {name: [_input(entry) for entry in stamps] for name, stamps in before.items() if stamps},
+                    "inputs": {
+                        name: [_as_read(entry) for entry in stamps] for name, stamps in before.items() if stamps
+                    },
                     "code": describe_code(),
                     "machine": describe_machine(),
-                    "time": times,
+                    "time": {
+                        "started": began.isoformat(timespec="milliseconds"),
+                        "finished": ended.isoformat(timespec="milliseconds"),
+                        "seconds": round(seconds, 3),
+                    },
                     "folder": str(Path.cwd()),
                 }
-                for path in dict.fromkeys(_chosen(outputs, arguments)):
-                    if path.exists():
-                        more = known | (dict(describe(path)) if describe else {})
-                        found = fingerprint(path, folder_contents=folder_contents, trust_record=False)
-                        _write(path, {"format_version": FORMAT_VERSION, "result": found, **common, "facts": more})
+                written = [path for choice in outputs for path in _chosen(choice, arguments) if path.exists()]
+                for path in dict.fromkeys(written):
+                    more = known | (dict(describe(path)) if describe else {})
+                    found = fingerprint(path, folder_contents=folder_contents, trust_record=False)
+                    _write(path, {"format_version": FORMAT_VERSION, "result": found, **common, "facts": more})
             except (OSError, ArsegError) as error:
                 logger.warning("no record of where the results come from could be written: %s", error)
             return result
@@ -139,22 +128,14 @@ def records(
 
 
 def _write(result: Path, record: Mapping[str, Any]) -> None:
-    with atomic_path(record_path(result)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+    with atomic_path(record_path(result)) as temporary:  # records are passed on with results: no logins
+        temporary.write_text(CREDENTIALS.sub("***", text) + "\n", encoding="utf-8")
 
 
-def _remove_orphan(path: Path) -> None:
-    record = record_path(path)
-    if record.is_file() and not path.exists():
-        record.unlink(missing_ok=True)
-
-
-def _chosen(choices: Iterable[Choice], arguments: Arguments) -> list[Path]:
-    paths: list[Path] = []
-    for choice in choices:
-        value = arguments[choice] if isinstance(choice, str) else list(choice(arguments))
-        paths.extend(Path(item) for item in (value if isinstance(value, list | tuple) else [value]) if item is not None)
-    return paths
+def _chosen(choice: Choice, arguments: Arguments) -> list[Path]:
+    value = arguments[choice] if isinstance(choice, str) else list(choice(arguments))
+    return [Path(item) for item in (value if isinstance(value, list | tuple) else [value]) if item is not None]
 
 
 def _name(choice: Choice) -> str:
@@ -162,46 +143,24 @@ def _name(choice: Choice) -> str:
 
 
 def _stamps(paths: Iterable[Path]) -> list[Fingerprint]:
-    """Describe what is there; what is missing or unreadable is the command's to complain about."""
+    """Return the stamps of what is there; what is missing or unreadable is the command's to complain about."""
     stamps = []
     for path in paths:
-        with suppress(OSError, ValueError):  # addresses may be no possible file names
+        with suppress(OSError, ValueError):  # URLs may be no possible file names
             stamps.append(stamp(path))
     return stamps
 
 
-def _input(before: Fingerprint) -> Fingerprint:
-    """Complete what was seen of an input before the command, and say so if it is another one now."""
+def _as_read(before: Fingerprint) -> Fingerprint:
+    """Return the fingerprint of an input; without digest if it has changed since the command began to read it."""
     path = Path(before["path"])
-    if "files" in before:
+    if "files" in before or not path.exists() or not same_stamp(before, after := fingerprint(path)):
         return before
-    try:
-        after = fingerprint(path)
-    except FileNotFoundError:
-        return before
-    return after if same_stamp(before, after) else after | {"changed_meanwhile": True}
+    return after
 
 
 def _options(arguments: Arguments) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in arguments.items():
         options |= asdict(value) if is_dataclass(value) and not isinstance(value, type) else {name: value}
-    return {name: _plain(value) for name, value in options.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return _text(str(value))
-
-
-def _text(text: str) -> str:
-    """Leave out the login of an address: records are passed on with results."""
-    return CREDENTIALS.sub("***", text)
-
-
-def _cpu_seconds() -> float:
-    """Processor time of this process and those that it waited for."""
-    return sum(os.times()[:4])
+    return options

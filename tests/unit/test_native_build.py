@@ -17,11 +17,11 @@ from typing import ClassVar
 
 import pytest
 
-from arseg.cli.doctor import hevc_reader_state
 from arseg.cli.main import main
 from arseg.codec import native_build
 from arseg.codec.native_build import build_native_reader, ensure_native_reader, find_native_reader, reader_version
 from arseg.codec.native_source import PACKAGE_SHA256, fetch_source
+from arseg.doctor import check_hevc_reader
 from arseg.errors import CodecError
 
 FAKE_CMAKE = """#!/bin/sh
@@ -308,7 +308,7 @@ class TestBuild:
         said = "no C\\+\\+ compiler.*apt-get install g\\+\\+.*codecs: \\[h264\\]"
         with pytest.raises(CodecError, match=said):
             ensure_native_reader()
-        assert re.search(said, hevc_reader_state())
+        assert re.search(said, check_hevc_reader().found)
         monkeypatch.setenv("CXX", "/opt/absent/g++ -m32")
         with pytest.raises(CodecError, match=r"CXX=/opt/absent/g\+\+ is no program"):
             build_native_reader(str(library))
@@ -372,7 +372,7 @@ class TestNamedReader:
         monkeypatch.setenv("ARSEG_HEVC_READER", str(tmp_path / "mine"))
         with pytest.raises(CodecError, match=said):
             ensure_native_reader()
-        assert said in hevc_reader_state()
+        assert said in check_hevc_reader().found
 
 
 def start_builder(library: Path) -> subprocess.Popen[str]:
@@ -390,7 +390,7 @@ def test_commands(build, library, tmp_path, capsys):
         main(["native", "path"])
     assert stopped.value.code == 2
     assert "Build it: arseg native build" in capsys.readouterr().err
-    assert hevc_reader_state().startswith("not built yet; arseg native build does it with")
+    assert check_hevc_reader().found.startswith("not built yet; arseg native build does it with")
 
     main(["native", "build", "--source", str(library), "--record", str(tmp_path / "out/record.json")])
     record = json.loads((tmp_path / "out/record.json").read_text())
@@ -398,7 +398,7 @@ def test_commands(build, library, tmp_path, capsys):
     assert record["sha256"] == hashlib.sha256(Path(record["program"]).read_bytes()).hexdigest()
     main(["native", "path"])
     assert capsys.readouterr().out == f"{record['program']}\n"
-    assert hevc_reader_state() == f"hevc-motion 1 libde265 1.0.16 ({record['program']})"
+    assert check_hevc_reader().found == f"hevc-motion 1 libde265 1.0.16 ({record['program']})"
 
 
 def test_the_real_one(hevc_reader):
