@@ -9,9 +9,7 @@ from torch import Tensor
 
 from arseg.codec.encode import encode_clip
 from arseg.config import EncodeConfig
-from arseg.data.synthetic.layout import random_scene
-from arseg.data.synthetic.render import render
-from arseg.data.synthetic.street import make_textures
+from arseg.data.synthetic.render import Street
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
@@ -45,10 +43,8 @@ def write_random_checkpoints(folder: Path, backbone: str, scale_percent: int) ->
 
 def draw_frames(num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
     """Return a synthetic street video, shape (T, H, W, 3), RGB."""
-    rng = np.random.default_rng(0)
-    scene = random_scene(rng, num_frames)
-    textures = make_textures(scene, width, height)
-    return np.stack([render(scene, textures, frame, (width, height), rng)[0] for frame in range(num_frames)])
+    street = Street(np.random.default_rng(0), num_frames, width, height)
+    return np.stack([street.render(frame)[0] for frame in range(num_frames)])
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], config: EncodeConfig) -> Path:

@@ -13,7 +13,7 @@ from arseg.data.camvid import CLASSES as CAMVID_CLASSES
 from arseg.data.cityscapes_verify import EXPECTED_FRAMES
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import ManifestRow, read_manifest
-from arseg.data.synthetic.dataset import synthesize
+from arseg.data.synthetic.dataset import StreetOptions
 from arseg.data.synthetic.scene import CLASSES as SYNTHETIC_CLASSES
 from arseg.errors import DataError
 
@@ -169,7 +169,7 @@ def _synthetic(source: Mapping[str, Any], gop: int) -> DataSize:
     """Count as `arseg.data.synthetic.dataset.synthesize` does."""
     defaults = {
         name: parameter.default
-        for name, parameter in inspect.signature(synthesize).parameters.items()
+        for name, parameter in inspect.signature(StreetOptions).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
     settings = defaults | dict(source)

@@ -14,7 +14,7 @@ from typing import cast
 from arseg.config import EncodeConfig, Mode, TrainConfig
 from arseg.data.camvid import SEQUENCES
 from arseg.data.cityscapes_verify import EXPECTED_FRAMES
-from arseg.data.synthetic.dataset import synthesize
+from arseg.data.synthetic.dataset import StreetOptions
 from arseg.errors import ArsegError
 from arseg.evaluate.complexity import count_macs
 from arseg.plan.inventory import Inventory
@@ -74,7 +74,7 @@ def start_of(command: Command, rates: Rates) -> float:
 
 
 def _synthesize(command: Command, inventory: Inventory, rates: Rates) -> Work:
-    default = {name: parameter.default for name, parameter in inspect.signature(synthesize).parameters.items()}
+    default = {name: parameter.default for name, parameter in inspect.signature(StreetOptions).parameters.items()}
 
     def number(name: str) -> float:
         return command.number(name.replace("_", "-"), default[name])
