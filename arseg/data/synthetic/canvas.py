@@ -120,16 +120,18 @@ class Canvas:
                 window, inside = found
                 self.label[window][inside] = label
 
-    def shade(self, points: Sequence[WorldPoint], label: int, shader: Shader) -> None:
-        """Paint a convex plane polygon, given in the world, by a shader."""
-        self.polygon(self._project(points), label, shader)
-
     def face(
-        self, points: Sequence[WorldPoint], label: int, color: Color, light: float = 1.0, distance: float | None = None
+        self,
+        points: Sequence[WorldPoint],
+        label: int,
+        fill: Color | Shader,
+        light: float = 1.0,
+        distance: float | None = None,
     ) -> None:
-        """Paint a convex plane polygon, given in the world, in a colour lit and in the haze of its distance."""
-        ahead = points[0][2] - self.camera.z if distance is None else distance
-        self.polygon(self._project(points), label, self.look.flat(color, ahead, light))
+        """Paint a plane polygon, given in the world, by a shader or in a colour lit and in the haze of its distance."""
+        if not callable(fill):
+            fill = self.look.flat(fill, points[0][2] - self.camera.z if distance is None else distance, light)
+        self.polygon(self._project(points), label, fill)
 
     def darken(self, points: Sequence[WorldPoint], factor: float) -> None:
         """Lay a shadow over a convex plane polygon, given in the world; labels stay."""

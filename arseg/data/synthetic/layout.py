@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from numpy.random import Generator
 
@@ -16,7 +16,6 @@ from arseg.data.synthetic.scene import (
     Look,
     Scene,
     Thing,
-    thing,
 )
 from arseg.data.synthetic.street import paint_building
 from arseg.data.synthetic.things import CAR_LENGTH, SIGNS, paint_car, paint_lamp, paint_person, paint_sign, paint_tree
@@ -47,6 +46,7 @@ SHIRTS = (
     (60, 140, 96), (226, 120, 40), (140, 70, 150), (110, 176, 214), (96, 96, 104),
 )  # fmt: skip
 TROUSERS = ((38, 48, 80), (30, 30, 34), (96, 92, 88), (70, 84, 120), (110, 92, 70))
+LEAF, BUSH = (82, 116, 48), (70, 106, 44)
 SKINS = ((232, 196, 168), (208, 160, 124), (150, 104, 76), (104, 70, 52))
 SIGN_KINDS = tuple(kind for kind in SIGNS if kind != "lights")
 
@@ -103,7 +103,7 @@ def _buildings(rng: Generator, side: int, length: float) -> list[Thing]:
             "window_pitch": rng.uniform(1.9, 2.8),
             "shop": tall and rng.random() < 0.6,
         }
-        buildings.append(thing(paint_building, near, 0.0, far - near, side=side, far=far, **parts))
+        buildings.append(Thing(paint_building, near, 0.0, far - near, side=side, far=far, **parts))
         near = far + (0.0 if rng.random() < 0.45 else rng.uniform(2.5, 9.0))
     return buildings
 
@@ -115,8 +115,8 @@ def _trees(rng: Generator, length: float, buildings: Mapping[int, list[Thing]]) 
 
     def tree(x: float, z: float, trunk: float) -> Thing:
         width = rng.uniform(2.6, 4.2)
-        size = {"trunk": trunk, "width": width, "height": width * rng.uniform(0.95, 1.35)}
-        return thing(paint_tree, z, x=x, **size, sprite=rng.integers(4), leaf=_vary(rng, (82, 116, 48), 18))
+        size = width, width * rng.uniform(0.95, 1.35)
+        return Thing(paint_tree, z, x=x, trunk=trunk, size=size, crown=rng.integers(4), leaf=_vary(rng, LEAF, 18))
 
     for side, own in buildings.items():
         z = rng.uniform(4, 16)
@@ -131,15 +131,15 @@ def _trees(rng: Generator, length: float, buildings: Mapping[int, list[Thing]]) 
                 gardens.append(tree(x, far + gap / 2, rng.uniform(1.0, 2.0)))
                 bush, x = rng.uniform(1.0, 1.6), side * (BUILDING_LINE + 0.9)
                 z = far + gap * rng.uniform(0.2, 0.8)
-                parts = {"sprite": rng.integers(4), "leaf": _vary(rng, (70, 106, 44), 14)}
-                gardens.append(thing(paint_tree, z, x=x, trunk=0.0, width=bush * 1.6, height=bush, **parts))
+                parts = {"size": (bush * 1.6, bush), "crown": rng.integers(4), "leaf": _vary(rng, BUSH, 14)}
+                gardens.append(Thing(paint_tree, z, x=x, trunk=0.0, **parts))
     return kerb, gardens
 
 
 def _lamps(rng: Generator, length: float) -> list[Thing]:
     spacing, start, height = rng.uniform(12, 18), rng.uniform(5, 15), rng.uniform(5.0, 6.5)
     return [
-        thing(paint_lamp, start + spacing * (index + offset), x=side * (ROAD_HALF_WIDTH + 0.35), height=height)
+        Thing(paint_lamp, start + spacing * (index + offset), x=side * (ROAD_HALF_WIDTH + 0.35), height=height)
         for side, offset in ((-1, 0.0), (1, 0.5))
         for index in range(int(length / spacing))
     ]
@@ -147,11 +147,11 @@ def _lamps(rng: Generator, length: float) -> list[Thing]:
 
 def _signs(rng: Generator, length: float, crossing: float) -> list[Thing]:
     x = ROAD_HALF_WIDTH + 0.45
-    signs = [thing(paint_sign, crossing + 1.5, x=side * x, height=3.3, kind="lights") for side in (-1, 1)]
+    signs = [Thing(paint_sign, crossing + 1.5, x=side * x, height=3.3, kind="lights") for side in (-1, 1)]
     z = rng.uniform(6, 12)
     while z < length:
         x = (1 if rng.random() < 0.65 else -1) * (ROAD_HALF_WIDTH + 0.5)
-        signs.append(thing(paint_sign, z, x=x, kind=_one_of(rng, SIGN_KINDS), height=rng.uniform(2.3, 2.9)))
+        signs.append(Thing(paint_sign, z, x=x, kind=_one_of(rng, SIGN_KINDS), height=rng.uniform(2.3, 2.9)))
         z += rng.uniform(6, 15)
     return signs
 
@@ -159,7 +159,7 @@ def _signs(rng: Generator, length: float, crossing: float) -> list[Thing]:
 def _cars(rng: Generator, drive: Drive, length: float, num_frames: int) -> list[Thing]:
     def car(x: float, z: float, speed: float, *, oncoming: bool) -> Thing:
         color = _vary(rng, _one_of(rng, CAR_COLORS), 8)
-        return thing(paint_car, z, speed, CAR_LENGTH, x=x, oncoming=oncoming, color=color)
+        return Thing(paint_car, z, speed, CAR_LENGTH, x=x, oncoming=oncoming, color=color)
 
     cars = []
     for side in (-1, 1):
@@ -180,9 +180,10 @@ def _cars(rng: Generator, drive: Drive, length: float, num_frames: int) -> list[
 
 def _people(rng: Generator, length: float, crossing: float) -> list[Thing]:
     def person(x: float, z: float, speed_x: float, speed_z: float) -> Thing:
-        parts: dict[str, Any] = {"height": rng.uniform(1.55, 1.9), "shirt": _vary(rng, _one_of(rng, SHIRTS), 12)}
-        parts |= {"trousers": _vary(rng, _one_of(rng, TROUSERS), 8), "skin": _one_of(rng, SKINS)}
-        return thing(paint_person, z, speed_z, x=x, speed=speed_x, phase=rng.uniform(0, 2 * math.pi), **parts)
+        height = rng.uniform(1.55, 1.9)
+        shirt, trousers = _vary(rng, _one_of(rng, SHIRTS), 12), _vary(rng, _one_of(rng, TROUSERS), 8)
+        parts = {"colors": (shirt, trousers, _one_of(rng, SKINS)), "phase": rng.uniform(0, 2 * math.pi)}
+        return Thing(paint_person, z, speed_z, x=x, speed=speed_x, height=height, **parts)
 
     people = []
     for side in (-1, 1):

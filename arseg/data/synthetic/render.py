@@ -7,7 +7,7 @@ from arseg.data.synthetic.canvas import Canvas
 from arseg.data.synthetic.layout import random_scene
 from arseg.data.synthetic.scene import NEAR, VIEW_DISTANCE
 from arseg.data.synthetic.street import paint_bonnet, paint_ground, paint_sky
-from arseg.data.synthetic.textures import make_textures
+from arseg.data.synthetic.textures import Textures
 
 NOISE_SIGMA = 1.6
 """Standard deviation of the sensor's noise, in 8-bit steps."""
@@ -29,7 +29,7 @@ class Street:
     def __init__(self, rng: np.random.Generator, num_frames: int, width: int, height: int) -> None:
         self._rng, self._size = rng, (width, height)
         self.scene = random_scene(rng, num_frames)
-        self.textures = make_textures(self.scene.texture_seed, self.scene.look, width, height)
+        self.textures = Textures(self.scene.texture_seed, self.scene.look, width, height)
 
     def render(self, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return a frame of the drive.

@@ -5,10 +5,10 @@ Speeds are metres per frame, colours RGB from 0 to 255.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,22 +133,25 @@ class Drive:
         return Camera(focal, center_column, horizon_row, x, 1.55, self.speed * frame)
 
 
-class Thing(NamedTuple):
-    """Something that stands or moves along the road."""
+class Thing:
+    """Something that stands or moves along the road.
 
-    paint: Callable[..., None]
-    """Paints it on a canvas, told z of its near end, the frame, and what it is like."""
-    z: float
-    """Of its near end at frame 0."""
-    speed: float
-    length: float
-    parts: Mapping[str, Any]
-    """What it is like."""
+    Parameters
+    ----------
+    paint : callable
+        Paints it on a canvas, told z of its near end, the frame and, by name, its parts.
+    z : float
+        Of its near end at frame 0.
+    speed, length : float
+        Along z.
+    **parts : Any
+        What it is like.
+    """
 
-
-def thing(paint: Callable[..., None], z: float, speed: float = 0.0, length: float = 0.0, /, **parts: object) -> Thing:
-    """Return a thing with parts given by name."""
-    return Thing(paint, z, speed, length, parts)
+    def __init__(
+        self, paint: Callable[..., None], z: float, speed: float = 0.0, length: float = 0.0, /, **parts: Any
+    ) -> None:
+        self.paint, self.z, self.speed, self.length, self.parts = paint, z, speed, length, parts
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ def paint_building(
 
     if roof_height:
         slope = [(inner, height, near), (inner, height, far), (ridge, top, far), (ridge, top, near)]
-        canvas.shade(slope, Label.BUILDING, shade_roof)
-    canvas.shade(upright(inner, inner, far), Label.BUILDING, shade_wall)
+        canvas.face(slope, Label.BUILDING, shade_roof)
+    canvas.face(upright(inner, inner, far), Label.BUILDING, shade_wall)
     if z > camera.z + NEAR:  # the end wall lies in half shade whatever the sun does
         canvas.face(upright(inner, outer, near), Label.BUILDING, wall, 0.82)
         if roof_height:

@@ -1,7 +1,5 @@
 """Random patterns of a sequence, made once: noise, sky, distant trees and crowns."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +11,30 @@ SKY_DENSITY = 2
 """Sky samples per pixel: those of the canvas, so that the sky is cut out and not resampled."""
 
 
-@dataclass(frozen=True)
 class Textures:
-    """Random patterns of a sequence."""
+    """Random patterns of a sequence, for frames of the given size.
 
-    noise: Values
-    """Repeating noise of mean 0 and standard deviation 1, shape (TILE, TILE)."""
-    sky: Values
-    """Sky above the horizon (last row), SKY_DENSITY samples per pixel, twice as wide as the frame."""
-    skyline: Values
-    """Height of the distant trees in pixels, for each column of `sky`."""
-    crowns: Values
-    """Tree crowns: brightness inside, 0 outside; shape (4, CROWN, CROWN)."""
+    Attributes
+    ----------
+    noise : ndarray of float32, shape (TILE, TILE)
+        Repeats, with mean 0 and standard deviation 1.
+    skyline : ndarray, shape (2 * SKY_DENSITY * width,)
+        Height of the distant trees in pixels, for each column of `sky`.
+    sky : ndarray of float32, shape (SKY_DENSITY * height, 2 * SKY_DENSITY * width, 3)
+        Sky above the horizon (last row), twice as wide as the frame.
+    crowns : ndarray of float32, shape (4, CROWN, CROWN)
+        Brightness inside of a tree's crown, 0 outside.
+    """
+
+    def __init__(self, seed: int, look: Look, width: int, height: int) -> None:
+        rng = np.random.default_rng(seed)
+        noise = _octaves(rng, (8, 32, 64, 128, 256), -0.3, *[np.arange(TILE) / TILE] * 2)
+        self.noise = (noise - noise.mean()) / noise.std()
+        columns = np.arange(2 * SKY_DENSITY * width)
+        ridge = _octaves(rng, (8, 32, 128), -0.6, np.zeros(1), columns / 1024)[0]
+        self.skyline = height * (0.035 + 0.05 * np.clip(ridge + 0.35, 0, None))
+        self.sky = _sky(rng, look, len(columns), SKY_DENSITY * height)
+        self.crowns = np.stack([_crown(rng) for _ in range(4)])
 
     def noise_at(self, rows: Values, columns: Values, per_metre: float) -> Values:
         """Return the noise at positions in metres."""
@@ -32,20 +42,6 @@ class Textures:
             np.floor(position * np.float32(per_metre)).astype(np.int32) & (TILE - 1) for position in (rows, columns)
         )
         return self.noise[row, column]
-
-
-def make_textures(seed: int, look: Look, width: int, height: int) -> Textures:
-    """Draw the random patterns for frames of the given size."""
-    rng = np.random.default_rng(seed)
-    noise = _octaves(rng, (8, 32, 64, 128, 256), -0.3, *[np.arange(TILE) / TILE] * 2)
-    columns = np.arange(2 * SKY_DENSITY * width)
-    ridge = _octaves(rng, (8, 32, 128), -0.6, np.zeros(1), columns / 1024)[0]
-    return Textures(
-        noise=(noise - noise.mean()) / noise.std(),
-        sky=_sky(rng, look, len(columns), SKY_DENSITY * height),
-        skyline=height * (0.035 + 0.05 * np.clip(ridge + 0.35, 0, None)),
-        crowns=np.stack([_crown(rng) for _ in range(4)]),
-    )
 
 
 def _octaves(

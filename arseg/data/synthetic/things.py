@@ -65,25 +65,17 @@ SIGNS: dict[str, Sequence[tuple[Outline, Color]]] = {
 
 
 def paint_tree(
-    canvas: Canvas,
-    z: float,
-    _frame: int,
-    *,
-    x: float,
-    trunk: float,
-    width: float,
-    height: float,
-    sprite: int,
-    leaf: Color,
+    canvas: Canvas, z: float, _frame: int, *, x: float, trunk: float, size: tuple[float, float], crown: int, leaf: Color
 ) -> None:
-    """Paint a crown of a size and a shape on a trunk; without a trunk, a bush."""
+    """Paint a crown, of width and height and one of the sequence's shapes, on a trunk; without a trunk, a bush."""
+    width, height = size
     if trunk:
         canvas.darken(_disc((x, 0.0, z), width * 0.35, axes=(0, 2)), 0.72)
         canvas.face(_upright(x, z, 0.13, 0.0, trunk + 0.6), Label.VEGETATION, (92, 74, 58))
     left, top = canvas.camera.project((x - width / 2, 0.9 * trunk + height, z))
     right, bottom = canvas.camera.project((x + width / 2, 0.9 * trunk, z))
     color = canvas.look.flat(leaf, z - canvas.camera.z)
-    canvas.sprite((left, top, right, bottom), Label.VEGETATION, canvas.textures.crowns[sprite], color)
+    canvas.sprite((left, top, right, bottom), Label.VEGETATION, canvas.textures.crowns[crown], color)
 
 
 def paint_lamp(canvas: Canvas, z: float, _frame: int, *, x: float, height: float) -> None:
@@ -158,13 +150,12 @@ def paint_person(
     x: float,
     speed: float,
     height: float,
-    shirt: Color,
-    trousers: Color,
-    skin: Color,
+    colors: Sequence[Color],
     phase: float,
 ) -> None:
-    """Paint a person in the middle of a step, whose phase is in radians; `speed` is that along x."""
+    """Paint a person of colours shirt, trousers and skin who walks along x, at a phase of the step in radians."""
     x, size = x + speed * frame, height / 1.75
+    shirt, trousers, skin = colors
     if canvas.camera.focal * 0.15 * size < z - canvas.camera.z:  # arms and legs thinner than a pixel
         canvas.face(_upright(x, z, size * 0.17, 0.0, size * 0.85), Label.PERSON, trousers)
         canvas.face(_upright(x, z, size * 0.25, size * 0.85, size * 1.45), Label.PERSON, shirt)
