@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import dataclass, replace
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Literal
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -44,7 +46,7 @@ def preprocess(
 
     The steps one by one, on clips that follow each other without overlap, each for one sample at the largest distance;
     then the whole and the encoder alone, on one core and on all: on these clips (what a training split needs), and on
-    all distances of one frame, whose clips overlap (what a test split needs).
+    all distances of one frame, whose clips overlap (what a test split needs). Last, what a sample takes on disk.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def preprocess(
         manifest = _write_frames(frames, size, config.gop * clips, config.gop, Path(name))
         largest = Work(manifest, config, (config.gop - 1,))
         overlapping = Work(replace(manifest, rows=manifest.rows[:1]), config, tuple(range(config.gop)))
-        steps, bytes_per_sample = _steps(largest, repeats, Path(name))
+        (made,) = make_clip_stores(manifest, "all", config, largest.distances, Path(name, "made"))
+        steps, sizes = _steps(largest, made, repeats), _sizes(made)
         shares = {(1, 1)} if quick else dict.fromkeys([(1, 1), (1, cores), (cores, 1)])
         works = {"largest": largest} if quick else {"largest": largest, "all": overlapping}
         runs = [
@@ -78,9 +81,8 @@ def preprocess(
             for distances, work in works.items()
             for jobs, threads in shares
         ]
-    tables = {"seconds per clip": steps, "seconds, and core-seconds, per clip": runs}
-    number = f"{len(manifest.rows)} of {config.gop} frames, {config.name}"
-    publish(tables, common.output, clips=number, bytes_per_sample=bytes_per_sample)
+    tables = {"seconds per clip": steps, "seconds, and core-seconds, per clip": runs, "bytes per sample": sizes}
+    publish(tables, common.output, clips=f"{len(manifest.rows)} of {config.gop} frames, {config.name}")
 
 
 def _write_frames(source: Path | None, size: str, count: int, gop: int, folder: Path) -> Manifest:
@@ -118,11 +120,10 @@ class Work:
         return [np.stack([read_image(path) for path in plan.frame_paths]) for plan in plans]
 
 
-def _steps(work: Work, repeats: int, folder: Path) -> tuple[list[Row], float]:
-    """Time each step alone, on one thread; return the rows, and the bytes that a sample takes."""
-    (made,) = make_clip_stores(work.manifest, "all", work.config, work.distances, folder / "made")
+def _steps(work: Work, made: Path, repeats: int) -> list[Row]:
+    """Time each step alone, on one thread; `made` is the store that they make."""
     with ClipStore(made) as store:
-        contents = {folder / "steps.h5": (store.attributes, store.identities())}
+        contents = {made.with_name("steps.h5"): (store.attributes, store.identities())}
     frames = work.read()
     streams = [encode_clip(clip, work.config).bitstream for clip in frames]
     decoded = [read_clip(stream, work.config.codec) for stream in streams]
@@ -148,8 +149,30 @@ def _steps(work: Work, repeats: int, folder: Path) -> tuple[list[Row], float]:
         step: float(np.median(times[:, 0])) / len(frames) for step, times in time_programs(actions, repeats).items()
     }
     seconds["sum of the steps"] = sum(seconds.values())
-    rows = [{"step": step, "seconds": value} for step, value in seconds.items()]
-    return rows, made.stat().st_size / len(frames)
+    return [{"step": step, "seconds": value} for step, value in seconds.items()]
+
+
+def _sizes(path: Path) -> list[Row]:
+    """Compare a store with the published programs' layout: two PNG files and raw int16 motion for each sample."""
+    published = dict.fromkeys(("keyframe", "frame", "motion_qpel"), 0)
+    with ClipStore(path) as store:
+        samples = [store.read(index) for index in range(len(store))]
+    for sample in samples:
+        for part, image in (("keyframe", sample.keyframe), ("frame", sample.frame)):
+            Image.fromarray(image).save(stream := BytesIO(), "PNG")
+            published[part] += stream.tell()
+        published["motion_qpel"] += sample.motion_qpel.nbytes
+    with h5py.File(path) as file:
+        stored = {part: file[part].id.get_storage_size() for part in (*published, "intra")}
+    stored["file structure, identities"] = path.stat().st_size - sum(stored.values())
+    stored["sum"], published["sum"] = sum(stored.values()), sum(published.values())
+    rows: list[Row] = []
+    for part, size in stored.items():
+        other = published.get(part)
+        row = {"part": part, "clip store": size / len(samples)}
+        row |= {"published layout": other and other / len(samples), "ratio": other and size / other}
+        rows.append(row)
+    return rows
 
 
 def _compose(clip: DecodedClip) -> NDArray[np.int16]:

@@ -160,12 +160,16 @@ def test_a_training_that_ends_before_its_first_batch_is_no_measurement():
 
 
 def test_making_of_clips_is_measured(run):
-    ((_, steps), (_, (jobs,))), facts = run("preprocess", "--codec", "h264")
+    ((_, steps), (_, (jobs,)), (_, sizes)), facts = run("preprocess", "--codec", "h264")
     assert [row["step"] for row in steps[:2]] == ["read", "encode"]
     assert steps[-1]["seconds"] == pytest.approx(sum(row["seconds"] for row in steps[:-1]))
     assert jobs["ratio"] == pytest.approx(jobs["whole"] / jobs["encoder"])
-    assert facts["clips"] == "2 of 4 frames, h264-3000k-gop4-ultrafast"
-    assert 96 * 64 < facts["bytes_per_sample"] < 96 * 64 * 10
+    assert facts == {"clips": "2 of 4 frames, h264-3000k-gop4-ultrafast"}
+    *parts, total = sizes
+    assert [row["part"] for row in parts[:4]] == ["keyframe", "frame", "motion_qpel", "intra"]
+    assert total["clip store"] == pytest.approx(sum(row["clip store"] for row in parts))
+    assert parts[2]["published layout"] == 96 * 64 * 4
+    assert total["ratio"] == pytest.approx(total["clip store"] / total["published layout"])
 
 
 def test_too_few_frames_are_refused(tmp_path):
