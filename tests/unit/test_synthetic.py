@@ -109,7 +109,7 @@ def test_objects_move_as_the_camera_does():
     columns, heights = [], []
     for frame in (0, 8, 16):
         _, label = street.render(frame)
-        camera = street.scene.drive.camera(frame, *size)
+        camera = street.scene.camera(frame, *size)
         column, foot = camera.project((lamp.parts["x"], 0.0, lamp.z))
         rows = np.flatnonzero(label[:, int(column)] == Label.POLE)
         assert abs(rows[-1] - (foot - 0.5)) <= 1

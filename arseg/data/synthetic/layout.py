@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -11,8 +12,8 @@ from arseg.data.synthetic.scene import (
     BUILDING_LINE,
     ROAD_HALF_WIDTH,
     VIEW_DISTANCE,
+    Camera,
     Color,
-    Drive,
     Look,
     Scene,
     Thing,
@@ -54,19 +55,38 @@ SIGN_KINDS = tuple(kind for kind in SIGNS if kind != "lights")
 def random_scene(rng: Generator, num_frames: int) -> Scene:
     """Return a street long enough for a drive of `num_frames` frames; the same state of `rng` gives the same one."""
     lane, speed = rng.uniform(1.2, 2.0), rng.uniform(6.0, 12.0) / FRAMES_PER_SECOND
-    drive = Drive(lane, speed, rng.uniform(0.02, 0.07), rng.uniform(50, 110), rng.uniform(0, 2 * math.pi))
-    length = drive.speed * num_frames + VIEW_DISTANCE
-    crossing = drive.speed * num_frames + rng.uniform(5, 14)
+    camera = partial(_camera, lane, speed, rng.uniform(0.02, 0.07), rng.uniform(50, 110), rng.uniform(0, 2 * math.pi))
+    length = speed * num_frames + VIEW_DISTANCE
+    crossing = speed * num_frames + rng.uniform(5, 14)
     buildings = {side: _buildings(rng, side, length) for side in (-1, 1)}
     lamps = _lamps(rng, length)
     look = _look(rng)
     kerb, gardens = _trees(rng, length, buildings)
     street = [*lamps, *_signs(rng, length, crossing), *kerb]
-    street += _cars(rng, drive, length, num_frames)
+    street += _cars(rng, lane, speed, length, num_frames)
     street += _people(rng, length, crossing)
     crossings = crossing, crossing + rng.uniform(28, 45)
     behind = (*buildings[-1], *buildings[1], *gardens)
-    return Scene(look, drive, behind, tuple(street), crossings, texture_seed=int(rng.integers(1 << 31)))
+    return Scene(look, camera, behind, tuple(street), crossings, texture_seed=int(rng.integers(1 << 31)))
+
+
+def _camera(
+    lane: float,
+    speed: float,
+    pan_amplitude: float,
+    pan_period: float,
+    phase: float,
+    frame: int,
+    width: int,
+    height: int,
+) -> Camera:
+    """Return the camera on its way; it turns by an amplitude in radians to either side, with a period in frames."""
+    angle = 2 * math.pi * frame / pan_period + phase
+    focal = 0.9 * width
+    # A small turn of the head moves the frame sideways as a whole.
+    center_column = width / 2 + focal * pan_amplitude * math.sin(angle)
+    horizon_row = height * (0.46 + 0.004 * math.sin(0.9 * frame + phase))
+    return Camera(focal, center_column, horizon_row, lane + 0.1 * math.sin(0.7 * angle), 1.55, speed * frame)
 
 
 def _one_of(rng: Generator, choices: Sequence[T]) -> T:
@@ -156,10 +176,10 @@ def _signs(rng: Generator, length: float, crossing: float) -> list[Thing]:
     return signs
 
 
-def _cars(rng: Generator, drive: Drive, length: float, num_frames: int) -> list[Thing]:
-    def car(x: float, z: float, speed: float, *, oncoming: bool) -> Thing:
+def _cars(rng: Generator, lane: float, speed: float, length: float, num_frames: int) -> list[Thing]:
+    def car(x: float, z: float, own_speed: float, *, oncoming: bool) -> Thing:
         color = _vary(rng, _one_of(rng, CAR_COLORS), 8)
-        return Thing(paint_car, z, speed, CAR_LENGTH, x=x, oncoming=oncoming, color=color)
+        return Thing(paint_car, z, own_speed, CAR_LENGTH, x=x, oncoming=oncoming, color=color)
 
     cars = []
     for side in (-1, 1):
@@ -170,7 +190,7 @@ def _cars(rng: Generator, drive: Drive, length: float, num_frames: int) -> list[
     if rng.random() < 0.7:  # the leading car may come closer, but never closer than 6 m
         ahead = rng.uniform(11, 20)
         slower = rng.uniform(-0.03, min(0.06, (ahead - 6) / num_frames))
-        cars.append(car(drive.lane, ahead, drive.speed - slower, oncoming=False))
+        cars.append(car(lane, ahead, speed - slower, oncoming=False))
     z = rng.uniform(14, 30)
     while z < length + 40:
         cars.append(car(-1.7, z, -rng.uniform(0.22, 0.34), oncoming=True))

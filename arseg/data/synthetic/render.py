@@ -43,7 +43,7 @@ class Street:
         """
         scene = self.scene
         width, height = self._size
-        canvas = Canvas(scene.drive.camera(frame, width, height), scene.look, self.textures, width, height)
+        canvas = Canvas(scene.camera(frame, width, height), scene.look, self.textures, width, height)
         paint_sky(canvas)
         paint_ground(canvas, scene.crossings)
         for layer in (scene.behind, scene.street):

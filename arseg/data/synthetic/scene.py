@@ -110,29 +110,6 @@ class Camera:
         return self.center_column + scale * (point[0] - self.x), self.horizon_row - scale * (point[1] - self.y)
 
 
-@dataclass(frozen=True)
-class Drive:
-    """Motion of the camera car."""
-
-    lane: float
-    speed: float
-    pan_amplitude: float
-    """Of the heading, in radians."""
-    pan_period: float
-    """In frames."""
-    pan_phase: float
-
-    def camera(self, frame: int, width: int, height: int) -> Camera:
-        """Return the camera at a frame, for frames of the given size."""
-        angle = 2 * math.pi * frame / self.pan_period + self.pan_phase
-        focal = 0.9 * width
-        # A small turn of the head moves the frame sideways as a whole.
-        center_column = width / 2 + focal * self.pan_amplitude * math.sin(angle)
-        horizon_row = height * (0.46 + 0.004 * math.sin(0.9 * frame + self.pan_phase))
-        x = self.lane + 0.1 * math.sin(0.7 * angle)
-        return Camera(focal, center_column, horizon_row, x, 1.55, self.speed * frame)
-
-
 class Thing:
     """Something that stands or moves along the road.
 
@@ -159,7 +136,8 @@ class Scene:
     """Everything in one sequence."""
 
     look: Look
-    drive: Drive
+    camera: Callable[[int, int, int], Camera]
+    """Returns the camera at a frame, for frames of a width and a height."""
     behind: tuple[Thing, ...]
     """Buildings and the gardens between them: behind all that is in the street, however near they are."""
     street: tuple[Thing, ...]
