@@ -1,5 +1,6 @@
 """Time what comes before the networks: decoding, motion, RGB and normalisation, in one thread."""
 
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -63,7 +64,7 @@ def decode(video: Path, max_frames: int | None = None) -> None:
         decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
         decoder.thread_count = 1
         count = 0
-        for packet in (*stream.packets, None):
+        for packet in chain(stream.packets, [None]):
             count += len(decoder.decode(packet))
             if max_frames is not None and count >= max_frames:
                 return

@@ -87,7 +87,7 @@ def training(
     """Time both phases of training: samples alone, steps and their waiting, and the start up to the first batch.
 
     Samples are drawn, encoded, loaded and augmented as in training; phase 1 sees full resolution, phase 2 fuses and
-    compares features. As many steps count as there are rounds, after one that does not.
+    compares features. As many steps count as there are rounds, after two that do not.
 
     Parameters
     ----------
