@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat (``arseg bench``): attention, inference, training, and the making of clips."""
+"""Measurements that anyone can repeat (``arseg bench``); each module but the shared ones is one command."""

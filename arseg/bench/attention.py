@@ -1,46 +1,35 @@
-"""Time the local attention, and CReFF around it, in each implementation that runs here."""
+"""``arseg bench attention``: the local attention, and CReFF around it, in each implementation that runs here."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from arseg.bench.limits import Limits, measure_limits
-from arseg.bench.report import Report, Table, check_positive, parse_size
-from arseg.bench.timing import measure, watch_memory
-from arseg.errors import ConfigError
-from arseg.models.attention import ATTENTION_VARIABLE, eager, implementations, local_attention
+from arseg.bench.measure import in_milliseconds, peak_mib, time_networks
+from arseg.bench.report import DEFAULTS, Count, Options, benchmark, parse_size, publish
+from arseg.models.attention import ATTENTION_VARIABLE, implementations, local_attention
 from arseg.models.creff import WINDOW, CReFF
+from arseg.models.device import resolve_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-QUICK_SIZE = "64x48"
+COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
+"""Far more than caches hold."""
+MATRIX_SIDE = {"cpu": 1536, "cuda": 8192}
+ROUNDS_OF_LIMITS = 5
 
 
-@dataclass(frozen=True)
-class AttentionOptions:
-    """What to measure."""
-
-    size: str = "960x720"
-    """WIDTHxHEIGHT of the features; by default those of PSPNet-18 on CamVid."""
-    channels: int = 64
-    """Channels of the features."""
-    window: int = WINDOW
-    """Side length of the window."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the features."""
-    repeats: int = 7
-    """Runs that count."""
-    compiled: bool = False
-    """Measure torch.compile of the plain form as well; compiling takes a minute."""
-
-
-def bench_attention(options: AttentionOptions, device: torch.device, *, quick: bool = False) -> Report:
-    """Measure forward, forward and backward, and CReFF from two features to one.
+@benchmark()
+def attention(
+    *,
+    size: str = "960x720",
+    channels: Count = 64,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    device: str = "auto",
+    common: Options = DEFAULTS,
+) -> None:
+    """Time the local attention, and CReFF around it, against what the machine's memory and arithmetic allow.
 
     Floors count each input read once and each output written once, and the arithmetic of similarities and weighted
     sums: a multiplication and an addition for each channel and entry of the window, twice forward; in the backward pass
@@ -48,136 +37,80 @@ def bench_attention(options: AttentionOptions, device: torch.device, *, quick: b
 
     Parameters
     ----------
-    options : AttentionOptions
-        What to measure.
-    device : torch.device
-        Where.
-    quick : bool
-        Small features and two runs, for a first look.
-
-    Returns
-    -------
-    report : Report
-
-    Raises
-    ------
-    ConfigError
-        If an option cannot be.
+    size : str
+        WIDTHxHEIGHT of the features; by default those of PSPNet-18 on CamVid.
+    channels : int
+        Channels of the features.
+    dtype : str
+        Type of the features.
+    device : str
+        auto, cpu, cuda or cuda:N.
     """
-    if quick:
-        options = replace(options, size=QUICK_SIZE, channels=16, repeats=2)
-    check_positive(channels=options.channels, repeats=options.repeats)
-    if options.window < 1 or options.window % 2 == 0:
-        raise ConfigError(f"--window {options.window}: expected an odd side length, for example {WINDOW}")
-    height, width = parse_size(options.size)
-    dtype = DTYPES[options.dtype]
-    limits = measure_limits(device, dtype)
-    shape = (1, options.channels, height, width)
-    rows = list(_attention_rows(options, shape, dtype, device, limits))
-    rows += _creff_rows(options, shape, dtype, device, limits)
+    if common.quick:
+        size, channels = "64x48", 16
+    where, kind, (height, width) = resolve_device(device), DTYPES[dtype], parse_size(size)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        query, key, value = (torch.randn(1, channels, height, width).to(where, kind) for _ in range(3))
+        low = torch.randn(1, channels, max(1, height // 2), max(1, width // 2)).to(where, kind)
+        fusion = CReFF(channels).to(where, kind)
+        bytes_per_second, operations_per_second = _limits(where, kind)
+    leaves = [feature.clone().requires_grad_() for feature in (query, key, value)]
+
+    @torch.inference_mode()
+    def forward() -> object:
+        return local_attention(query, key, value)
+
+    def both_passes() -> object:
+        attended = local_attention(leaves[0], leaves[1], leaves[2])
+        return torch.autograd.grad(attended, leaves, torch.ones_like(attended))
+
+    @torch.inference_mode()
+    def creff() -> object:
+        return fusion(query, low)
+
+    count, entry = query.numel(), query.element_size()
+    rows = []
+    for what, run, num_bytes, operations in (
+        ("forward", forward, 4 * count * entry, 4 * WINDOW**2 * count),
+        ("forward + backward", both_passes, 11 * count * entry, 14 * WINDOW**2 * count),
+        ("CReFF forward", creff, (2 * count + low.numel()) * entry, (4 * WINDOW**2 + 3 * 2 * 9) * count),
+    ):
+        floor = max(num_bytes / bytes_per_second, operations / operations_per_second)
+        for name in implementations(query, WINDOW):
+            with _chosen(name):
+                peak = peak_mib(run, where)
+                measured = time_networks({name: run}, 1 if common.quick else common.repeats)[name]
+            row = {"implementation": name, "what": what, **in_milliseconds(measured), "peak_MiB": peak}
+            row |= {"GB_per_s": num_bytes / measured.median / 1e9, "GFLOP_per_s": operations / measured.median / 1e9}
+            rows.append(row | {"floor_ms": 1000 * floor, "times_floor": measured.median / floor})
     facts = {
-        "memory_bandwidth_GB_per_s": round(limits.gigabytes_per_second, 2),
-        "matrix_product_GFLOP_per_s": round(limits.gigaflops, 1),
+        "memory_bandwidth_GB_per_s": bytes_per_second / 1e9,
+        "matrix_product_GFLOP_per_s": operations_per_second / 1e9,
     }
-    title = f"local attention, {options.channels} x {height} x {width}, k {options.window}, {options.dtype}"
-    return Report("attention", vars(options) | {"quick": quick}, [Table(title, rows)], facts)
+    title = f"local attention, {channels} x {height} x {width}, window {WINDOW}, {dtype}"
+    publish({title: rows}, common.output, where, **facts)
 
 
-def _attention_rows(
-    options: AttentionOptions, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, limits: Limits
-) -> Iterator[dict[str, Any]]:
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(shape, generator=generator).to(device, dtype) for _ in range(3)]
-    size = inputs[0].numel() * inputs[0].element_size()
-    flops = 4 * inputs[0].numel() * options.window**2
-    programs: dict[str, Callable[..., Tensor]] = {
-        name: _with_implementation(name, options.window) for name in implementations(inputs[0], options.window)
-    }
-    for name, program in programs.items():
-        with torch.inference_mode():
-            yield _row(name, "forward", partial(program, *inputs), 4 * size, flops, options, device, limits)
-    if options.compiled:
-        compiled: Callable[..., Tensor] = torch.compile(eager.attend)
-        with torch.no_grad():
-            yield _row(
-                "eager, torch.compile",
-                "forward",
-                partial(compiled, *inputs, options.window),
-                4 * size,
-                flops,
-                options,
-                device,
-                limits,
-            )
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    given = torch.ones_like(inputs[0])
-    for name, program in programs.items():
-
-        def both_passes(program: Callable[..., Tensor] = program) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(program(*leaves), leaves, given)
-
-        yield _row(name, "forward + backward", both_passes, 11 * size, 3.5 * flops, options, device, limits)
-
-
-def _creff_rows(
-    options: AttentionOptions, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, limits: Limits
-) -> Iterator[dict[str, Any]]:
-    """CReFF at scale 0.5, as it runs in inference, under each implementation of its attention."""
-    channels, height, width = shape[1:]
-    generator = torch.Generator().manual_seed(0)
-    warped = torch.randn(shape, generator=generator).to(device, dtype)
-    low = torch.randn(1, channels, max(1, height // 2), max(1, width // 2), generator=generator).to(device, dtype)
-    with torch.random.fork_rng(devices=[]):
-        fusion = CReFF(channels).to(device, dtype).requires_grad_(False)
-    size = warped.numel() * warped.element_size()
-    flops = warped.numel() * (4 * WINDOW**2 + 3 * 2 * 9)
-    num_bytes = 2 * size + low.numel() * low.element_size()
-    for name in implementations(warped, WINDOW):
-        with torch.inference_mode(), _chosen(name):
-            yield _row(name, "CReFF forward", lambda: fusion(warped, low), num_bytes, flops, options, device, limits)
+def _limits(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """Return bytes per second of copying a large tensor, and operations per second of a product of large matrices."""
+    source = torch.ones(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    side = MATRIX_SIDE[device.type]
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    actions = {"copy": lambda: target.copy_(source), "multiply": lambda: torch.mm(matrix, matrix)}
+    least = {name: min(found.times) for name, found in time_networks(actions, ROUNDS_OF_LIMITS).items()}
+    return 2 * source.numel() / least["copy"], 2 * side**3 / least["multiply"]
 
 
 @contextmanager
 def _chosen(name: str) -> Iterator[None]:
-    """Choose the attention of CReFF, which has no option for it."""
+    """Choose the implementation of the attention, also inside CReFF."""
     before = os.environ.get(ATTENTION_VARIABLE)
     os.environ[ATTENTION_VARIABLE] = name
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[ATTENTION_VARIABLE]
-        else:
+        del os.environ[ATTENTION_VARIABLE]
+        if before is not None:
             os.environ[ATTENTION_VARIABLE] = before
-
-
-def _with_implementation(name: str, window: int) -> Callable[..., Tensor]:
-    return lambda query, key, value: local_attention(query, key, value, window, implementation=name)
-
-
-def _row(
-    name: str,
-    what: str,
-    action: Callable[[], object],
-    num_bytes: float,
-    flops: float,
-    options: AttentionOptions,
-    device: torch.device,
-    limits: Limits,
-) -> dict[str, Any]:
-    action()  # compiles, where something must be compiled
-    with watch_memory(device) as memory:
-        result = action()
-    del result
-    timing = measure(action, device, repeats=options.repeats, warmup=0)
-    floor = limits.floor_ms(num_bytes, flops)
-    return {
-        "implementation": name,
-        "what": what,
-        **timing.row(),
-        "peak_MiB": None if memory.peak_mib is None else round(memory.peak_mib, 1),
-        "GB_per_s": round(num_bytes / timing.median / 1e6, 3),
-        "GFLOP_per_s": round(flops / timing.median / 1e6, 2),
-        "floor_ms": round(floor, 3),
-        "times_floor": round(timing.median / floor, 2),
-    }

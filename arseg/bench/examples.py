@@ -1,4 +1,4 @@
-"""Networks with random weights, a drawn video and made-up motion: enough to measure speed with."""
+"""Networks with random weights, drawn videos and made-up motion: enough to measure speed with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arseg.codec.encode import encode_clip
-from arseg.data.synthetic.layout import random_scene
-from arseg.data.synthetic.render import render
-from arseg.data.synthetic.street import make_textures
+from arseg.data.synthetic.render import Street
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
@@ -25,49 +23,39 @@ BLOCK, REACH = 16, 16
 
 
 def write_random_checkpoints(folder: Path, backbone: str, scale_percent: int) -> list[Path]:
-    """Write an HR branch and an LR branch with random weights.
-
-    Returns
-    -------
-    paths : list of Path
-        HR branch, LR branch.
-    """
-    classes = tuple(
-        SegmentationClass(index, f"class {index}", (index, index, index), False) for index in range(NUM_CLASSES)
-    )
-    hr_spec = NetworkSpec(backbone, NUM_CLASSES, classes=classes)
+    """Write an HR branch and an LR branch with random weights; return their paths in this order."""
+    classes = (SegmentationClass(index, f"class {index}", (index, index, index), False) for index in range(NUM_CLASSES))
+    hr_spec = NetworkSpec(backbone, NUM_CLASSES, classes=tuple(classes))
     lr_spec = replace(hr_spec, fusion=True, scale_percent=scale_percent)
-    hr, lr = folder / "hr.pt", folder / "lr.pt"
+    hr, lr = folder / f"{backbone}-hr.pt", folder / f"{backbone}-{scale_percent}.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hr_network = build_network(backbone, NUM_CLASSES, fusion=False)
-        lr_network = build_network(backbone, NUM_CLASSES, fusion=True)
-    save_checkpoint(hr, hr_network, hr_spec)
-    save_checkpoint(lr, lr_network, lr_spec, TrainedOn(hr_digest=file_digest(hr)))
+        save_checkpoint(hr, build_network(backbone, NUM_CLASSES, fusion=False), hr_spec)
+        trained_on = TrainedOn(hr_digest=file_digest(hr))
+        save_checkpoint(lr, build_network(backbone, NUM_CLASSES, fusion=True), lr_spec, trained_on)
     return [hr, lr]
 
 
 def draw_frames(num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Draw a synthetic street video, shape (T, H, W, 3)."""
-    rng = np.random.default_rng(0)
-    scene = random_scene(rng, num_frames)
-    textures = make_textures(scene, width, height)
-    return np.stack([render(scene, textures, frame, (width, height), rng)[0] for frame in range(num_frames)])
+    """Return a synthetic street video, shape (T, H, W, 3), RGB."""
+    street = Street(np.random.default_rng(0), num_frames, width, height)
+    return np.stack([street.render(frame)[0] for frame in range(num_frames)])
 
 
-def write_clip(path: Path, frames: NDArray[np.uint8], config: Encoding) -> Path:
-    """Encode frames as one group of pictures."""
-    path.write_bytes(encode_clip(frames, config).bitstream)
+def write_video(path: Path, frames: NDArray[np.uint8], config: Encoding) -> Path:
+    """Encode frames (T, H, W, 3) as one closed GOP after the other; return the path."""
+    gops = [frames[start : start + config.gop] for start in range(0, len(frames), config.gop)]
+    path.write_bytes(b"".join(encode_clip(gop, config).bitstream for gop in gops))
     return path
 
 
 def random_image(height: int, width: int) -> Tensor:
-    """Draw a normalised image (1, 3, H, W) of noise."""
+    """Return a normalised image (1, 3, H, W) of noise."""
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
 def random_motion(height: int, width: int) -> Tensor:
-    """Draw motion of blocks by whole pixels, int16 (1, H, W, 2) in quarter pixels, as AR-Seg composes it."""
+    """Return motion of blocks by whole pixels, int16 (1, H, W, 2) in quarter pixels, as AR-Seg composes it."""
     blocks = -(-height // BLOCK), -(-width // BLOCK)
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randint(-REACH, REACH + 1, (1, *blocks, 2), generator=generator)

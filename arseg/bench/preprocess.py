@@ -1,139 +1,218 @@
-"""Time the making of clip stores, step by step and as a whole, against the encoder's own time as the limit.
+"""``arseg bench preprocess``: the making of clip stores, against the encoder's own time as the limit."""
 
-Takes any folder of PNG frames, in order of name a video, or draws one. Steps are measured on clips that follow each
-other without overlap, each for one sample at the largest distance; the whole on these too (what a training split
-needs), and on all distances of one frame, whose clips overlap (what a test split needs). The steps of the published
-programs, measured elsewhere, stand beside ours (``baseline-preprocess.csv``).
-"""
-
-import csv
-import statistics
+import time
 from dataclasses import dataclass, replace
+from io import BytesIO
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from threading import Barrier
+from typing import Literal
 
+import h5py
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from arseg.bench.clip_jobs import Work, measure_runs, measure_steps
 from arseg.bench.examples import draw_frames
-from arseg.bench.report import Report, Table, check_positive, parse_size
-from arseg.codec.decode import check_readable
+from arseg.bench.measure import Action, core_seconds, time_programs
+from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
+from arseg.codec.clip import DecodedClip
+from arseg.codec.decode import check_readable, read_clip
+from arseg.codec.encode import encode_clip
+from arseg.data.clip_plans import plan_clips
+from arseg.data.clips import make_clip_stores
+from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import DataError
 from arseg.machine import usable_cores
+from arseg.motion.compose import MotionComposer
 from arseg.spec import Encoding, Rate
-
-BASELINE = Path(__file__).with_name("baseline-preprocess.csv")
-QUICK_SIZE = "96x64"
-DRAWN_SIZE = 720, 960
-STEPS = ("read", "encode", "decode + vectors", "compose", "to RGB", "store")
+from arseg.store import ClipStore, create_stores
 
 
-@dataclass(frozen=True)
-class PreprocessOptions:
-    """What to measure."""
+@benchmark()
+def preprocess(
+    *,
+    frames: Path | None = None,
+    size: str = "",
+    codec: Literal["hevc", "h264"] = "hevc",
+    rate: Rate = Encoding.rate,
+    preset: str = "medium",
+    clips: Count = 8,
+    common: Options = DEFAULTS,
+) -> None:
+    """Time the making of clip stores against the encoder's own time.
 
-    frames: Path | None = None
-    """Folder of PNG frames, in order of name a video; drawn if left out."""
-    size: str = ""
-    """WIDTHxHEIGHT to resize them to; 960x720 where they are drawn."""
-    codec: Literal["hevc", "h264"] = "hevc"
-    """Of the clips."""
-    rate: str = "3000k"
-    """Rate of the clips: 3000k, qp27 or crf23."""
-    preset: str = "medium"
-    """Speed preset of the encoder."""
-    clips: int = 8
-    """Clips to make, at most."""
-    repeats: int = 3
-    """How often to measure everything."""
-
-
-def bench_preprocess(options: PreprocessOptions, *, quick: bool = False) -> Report:
-    """Measure the steps on one thread; then the whole and the encoder alone, on one core and on all.
+    The steps one by one, on clips that follow each other without overlap, each for one sample at the largest distance;
+    then the whole and the encoder alone, on one core and on all: on these clips (what a training split needs), and on
+    all distances of one frame, whose clips overlap (what a test split needs). Last, what a sample takes on disk.
 
     Parameters
     ----------
-    options : PreprocessOptions
-        What to measure.
-    quick : bool
-        Two small clips of four pictures, once and in one job, for a first look.
-
-    Returns
-    -------
-    report : Report
-
-    Raises
-    ------
-    ConfigError
-        If an option cannot be.
-    DataError
-        If the folder holds too few frames.
-    CodecError
-        If clips of that codec cannot be made here.
+    frames : Path
+        Folder of PNG frames, in order of name a video; drawn if left out.
+    size : str
+        WIDTHxHEIGHT to resize them to; 960x720 where they are drawn.
+    codec : str
+        Codec of the clips.
+    rate : Rate
+        Rate of the clips: 3000k, qp27 or crf23.
+    preset : str
+        Speed preset of the encoder.
+    clips : int
+        Clips to make, at most.
     """
-    config = Encoding(options.codec, Rate(options.rate), preset=options.preset)
+    config, quick, repeats = Encoding(codec, rate, preset=preset), common.quick, common.repeats
     if quick:
-        options = replace(options, size=QUICK_SIZE, clips=2, repeats=1)
-        config = replace(config, gop=4, preset="ultrafast")
-    check_positive(clips=options.clips, repeats=options.repeats)
-    check_readable(config.codec)
+        size, clips, repeats, config = "96x64", 2, 1, replace(config, gop=4, preset="ultrafast")
+    check_readable(codec)
     cores = usable_cores()
-    shares = [(1, 1)] if quick else [(1, 1), (1, cores), (cores, 1)]
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        manifest = _write_frames(options, folder, config.gop)
+        manifest = _write_frames(frames, size, config.gop * clips, config.gop, Path(name))
         largest = Work(manifest, config, (config.gop - 1,))
-        first = Manifest(manifest.rows[:1], (), manifest.digest)
-        everything = Work(first, config, tuple(range(config.gop)))
-        works = [largest] if quick else [largest, everything]
-        seconds = measure_steps(largest, options.repeats, folder)
-        bytes_per_sample = (folder / "steps.h5").stat().st_size / len(manifest.rows)
-        runs = [run for work in works for run in measure_runs(work, options.repeats, shares)]
-    tables = [Table("seconds per clip", _step_rows(seconds)), Table("seconds, and core-seconds, per clip", runs)]
-    facts = {
-        "clips": f"{len(manifest.rows)} of {config.gop} pictures, {config.name}",
-        "decoding_with_vectors_on_one_core_in_frames_per_s": config.gop / statistics.median(seconds["one core"]),
-        "bytes_per_sample": bytes_per_sample,
-    }
-    return Report("preprocess", vars(options) | {"quick": quick}, tables, facts)
+        overlapping = Work(replace(manifest, rows=manifest.rows[:1]), config, tuple(range(config.gop)))
+        (made,) = make_clip_stores(manifest, "all", config, largest.distances, Path(name, "made"))
+        steps, sizes = _steps(largest, made, repeats), _sizes(made)
+        shares = {(1, 1)} if quick else dict.fromkeys([(1, 1), (1, cores), (cores, 1)])
+        works = {"largest": largest} if quick else {"largest": largest, "all": overlapping}
+        runs = [
+            {"distances": distances, "jobs": jobs, "threads": threads, **_against_encoder(work, jobs, threads, repeats)}
+            for distances, work in works.items()
+            for jobs, threads in shares
+        ]
+    tables = {"seconds per clip": steps, "seconds, and core-seconds, per clip": runs, "bytes per sample": sizes}
+    publish(tables, common.output, clips=f"{len(manifest.rows)} of {config.gop} frames, {config.name}")
 
 
-def _write_frames(options: PreprocessOptions, folder: Path, gop: int) -> Manifest:
-    """Write the frames in the size that is asked for; list the last one of each clip."""
-    paths = [folder / f"{index:06d}.png" for index in range(gop * options.clips)]
-    size = parse_size(options.size) if options.size else None
-    if options.frames is None:
-        for path, frame in zip(paths, draw_frames(len(paths), *(size or DRAWN_SIZE)), strict=True):
-            Image.fromarray(frame).save(path)
+def _write_frames(source: Path | None, size: str, count: int, gop: int, folder: Path) -> Manifest:
+    """Write frames in the size that is asked for; list the last one of each clip."""
+    if source is None:
+        images = [Image.fromarray(frame) for frame in draw_frames(count, *parse_size(size or "960x720"))]
     else:
-        sources = sorted(options.frames.glob("*.png"))[: len(paths)]
-        if len(sources) < 2 * gop:
+        images = [Image.open(path).convert("RGB") for path in sorted(source.glob("*.png"))[:count]]
+        if len(images) < 2 * gop:
             raise DataError(
-                f"--frames {options.frames}: {len(sources)} PNG files, but two clips have {2 * gop} frames. Name "
-                "another folder"
+                f"--frames {source}: {len(images)} PNG files, but two clips have {2 * gop} frames. Name another folder"
             )
-        paths = paths[: len(sources)]
-        for source, path in zip(sources, paths, strict=True):
-            picture = Image.open(source).convert("RGB")
-            picture = picture.resize(size[::-1], Image.Resampling.BICUBIC) if size else picture
-            picture.save(path)
+    for index, image in enumerate(images):
+        resized = image.resize(parse_size(size)[::-1], Image.Resampling.BICUBIC) if size else image
+        resized.save(folder / f"{index:06d}.png")
     pattern = f"{folder}/{{index:06d}}.png"
     rows = [
         ManifestRow("benchmark", "all", "video", index, pattern.format(index=index), "", pattern, 1)
-        for index in range(gop - 1, len(paths), gop)
+        for index in range(gop - 1, len(images), gop)
     ]
     return Manifest(tuple(rows), (), "benchmark")
 
 
-def _step_rows(seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    with BASELINE.open(newline="", encoding="utf-8") as file:
-        baseline = {row["step"]: float(row["seconds"]) for row in csv.DictReader(file)}
-    medians = {step: statistics.median(seconds[step]) for step in STEPS}
-    medians["sum of the steps"] = sum(medians.values())
-    baseline["sum of the steps"] = baseline["total"]
-    return [
-        {"step": step, "seconds": round(value, 4), "published_programs": baseline.get(step)}
-        for step, value in medians.items()
-    ]
+@dataclass(frozen=True)
+class Work:
+    """Clips to make, and how."""
+
+    manifest: Manifest
+    config: Encoding
+    distances: tuple[int, ...]
+
+    def read(self, shard: int = 0, num_shards: int = 1) -> list[NDArray[np.uint8]]:
+        """Return the source frames of each clip, (T, H, W, 3)."""
+        plans = plan_clips(self.manifest.rows, self.config.gop, self.distances, shard=shard, num_shards=num_shards)
+        return [np.stack([read_image(path) for path in plan.frame_paths]) for plan in plans]
+
+
+def _steps(work: Work, made: Path, repeats: int) -> list[Row]:
+    """Time each step alone, on one thread; `made` is the store that they make."""
+    with ClipStore(made) as store:
+        contents = {made.with_name("steps.h5"): (store.attributes, store.identities())}
+    frames = work.read()
+    streams = [encode_clip(clip, work.config).bitstream for clip in frames]
+    decoded = [read_clip(stream, work.config.codec) for stream in streams]
+    pairs = [(clip.rgb(0), clip.rgb(len(clip) - 1)) for clip in decoded]
+    motion = [_compose(clip) for clip in decoded]
+
+    def store_samples() -> None:
+        with create_stores(contents) as writers:
+            (writer,) = writers.values()
+            for index, ((keyframe, frame), motion_qpel) in enumerate(zip(pairs, motion, strict=True)):
+                intra = decoded[index].block_ref_back[-1] == 0
+                writer.write(index, keyframe=keyframe, frame=frame, motion_qpel=motion_qpel, intra=intra)
+
+    actions: dict[str, Action] = {
+        "read": work.read,
+        "encode": lambda: [encode_clip(clip, work.config) for clip in frames],
+        "decode + vectors": lambda: [read_clip(stream, work.config.codec) for stream in streams],
+        "compose": lambda: [_compose(clip) for clip in decoded],
+        "to RGB": lambda: [(clip.rgb(0), clip.rgb(len(clip) - 1)) for clip in decoded],
+        "store": store_samples,
+    }
+    seconds = {
+        step: float(np.median(times[:, 0])) / len(frames) for step, times in time_programs(actions, repeats).items()
+    }
+    seconds["sum of the steps"] = sum(seconds.values())
+    return [{"step": step, "seconds": value} for step, value in seconds.items()]
+
+
+def _sizes(path: Path) -> list[Row]:
+    """Compare a store with the published programs' layout: two PNG files and raw int16 motion for each sample."""
+    published = dict.fromkeys(("keyframe", "frame", "motion_qpel"), 0)
+    with ClipStore(path) as store:
+        samples = [store.read(index) for index in range(len(store))]
+    for sample in samples:
+        for part, image in (("keyframe", sample.keyframe), ("frame", sample.frame)):
+            Image.fromarray(image).save(stream := BytesIO(), "PNG")
+            published[part] += stream.tell()
+        published["motion_qpel"] += sample.motion_qpel.nbytes
+    with h5py.File(path) as file:
+        stored = {part: file[part].id.get_storage_size() for part in (*published, "intra")}
+    stored["file structure, identities"] = path.stat().st_size - sum(stored.values())
+    stored["sum"], published["sum"] = sum(stored.values()), sum(published.values())
+    rows: list[Row] = []
+    for part, size in stored.items():
+        other = published.get(part)
+        row = {"part": part, "clip store": size / len(samples)}
+        row |= {"published layout": other and other / len(samples), "ratio": other and size / other}
+        rows.append(row)
+    return rows
+
+
+def _compose(clip: DecodedClip) -> NDArray[np.int16]:
+    composer = MotionComposer(clip.height, clip.width)
+    for motion_qpel, ref_back in zip(clip.block_motion_qpel, clip.block_ref_back, strict=True):
+        composer.push(motion_qpel, ref_back)
+    return composer.compose()
+
+
+def _against_encoder(work: Work, jobs: int, threads: int, repeats: int) -> Row:
+    """Time the whole and the encoder alone, one after the other, in processes that share the clips."""
+    context = get_context("spawn")
+    num_clips = len(plan_clips(work.manifest.rows, work.config.gop, work.distances))
+    times: dict[str, list[tuple[float, float]]] = {"whole": [], "encoder": []}
+    with context.Manager() as manager, context.Pool(jobs) as pool:
+        start = manager.Barrier(jobs)
+        for _ in range(repeats):
+            for action, measured in times.items():
+                jobs_of_action = [(action, work, shard, jobs, threads, start) for shard in range(jobs)]
+                begun, ended, cores = zip(*pool.starmap(_job, jobs_of_action, chunksize=1), strict=True)
+                measured.append(((max(ended) - min(begun)) / num_clips, sum(cores) / num_clips))
+    whole, encoder = map(np.array, times.values())  # (repeats, 2): seconds and core-seconds
+    row = {}
+    for name, values in (("whole", whole), ("encoder", encoder), ("ratio", whole / encoder)):
+        row[name], row[f"{name}_core"] = np.median(values, axis=0)
+    return row
+
+
+def _job(action: str, work: Work, shard: int, jobs: int, threads: int, start: Barrier) -> tuple[float, float, float]:
+    """Return when a job began and ended, and its core-seconds; programs are in memory by then."""
+    clips = work.read(shard, jobs)
+    read_clip(encode_clip(clips[0], work.config, threads=threads).bitstream, work.config.codec)
+    with TemporaryDirectory() as folder:
+        start.wait()  # for the other jobs
+        begun, core_begun = time.monotonic(), core_seconds()
+        if action == "encoder":
+            for frames in clips:
+                encode_clip(frames, work.config, threads=threads)
+        else:
+            make_clip_stores(
+                work.manifest, "all", work.config, work.distances, folder, shard=shard, num_shards=jobs, threads=threads
+            )
+        return begun, time.monotonic(), core_seconds() - core_begun

@@ -1,8 +1,13 @@
-"""Time both phases of training: their samples, their steps, and how long a process takes to its first batch."""
+"""``arseg bench training``: samples, steps of both phases, and how long a process takes to its first batch."""
 
+import cProfile
+import pstats
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,196 +15,244 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from arseg.bench.loading import loading_rows, start_rows
-from arseg.bench.report import Report, Table, check_positive, parse_size
-from arseg.bench.timing import Memory, Timing, synchronize, watch_memory
+from arseg.bench.measure import peak_mib, time_programs
+from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
 from arseg.config import TrainConfig
+from arseg.data.augmentation import draw_augmentation
 from arseg.data.clips import make_clip_stores
 from arseg.data.frames import frames_manifest
+from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest, read_manifest, write_manifest
 from arseg.data.synthetic.dataset import synthesize
-from arseg.errors import ArsegError
+from arseg.data.transforms import apply
+from arseg.models.device import resolve_device
 from arseg.models.registry import build_network, get_architecture
 from arseg.spec import Encoding
-from arseg.split import open_training_stores
-from arseg.train.data import PairDataset, StillDataset, training_loader
+from arseg.split import SplitStores, open_training_stores
+from arseg.stopwatch import Stopwatch
+from arseg.store import ClipStore
+from arseg.train.data import Draw, PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
 from arseg.train.optimizer import Optimization
 from arseg.train.phases import Phase1, Phase2
 from arseg.train.step import start_phase2
 
-QUICK_SIZE = "96x64"
 GOP = 2
 """Of the clips whose motion is loaded: loading takes as long whatever the distance."""
 
-Batch = Mapping[str, Tensor]
+STAGES: dict[str, tuple[Callable[..., object], ...]] = {
+    "decode": (read_image, read_label),
+    "motion": (ClipStore.read_motion,),
+    "augmentation": (draw_augmentation, apply),
+}
+"""Of a sample, by the functions that do them."""
+
+SAMPLES_PER_SECOND = {"phase 2": 12.0}
+"""What a core must at least make at 960x720."""
+
+TIMES_IMPORT = 1.6
+"""How many times as long as ``import torch`` a training may at most take to its first batch."""
+
+IMPORT, TRAIN = "import torch", "arseg train, to its first batch"
+
+LEAVE = "import os; os._exit(0)"
+"""Ends a process at once: what clearing up takes is not asked for."""
+
+TO_THE_FIRST_BATCH = """
+import os
+from arseg.train import step
+def reached(*_, **__):
+    os._exit(0)
+step.phase1_loss = step.phase2_loss = reached  # modules that are imported from here on take these
+from arseg.cli.main import main
+from arseg.spec import Encoding
+main()
+os._exit(1)
+"""
+"""The command `arseg` up to where it would compute the loss of the first batch."""
+
+Dataset = StillDataset | PairDataset
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """What to measure."""
+@benchmark()
+def training(
+    *,
+    size: str = "960x720",
+    backbones: tuple[str, ...] = ("psp18", "bise18"),
+    scale_percent: Count = 50,
+    batch_size: Count = 2,
+    workers: int = 0,
+    device: str = "auto",
+    common: Options = DEFAULTS,
+) -> None:
+    """Time both phases of training: samples alone, steps and their waiting, and the start up to the first batch.
 
-    size: str = "960x720"
-    """WIDTHxHEIGHT of frames and crops."""
-    backbones: tuple[str, ...] = ("psp18", "bise18")
-    """Architectures."""
-    scale_percent: int = 50
-    """Resolution of the LR branch in phase 2."""
-    batch_size: int = 2
-    """Samples of a step; the paper's runs take 8."""
-    steps: int = 3
-    """Steps that count."""
-    workers: int = 0
-    """Processes that load samples."""
-    starts: int = 3
-    """How often a training is started to see its first batch."""
-
-
-def bench_training(options: TrainingOptions, device: torch.device, *, quick: bool = False) -> Report:
-    """Measure steps of phase 1 at full resolution and of phase 2 with fusion and feature similarity.
-
-    Samples are drawn, encoded, loaded and augmented as in training. The first step does not count. Beside that, loading
-    alone and starting alone (`arseg.bench.loading`).
+    Samples are drawn, encoded, loaded and augmented as in training; phase 1 sees full resolution, phase 2 fuses and
+    compares features. As many steps count as there are rounds, after two that do not.
 
     Parameters
     ----------
-    options : TrainingOptions
-        What to measure.
-    device : torch.device
-        Where.
-    quick : bool
-        Small frames, one step and one start, for a first look.
-
-    Returns
-    -------
-    report : Report
-
-    Raises
-    ------
-    ConfigError
-        If an option cannot be.
+    size : str
+        WIDTHxHEIGHT of frames and crops.
+    backbones : tuple of str
+        Architectures.
+    scale_percent : int
+        Resolution of the LR branch in phase 2.
+    batch_size : int
+        Samples of a step; the paper's runs take 8.
+    workers : int
+        Processes that load samples.
+    device : str
+        auto, cpu, cuda or cuda:N.
     """
-    if quick:
-        options = replace(options, size=QUICK_SIZE, steps=1, starts=1)
-    check_positive(
-        batch_size=options.batch_size, steps=options.steps, scale_percent=options.scale_percent, starts=options.starts
-    )
-    height, width = parse_size(options.size)
-    for backbone in options.backbones:
+    repeats = common.repeats
+    if common.quick:
+        size, repeats = "96x64", 1
+    where = resolve_device(device)
+    for backbone in backbones:
         get_architecture(backbone)  # refuses unknown ones
     # As many epochs as a real run has: loader processes are not worth starting for few samples.
-    config = TrainConfig(crop=options.size, batch_size=options.batch_size, initial_weights="none")
-    rows = []
+    config = TrainConfig(crop=size, batch_size=batch_size, initial_weights="none")
     with TemporaryDirectory() as name:
-        manifest, stores = _draw_dataset(Path(name), options.batch_size, height, width)
-        loading = loading_rows(manifest, stores, config)
-        starts = start_rows(_training(Path(name), options), options.starts)
-        stills = StillDataset(manifest.split("train"), manifest.num_classes, config, augmented=True)
-        pairs = PairDataset(open_training_stores(stores, manifest), manifest.num_classes, config, augmented=True)
-        for backbone in options.backbones:
-            for phase, dataset in (("phase 1", stills), ("phase 2", pairs)):
-                loader = training_loader(dataset, config, 0, options.workers)
-                step = _steps(phase, backbone, manifest.num_classes, config, options.scale_percent, device)
-                rows.append({"backbone": backbone, "phase": phase, **_time_steps(loader, step, options, device)})
-    tables = [
-        Table(f"training steps of {options.batch_size} samples of {options.size}", rows),
-        Table(f"samples of {options.size}, loaded by one process; mean over the random scales", loading),
-        Table(f"from the start of a process, least of {options.starts}", starts),
-    ]
-    return Report("training", vars(options) | {"quick": quick}, tables)
+        manifest, stores = _draw_dataset(Path(name), batch_size, *parse_size(size))
+        datasets: dict[str, Callable[[TrainConfig], Dataset]] = {
+            "phase 1": partial(StillDataset, manifest.split("train"), manifest.num_classes, augmented=True),
+            "phase 2": partial(PairDataset, stores, manifest.num_classes, augmented=True),
+        }
+        samples = [{"phase": phase, **_time_samples(make, config)} for phase, make in datasets.items()]
+        for row in samples:
+            row["limit"] = SAMPLES_PER_SECOND.get(row["phase"])
+        started = time_starts(_training(Path(name), backbones[0], config), repeats)
+        steps = []
+        for backbone in backbones:
+            for phase, make in datasets.items():
+                batches = chain.from_iterable(repeat(training_loader(make(config), config, 0, workers)))
+                step = _step(phase, backbone, manifest.num_classes, config, scale_percent, where)
+                times = _time_steps(batches, step, repeats, batch_size, where)
+                steps.append({"backbone": backbone, "phase": phase, **times})
+    tables = {
+        f"training steps of {batch_size} samples of {size}": steps,
+        f"samples of {size}, loaded by one process; processor time, mean over the random scales": samples,
+        f"from the start of a process, least of {repeats}": started,
+    }
+    publish(tables, common.output, where)
 
 
-def _draw_dataset(folder: Path, num_samples: int, height: int, width: int) -> tuple[Manifest, list[Path]]:
+def _draw_dataset(folder: Path, num_samples: int, height: int, width: int) -> tuple[Manifest, SplitStores]:
     root, path = folder / "frames", folder / "manifest.csv"
-    synthesize(
-        root,
-        num_train_sequences=1,
-        num_val_sequences=1,
-        num_test_sequences=1,
-        frames_per_sequence=max(2 * GOP - 1, num_samples + GOP - 1),
-        annotate_every=1,
-        width=width,
-        height=height,
-        gop=GOP,
-    )
+    counts = dict.fromkeys(("num_train_sequences", "num_val_sequences", "num_test_sequences"), 1)
+    length = max(2 * GOP - 1, num_samples + GOP - 1)
+    synthesize(root, frames_per_sequence=length, annotate_every=1, width=width, height=height, gop=GOP, **counts)
     write_manifest(path, *frames_manifest("benchmark", root, root / "classes.csv", root / "splits.csv"))
     manifest = read_manifest(path)
     encoding = Encoding("h264", gop=GOP, preset="ultrafast")
-    return manifest, make_clip_stores(manifest, "train", encoding, [GOP - 1], folder / "stores")
+    stores = make_clip_stores(manifest, "train", encoding, [GOP - 1], folder / "stores")
+    return manifest, open_training_stores(stores, manifest)
 
 
-def _training(folder: Path, options: TrainingOptions) -> list[str]:
-    """Say how `arseg` is told to train on what was drawn."""
-    named = {
-        "manifest": folder / "manifest.csv",
-        "train-split": "train",
-        "val-split": "val",
-        "backbone": options.backbones[0],
-        "output": folder / "weights.pt",
-        "crop": options.size,
-        "batch-size": options.batch_size,
-        "initial-weights": "none",
-        "workers": 0,
-    }
+def _time_samples(make_dataset: Callable[[TrainConfig], Dataset], config: TrainConfig) -> Row:
+    """Time samples from files to tensors, each once at each random scale, after a pass that fills the file cache."""
+    datasets = {scale: make_dataset(replace(config, random_scales=(scale,))) for scale in config.random_scales}
+    draws = [
+        partial(dataset.__getitem__, Draw(index, f"{scale}/{index}"))
+        for scale, dataset in datasets.items()
+        for index in range(len(dataset))
+    ]
+    for draw in draws[: len(draws) // len(datasets)]:
+        draw()
+    profile, started = cProfile.Profile(time.process_time), time.process_time()
+    for draw in draws:
+        profile.runcall(draw)
+    seconds = {"whole": time.process_time() - started}
+    calls = pstats.Stats(profile).stats  # type: ignore[attr-defined]  # cumulative time is the fourth figure of each
+    for stage, functions in STAGES.items():
+        codes = [(function.__name__, function.__code__) for function in functions]
+        keys = [(code.co_filename, code.co_firstlineno, name) for name, code in codes]
+        seconds[stage] = sum(calls[key][3] for key in keys if key in calls)
+    row: Row = {f"{stage}_ms": 1000 * spent / len(draws) for stage, spent in seconds.items()}
+    return row | {"samples_per_core_s": len(draws) / seconds["whole"]}
+
+
+def _training(folder: Path, backbone: str, config: TrainConfig) -> list[str]:
+    """Return how `arseg` is told to train on what was drawn."""
+    named = {"manifest": folder / "manifest.csv", "train-split": "train", "val-split": "val", "backbone": backbone}
+    named |= {"output": folder / "weights.pt", "crop": config.crop, "batch-size": config.batch_size}
+    named |= {"initial-weights": "none", "workers": 0}
     return ["train", "phase1", *(f"--{name}={value}" for name, value in named.items())]
 
 
-def _steps(
+def time_starts(words: Sequence[str], rounds: int) -> list[Row]:
+    """Time a training from the start of its process to its first batch, beside ``import torch``.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Those after `arseg`.
+    rounds : int
+        How often each is started, in turns.
+
+    Returns
+    -------
+    rows : list of dict
+        The least seconds of each, and the least core-seconds: on a busy machine, compare those.
+
+    Raises
+    ------
+    CalledProcessError
+        If the training ends before its first batch; it has said why.
+    """
+    programs = {IMPORT: ["-c", f"{IMPORT}; {LEAVE}"], TRAIN: ["-c", TO_THE_FIRST_BATCH, *words]}
+    start = partial(subprocess.run, stdout=subprocess.DEVNULL, check=True)
+    times = time_programs(
+        {name: partial(start, [sys.executable, *program]) for name, program in programs.items()}, rounds
+    )
+    least = {name: measured.min(axis=0) for name, measured in times.items()}
+    rows = []
+    for name, (seconds, cores) in least.items():
+        wall_ratio, core_ratio = least[name] / least[IMPORT]
+        row = {"process": name, "s": seconds, "core_s": cores, "times_import": wall_ratio}
+        rows.append(row | {"times_import_core": core_ratio, "limit": TIMES_IMPORT if name == TRAIN else None})
+    return rows
+
+
+def _step(
     phase: str, backbone: str, num_classes: int, config: TrainConfig, scale_percent: int, device: torch.device
-) -> Callable[[Batch], None]:
-    """Make what one optimisation step of a phase does with a batch."""
+) -> Callable[[Mapping[str, Tensor]], None]:
+    """Return what one optimisation step of a phase does with a batch."""
     with torch.random.fork_rng(devices=[]):
         hr = build_network(backbone, num_classes, fusion=False).to(device)
         lr = build_network(backbone, num_classes, fusion=True).to(device)
-    if phase == "phase 2":
+    architecture = get_architecture(backbone)
+    if phase == "phase 1":
+        trained: Phase1 | Phase2 = Phase1(hr, architecture, config, 100, 0)
+    else:
         start_phase2(hr, lr, config.feature_similarity)
-    learning = lr if phase == "phase 2" else hr
-    options = (get_architecture(backbone), config, scale_percent if phase == "phase 2" else 100, 0)
-    trained = Phase2(hr, learning, *options) if phase == "phase 2" else Phase1(learning, *options)
+        trained = Phase2(hr, lr, architecture, config, scale_percent, 0)
     trained.epoch = config.unfused_epochs
-    optimization = Optimization(learning, config, t_max=config.epochs)
+    optimization = Optimization(trained.network, config, t_max=config.epochs)
 
-    def step(batch: Batch) -> None:
+    def step(batch: Mapping[str, Tensor]) -> None:
         optimization.step(0, lambda: trained.batch_loss(prepare_batch(batch, config, device)))
 
     return step
 
 
 def _time_steps(
-    loader: DataLoader[Any], step: Callable[[Batch], None], options: TrainingOptions, device: torch.device
-) -> dict[str, Any]:
-    waiting, working = [], []
-    batches = _batches(loader)
-    memory: Memory | None = None
-    for index in range(options.steps + 1):
-        started = time.perf_counter()
-        batch = next(batches)
-        synchronize(device)
-        loaded = time.perf_counter()
-        if index == 0:
-            with watch_memory(device) as memory:
-                step(batch)
-            continue
-        step(batch)
-        synchronize(device)
-        waiting.append(1000 * (loaded - started))
-        working.append(1000 * (time.perf_counter() - loaded))
-    total = sum(waiting) + sum(working)
-    peak = memory.peak_mib if memory is not None else None
+    batches: Iterator[Any], step: Callable[[Any], None], num_steps: int, batch_size: int, device: torch.device
+) -> Row:
+    watch = Stopwatch(torch.cuda.synchronize if device.type == "cuda" else None)
+    peak = peak_mib(partial(step, next(batches)), device)
+    for _ in range(num_steps):
+        with watch("waiting"):
+            batch = next(batches)
+        with watch("step", on_device=True):
+            step(batch)
+    waiting, working = watch.seconds["waiting"], watch.seconds["step"]
     return {
-        **Timing(tuple(working)).row(),
-        "waiting_median_ms": round(Timing(tuple(waiting)).median, 3),
-        "waiting_share": round(sum(waiting) / total, 4),
-        "samples_per_s": round(1000 * options.batch_size * options.steps / total, 4),
-        "peak_MiB": None if peak is None else round(peak, 1),
+        "step_ms": 1000 * working / num_steps,
+        "waiting_ms": 1000 * waiting / num_steps,
+        "waiting_share": waiting / (waiting + working),
+        "samples_per_s": batch_size * num_steps / (waiting + working),
+        "peak_MiB": peak,
     }
-
-
-def _batches(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """Go through the samples again and again."""
-    for batch in chain.from_iterable(repeat(loader)):
-        if isinstance(batch, ArsegError):
-            raise batch
-        yield batch

@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arseg.data.synthetic.layout import random_scene
-from arseg.data.synthetic.render import render
-from arseg.data.synthetic.street import make_textures
+from arseg.data.synthetic.render import Street
 from arseg.errors import ArsegError
 
 TOLERANCE = 1e-4
@@ -94,9 +92,8 @@ def example_frames(size: tuple[int, int]) -> tuple[Frames, Frames]:
     anywhere = rng.integers(-reach, reach + 1, (height, width, 2), dtype=np.int16)
     noise = Frames("noise", _batch(pictures[0]), _batch(pictures[1]), _batch(anywhere))
 
-    scene = random_scene(rng, 12)
-    textures = make_textures(scene, width, height)
-    keyframe, image = (render(scene, textures, frame, (width, height), rng)[0] for frame in (0, 11))
+    drive = Street(rng, 12, width, height)
+    keyframe, image = (drive.render(frame)[0] for frame in (0, 11))
     blocks = [np.arange(side) // BLOCK * BLOCK + BLOCK // 2 - side / 2 for side in (width, height)]
     outwards = -0.06 * np.stack(np.meshgrid(*blocks), axis=-1)  # (H, W, 2), pixels
     motion_qpel = 4 * np.rint(outwards).astype(np.int16)

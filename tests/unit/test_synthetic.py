@@ -11,11 +11,10 @@ from arseg.data.frames import frames_manifest
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.data.synthetic import synthesize
-from arseg.data.synthetic.canvas import Camera, Canvas
-from arseg.data.synthetic.layout import random_scene
-from arseg.data.synthetic.render import render
-from arseg.data.synthetic.scene import CLASSES, Label
-from arseg.data.synthetic.street import make_textures
+from arseg.data.synthetic.canvas import Canvas, Polygon
+from arseg.data.synthetic.render import Street
+from arseg.data.synthetic.scene import CLASSES, Camera, Label
+from arseg.data.synthetic.things import paint_lamp
 from arseg.errors import ConfigError
 
 CAMERA = Camera(focal=100.0, center_column=50.0, horizon_row=40.0, x=1.0, y=1.5, z=20.0)
@@ -59,18 +58,23 @@ def test_camera_projects_by_the_pinhole_rule():
     assert CAMERA.project((3.0, 2.0, 40.0)) == (60.0, 37.5)
 
 
+def empty_canvas(width, height):
+    scene = Street(np.random.default_rng(0), 1, width, height)
+    return Canvas(CAMERA, scene.scene.look, scene.textures, width, height)
+
+
 def test_label_is_sampled_in_the_centre_and_colour_averaged():
-    canvas = Canvas(CAMERA, width=4, height=3)
+    canvas = empty_canvas(4, 3)
     # Covers pixel 1 up to its middle, pixel 2 wholly, and 3/4 of pixel 3: centres of 1 (on the edge), 2 and 3.
-    canvas.polygon([(1.4, 0.0), (3.75, 0.0), (3.75, 2.0), (1.4, 2.0)], 7, (100.0, 0.0, 0.0))
+    canvas.polygon(Polygon([(1.5, 0.0), (3.75, 0.0), (3.75, 2.0), (1.5, 2.0)]), 7, (100.0, 0.0, 0.0))
     np.testing.assert_array_equal(canvas.label, [[0, 7, 7, 7], [0, 7, 7, 7], [0, 0, 0, 0]])
     np.testing.assert_allclose(canvas.pixels()[0, :, 0], [0, 50, 100, 100])
 
 
 @pytest.mark.parametrize("points", [[(1.0, 1.0), (17.0, 3.0), (6.0, 14.0)], [(6.0, 14.0), (17.0, 3.0), (1.0, 1.0)]])
 def test_polygon_is_filled_as_by_edge_tests_in_either_orientation(points):
-    canvas = Canvas(CAMERA, width=20, height=16)
-    canvas.polygon(points, 1, (1.0, 1.0, 1.0))
+    canvas = empty_canvas(20, 16)
+    canvas.polygon(Polygon(points), 1, (1.0, 1.0, 1.0))
     (ax, ay), (bx, by), (cx, cy) = points
     inside = np.zeros((16, 20), dtype=bool)
     for row in range(16):
@@ -87,25 +91,26 @@ def test_polygon_is_filled_as_by_edge_tests_in_either_orientation(points):
 
 
 def test_polygon_outside_or_edge_on_paints_nothing():
-    canvas = Canvas(CAMERA, width=8, height=8)
-    canvas.polygon([(-9.0, 0.0), (-2.0, 0.0), (-2.0, 5.0)], 1, (1.0, 1.0, 1.0))
-    canvas.polygon([(1.0, 2.5), (6.0, 2.5), (4.0, 2.5)], 1, (1.0, 1.0, 1.0))
+    canvas = empty_canvas(8, 8)
+    canvas.polygon(Polygon([(-9.0, 0.0), (-2.0, 0.0), (-2.0, 5.0)]), 1, (1.0, 1.0, 1.0))
+    canvas.polygon(Polygon([(1.0, 2.5), (6.0, 2.5), (4.0, 2.5)]), 1, (1.0, 1.0, 1.0))
     assert not canvas.label.any()
     assert not canvas.color.any()
 
 
 def test_objects_move_as_the_camera_does():
     """A lamp's post is where the camera projects it, in every frame, and grows as it comes closer."""
-    scene = random_scene(np.random.default_rng(5), 24)
     size = 192, 128
-    textures = make_textures(scene, *size)
-    lamp = next(lamp for lamp in scene.lamps if lamp.x > 0 and lamp.z > 16)
-    alone = replace(scene, lamps=(lamp,), trees=(), signs=(), cars=(), people=())
+    street = Street(np.random.default_rng(5), 24, *size)
+    lamp = next(
+        found for found in street.scene.street if found.paint is paint_lamp and found.parts["x"] > 0 and found.z > 16
+    )
+    street.scene = replace(street.scene, street=(lamp,), behind=[b for b in street.scene.behind if "front" in b.parts])
     columns, heights = [], []
     for frame in (0, 8, 16):
-        _, label = render(alone, textures, frame, size, np.random.default_rng(0))
-        camera = scene.drive.camera(frame, *size)
-        column, foot = camera.project((lamp.x, 0.0, lamp.z))
+        _, label = street.render(frame)
+        camera = street.scene.camera(frame, *size)
+        column, foot = camera.project((lamp.parts["x"], 0.0, lamp.z))
         rows = np.flatnonzero(label[:, int(column)] == Label.POLE)
         assert abs(rows[-1] - (foot - 0.5)) <= 1
         columns.append(column)
@@ -166,9 +171,7 @@ def test_frames_and_labels_fit(manifest):
 def test_all_classes_occur_and_small_ones_are_small():
     share = np.zeros(len(CLASSES))
     for seed in range(6):
-        scene = random_scene(np.random.default_rng(seed), 20)
-        textures = make_textures(scene, 192, 128)
-        _, label = render(scene, textures, 10, (192, 128), np.random.default_rng(0))
+        _, label = Street(np.random.default_rng(seed), 20, 192, 128).render(10)
         share += np.bincount(label.ravel(), minlength=len(CLASSES)) / label.size / 6
     assert (share > 0.002).all(), share
     assert share[[Label.POLE, Label.SIGN, Label.PERSON]].max() < 0.05

@@ -1,31 +1,38 @@
-"""What stands and moves in a synthetic street: a random scene for each seed.
+"""What a synthetic street is made of: classes, light, the camera's drive, and things that can be painted.
 
 World coordinates are metres: x to the right of the road's middle, y up from the ground, z along the road.
-Speeds are metres per frame. Random scenes come from `layout`, pictures of them from `render`.
+Speeds are metres per frame, colours RGB from 0 to 255.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from arseg.data.synthetic.canvas import Camera, Color, Pixels, Positions
 from arseg.spec import SegmentationClass
+
+Color = tuple[float, float, float]
+Point = tuple[float, float]
+"""Column and row in pixels."""
+WorldPoint = tuple[float, float, float]
+"""x, y and z."""
+Values = NDArray[np.floating]
 
 ROAD_HALF_WIDTH = 5.2
 SIDEWALK_WIDTH = 2.6
-VIEW_DISTANCE = 80.0
+BUILDING_LINE = ROAD_HALF_WIDTH + SIDEWALK_WIDTH
+NEAR, VIEW_DISTANCE = 0.8, 80.0
+"""Distances before which and beyond which nothing is painted."""
 HAZE_DISTANCE = 170.0
-"""All in metres; at the haze distance a surface has lost 63 % of its own colour."""
-
-
-SignKind = Literal["stop", "warning", "parking", "speed", "lights"]
+"""Where a surface has lost 63 % of its own colour."""
 
 
 class Label(IntEnum):
-    """Class indices of the synthetic data set."""
+    """Class indices of the synthetic data set; void is the bonnet of the car that carries the camera."""
 
     SKY = 0
     BUILDING = 1
@@ -39,24 +46,21 @@ class Label(IntEnum):
     VOID = 9
 
 
-CLASSES = (
-    SegmentationClass(Label.SKY, "sky", (128, 128, 128), void=False),
-    SegmentationClass(Label.BUILDING, "building", (128, 0, 0), void=False),
-    SegmentationClass(Label.POLE, "pole", (192, 192, 128), void=False),
-    SegmentationClass(Label.ROAD, "road", (128, 64, 128), void=False),
-    SegmentationClass(Label.SIDEWALK, "sidewalk", (0, 0, 192), void=False),
-    SegmentationClass(Label.VEGETATION, "vegetation", (128, 128, 0), void=False),
-    SegmentationClass(Label.SIGN, "sign", (192, 128, 128), void=False),
-    SegmentationClass(Label.CAR, "car", (64, 0, 128), void=False),
-    SegmentationClass(Label.PERSON, "person", (64, 64, 0), void=False),
-    SegmentationClass(Label.VOID, "void", (0, 0, 0), void=True),
+COLORS = (
+    (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192),
+    (128, 128, 0), (192, 128, 128), (64, 0, 128), (64, 64, 0), (0, 0, 0),
+)  # fmt: skip
+"""Of the labels, as in CamVid."""
+
+CLASSES = tuple(
+    SegmentationClass(label, label.name.lower(), color, void=label is Label.VOID)
+    for label, color in zip(Label, COLORS, strict=True)
 )
-"""CamVid's colours; void is the bonnet of the car that carries the camera."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """Light and weather of a sequence; colours are RGB, 0 ... 255."""
+    """Light and weather of a sequence."""
 
     zenith: Color
     horizon: Color
@@ -65,16 +69,14 @@ class Look:
     """Share of the sky, about."""
     tint: Color
     """Factors on every surface's colour."""
-    left_light: float
-    """Factor on surfaces that face right, lit from the left."""
-    right_light: float
-    """Factor on surfaces that face left."""
+    lights: tuple[float, float]
+    """Factors on surfaces left of the camera, which face right, and on those right of it."""
     asphalt: Color
     paving: Color
     lawn: Color
 
     def flat(self, color: Color, distance: float, light: float = 1.0) -> Color:
-        """Colour of a lit surface at a distance: the farther, the more of the horizon's haze."""
+        """Return the colour of a lit surface at a distance: the farther, the more of the horizon's haze."""
         share = 1 - math.exp(-distance / HAZE_DISTANCE)
         red, green, blue = (
             own * tint * light * (1 - share) + haze * share
@@ -82,124 +84,51 @@ class Look:
         )
         return red, green, blue
 
-    def shaded(self, color: Pixels, distance: Positions, light: float = 1.0) -> Pixels:
-        """Colours of a lit surface, one for each sample, as `flat`."""
+    def shaded(self, color: Values, distance: Values, light: float = 1.0) -> Values:
+        """Return the colours of a lit surface, one for each sample, as `flat`."""
         share = 1 - np.exp(distance / np.float32(-HAZE_DISTANCE))[..., None]
         lit = color * (np.asarray(self.tint, dtype=np.float32) * np.float32(light))
         return lit + share * (np.asarray(self.horizon, dtype=np.float32) - lit)
 
 
 @dataclass(frozen=True)
-class Building:
-    """A box along the street, with a flat or a pitched roof."""
+class Camera:
+    """A pinhole camera that looks along z."""
 
-    side: int
-    """-1 left of the road, +1 right of it."""
-    near: float
-    far: float
-    """z of its two ends."""
-    front: float
-    """Distance of the street-side wall from the road's middle."""
-    depth: float
-    height: float
-    roof_height: float
-    """0 for a flat roof."""
-    wall: Color
-    window: Color
-    window_pitch: float
-    """Distance of windows in metres."""
-    shop: bool
-    """Whether the ground floor is glass."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A tree or, without a trunk, a bush."""
-
+    focal: float
+    """Focal length in pixels."""
+    center_column: float
+    horizon_row: float
+    """Where the direction of z meets the image, in pixels."""
     x: float
+    y: float
     z: float
-    trunk: float
-    width: float
-    height: float
-    """Size of the crown."""
-    sprite: int
-    """Which of the sequence's crown shapes."""
-    leaf: Color
+
+    def project(self, point: WorldPoint) -> Point:
+        """Return column and row of a point; points before the near distance are taken at it."""
+        scale = self.focal / max(point[2] - self.z, NEAR)
+        return self.center_column + scale * (point[0] - self.x), self.horizon_row - scale * (point[1] - self.y)
 
 
-@dataclass(frozen=True)
-class Lamp:
-    """A street lamp with an arm over the road."""
+class Thing:
+    """Something that stands or moves along the road.
 
-    x: float
-    z: float
-    height: float
+    Parameters
+    ----------
+    paint : callable
+        Paints it on a canvas, told z of its near end, the frame and, by name, its parts.
+    z : float
+        Of its near end at frame 0.
+    speed, length : float
+        Along z.
+    **parts : Any
+        What it is like.
+    """
 
-
-@dataclass(frozen=True)
-class Sign:
-    """A traffic sign or traffic light on a thin post."""
-
-    x: float
-    z: float
-    height: float
-    kind: SignKind
-
-
-@dataclass(frozen=True)
-class Car:
-    """A parked or moving car."""
-
-    x: float
-    z: float
-    """z of its near end at frame 0."""
-    speed: float
-    """Along z, metres per frame."""
-    oncoming: bool
-    color: Color
-
-
-@dataclass(frozen=True)
-class Person:
-    """A walking person."""
-
-    x: float
-    z: float
-    speed_x: float
-    speed_z: float
-    height: float
-    shirt: Color
-    trousers: Color
-    skin: Color
-    phase: float
-    """Of the step, in radians."""
-
-
-@dataclass(frozen=True)
-class Drive:
-    """Motion of the camera car."""
-
-    lane: float
-    speed: float
-    pan_amplitude: float
-    """Of the heading, in radians."""
-    pan_period: float
-    """In frames."""
-    pan_phase: float
-
-    def camera(self, frame: int, width: int, height: int) -> Camera:
-        """Camera at a frame, for pictures of the given size."""
-        angle = 2 * math.pi * frame / self.pan_period + self.pan_phase
-        focal = 0.9 * width
-        return Camera(
-            focal=focal,
-            # A small turn of the head moves the picture sideways as a whole.
-            center_column=width / 2 + focal * self.pan_amplitude * math.sin(angle),
-            horizon_row=height * (0.46 + 0.004 * math.sin(0.9 * frame + self.pan_phase)),
-            x=self.lane + 0.1 * math.sin(0.7 * angle),
-            y=1.55,
-            z=self.speed * frame,
-        )
+    def __init__(
+        self, paint: Callable[..., None], z: float, speed: float = 0.0, length: float = 0.0, /, **parts: Any
+    ) -> None:
+        self.paint, self.z, self.speed, self.length, self.parts = paint, z, speed, length, parts
 
 
 @dataclass(frozen=True)
@@ -207,15 +136,11 @@ class Scene:
     """Everything in one sequence."""
 
     look: Look
-    drive: Drive
-    buildings: tuple[Building, ...]
-    trees: tuple[Tree, ...]
-    """Trees at the kerb and, farther from the road than the buildings' fronts, in the gaps between them."""
-    lamps: tuple[Lamp, ...]
-    signs: tuple[Sign, ...]
-    cars: tuple[Car, ...]
-    people: tuple[Person, ...]
+    camera: Callable[[int, int, int], Camera]
+    """Returns the camera at a frame, for frames of a width and a height."""
+    behind: tuple[Thing, ...]
+    """Buildings and the gardens between them: behind all that is in the street, however near they are."""
+    street: tuple[Thing, ...]
     crossings: tuple[float, ...]
     """z of the zebra crossings."""
     texture_seed: int
-    """Seed of noise, crown shapes and clouds."""
