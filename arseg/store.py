@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from arseg import __version__
 from arseg.errors import StoreError
 from arseg.files import atomic_path
-from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes, write_column
+from arseg.hdf5 import (
+    NewFile,
+    create_file,
+    entry,
+    open_finished,
+    read_attributes,
+    translate_read_errors,
+    write_attributes,
+    write_column,
+)
 from arseg.stages import STAGES
 
 FORMAT_VERSION = 3
@@ -173,9 +182,8 @@ class ClipStore:
     @property
     def attributes(self) -> StoreAttributes:
         """What the store holds and how it was made."""
-        stored = self._open().attrs
-        with refusing_damage(self.path, "the list of attributes", MEND):
-            return StoreAttributes(**{field.name: as_builtin(stored[field.name]) for field in fields(StoreAttributes)})
+        names = [field.name for field in fields(StoreAttributes)]
+        return StoreAttributes(**read_attributes(self._open(), names, MEND))
 
     def identities(self) -> list[ClipIdentity]:
         """Identities of all samples, in order, without reading a pixel."""
@@ -198,26 +206,27 @@ class ClipStore:
     def _read_identities(self) -> tuple[ClipIdentity, ...]:
         if self._identities is None:
             file = self._open()
-            with refusing_damage(self.path, "the list of samples", MEND):
-                group = file["identity"]
+            with translate_read_errors(self.path, "the list of samples is damaged", MEND):
+                group = entry(file, "identity")
                 columns = [
-                    group[field.name].asstr()[:] if field.type is str else group[field.name][:].tolist()
+                    dataset.asstr()[:] if field.type is str else dataset[:].tolist()
                     for field in fields(ClipIdentity)
+                    for dataset in [entry(group, field.name)]
                 ]
                 self._identities = tuple(ClipIdentity(*values) for values in zip(*columns, strict=True))
         return self._identities
 
     def _has_intra(self) -> bool:
         file = self._open()
-        with refusing_damage(self.path, "the list of datasets", MEND):
+        with translate_read_errors(self.path, "the list of datasets is damaged", MEND):
             return "intra" in list(file)  # a list that cannot be read raises; `in file` would say no
 
     def _read_array(self, name: str, index: int) -> NDArray[Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
         file = self._open()
-        with refusing_damage(self.path, f"{name} of sample {index}", MEND):
-            return _read_sample(file[name], index)
+        with translate_read_errors(self.path, f"{name} of sample {index} is damaged", MEND):
+            return _read_sample(entry(file, name), index)
 
     def _open(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():

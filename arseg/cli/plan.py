@@ -10,6 +10,7 @@ import yaml
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from arseg.access import reading
 from arseg.errors import ConfigError
 from arseg.machine import usable_cores
 from arseg.plan.estimate import NO_TIME, Plan, Span, estimate
@@ -83,8 +84,9 @@ def plan(
 def _complete(config: Path, snakefile: Path) -> dict[str, Any]:
     schema = snakefile.parent / SCHEMA
     try:
-        return check_config(yaml.safe_load(config.read_text(encoding="utf-8")), read_schema(schema), str(config))
-    except OSError as error:
+        with reading(config):
+            return check_config(yaml.safe_load(config.read_text(encoding="utf-8")), read_schema(schema), str(config))
+    except FileNotFoundError as error:
         raise ConfigError(f"{schema}: {error.strerror}. Name the Snakefile of a checkout: --snakefile") from error
 
 

@@ -1,18 +1,19 @@
 """Pictures in folders and zip archives, read alike, and single files out of zip archives that may be cut into parts."""
 
 import io
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
+from arseg.access import reading, writing
 from arseg.errors import DataError
 
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
-"""What `zipfile` raises on archives that are cut off or damaged."""
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError)
+"""What `zipfile` raises on archives that are cut off or damaged, beside OSError."""
 
 UNSUPPORTED = RuntimeError
 """What `zipfile` raises on encrypted files, and on methods it lacks: Windows packs files above 2 GB with Deflate64."""
@@ -65,16 +66,16 @@ class PictureSource:
         """
         if self.path.is_dir():
             for member in members:
-                yield member, (self.path / member).read_bytes()
+                with reading(self.path / member):
+                    content = (self.path / member).read_bytes()
+                yield member, content
             return
         with _open_archive([self.path]) as archive:
             for member in members:
+                damaged = partial(_damaged, [self.path], f"{member} is damaged")
                 try:
-                    content = archive.read(self._names[member])
-                except DAMAGE as error:
-                    raise DataError(
-                        f"{self.path}: {member} is damaged ({error}). Download the archive again."
-                    ) from error
+                    with reading(self.path, damaged, *DAMAGE):
+                        content = archive.read(self._names[member])
                 except UNSUPPORTED as error:
                     raise DataError(
                         f"{self.path}: {member} cannot be unpacked here ({error}). Unpack the archive with another "
@@ -108,11 +109,16 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
                 f"{_names(parts)}: expected one file with the suffix {' or '.join(suffixes)} in it, found {len(names)} "
                 f"among {held}. Unpack it yourself, and give the file."
             )
+        damaged = partial(_damaged, parts, f"{names[0]} is damaged")
         try:
-            with archive.open(names[0]) as source, output.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-        except DAMAGE as error:
-            raise DataError(f"{_names(parts)}: {names[0]} is damaged ({error}). {_mend(parts)}") from error
+            with (
+                reading(parts[0], damaged, *DAMAGE),
+                archive.open(names[0]) as source,
+                writing(output),
+                output.open("wb") as target,
+            ):
+                while content := _read(parts[0], damaged, source):
+                    target.write(content)
         except UNSUPPORTED as error:
             raise DataError(
                 f"{_names(parts)}: {names[0]} cannot be unpacked here ({error}). Unpack it with another program, such "
@@ -125,13 +131,23 @@ def _open_archive(parts: Sequence[Path]) -> Iterator[zipfile.ZipFile]:
     for part in parts:
         if not part.is_file():
             raise DataError(f"{part}: no such file. {_mend(parts)}")
-    with _JoinedFile(parts) as joined:
-        try:
+    with reading(parts[0]):
+        joined = _JoinedFile(parts)
+    with joined:
+        with reading(parts[0], partial(_damaged, parts, "no whole zip archive"), *DAMAGE):
             archive = zipfile.ZipFile(cast(BinaryIO, io.BufferedReader(joined, 1 << 20)))
-        except DAMAGE as error:
-            raise DataError(f"{_names(parts)}: no whole zip archive ({error}). {_mend(parts)}") from error
         with archive:
             yield archive
+
+
+def _read(path: Path, damaged: Callable[[Exception], DataError], source: IO[bytes]) -> bytes:
+    """Read the next piece, apart from what is done with it: a full disk is no damage."""
+    with reading(path, damaged, *DAMAGE):
+        return source.read(1 << 20)
+
+
+def _damaged(parts: Sequence[Path], problem: str, error: Exception) -> DataError:
+    return DataError(f"{_names(parts)}: {problem} ({error}). {_mend(parts)}")
 
 
 def _names(parts: Sequence[Path]) -> str:

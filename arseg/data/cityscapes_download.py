@@ -19,6 +19,7 @@ import requests
 from cityscapesscripts.download import downloader
 from requests.adapters import HTTPAdapter
 
+from arseg.access import writing
 from arseg.errors import ConfigError, DataError
 from arseg.progress import LOG_INTERVAL_SECONDS
 
@@ -63,14 +64,12 @@ def download_package(package: str, output: str | Path) -> None:
         folder = output.with_name(f"{output.name}.part")
         part = folder / package
         num_bytes = _package_size(session, package)
-        try:
+        with writing(output):
             folder.mkdir(parents=True, exist_ok=True)
             _check_space(part, num_bytes)
             _fetch(session, part)
             part.replace(output)
             folder.rmdir()
-        except OSError as error:
-            raise DataError(f"{output}: cannot be written ({error}). Make room, or name another output.") from error
 
 
 class _Adapter(HTTPAdapter):

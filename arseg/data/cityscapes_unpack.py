@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from arseg.access import access_error, is_refusal
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -67,6 +68,8 @@ def _open(path: Path) -> zipfile.ZipFile:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such archive. Download it: arseg cityscapes download {path.name}") from error
     except (zipfile.BadZipFile, OSError) as error:
+        if is_refusal(error):
+            raise access_error(path, error) from error
         raise _damaged(path, error) from error
 
 
@@ -79,7 +82,7 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, output: Path) -> N
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _damaged(Path(str(archive.filename)), error) from error
     except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error}). Make room, or name another folder.") from error
+        raise access_error(output, error, writes=True) from error
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

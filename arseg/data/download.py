@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from arseg.access import writing
 from arseg.data.partial_file import PartialFile
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.data.transfer import SCHEMES, TransferError, transfer
@@ -95,14 +96,13 @@ def download(file: RemoteFile, output: str | Path) -> None:
     output = Path(output)
     lock = FileLock(f"{output}.part.lock", timeout=0)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with lock:
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+        with lock, writing(output):
             _download(file, output)
             Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise DataError(f"{output}: another process is downloading it. Wait for that one, or end it.") from error
-    except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error}). Make room, or name another output.") from error
 
 
 def _merge(name: str, mirrors: list[SheetRow]) -> RemoteFile:

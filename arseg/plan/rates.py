@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from arseg.access import reading
 from arseg.errors import ConfigError
 
 TABLE = Path(__file__).with_name("rates.csv")
@@ -64,9 +65,9 @@ def read_rates(own: Path | None = None) -> Rates:
 
 def _read(path: Path, known: set[str] | None = None) -> dict[str, Rate]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with reading(path), path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise ConfigError(f"--rates {path}: cannot be read ({error}). Make it: python benchmarks/rates.py") from error
     table = {}
     for number, row in enumerate(rows, 2):

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from arseg.access import reading
 from arseg.data.camvid import CLASSES as CAMVID_CLASSES
 from arseg.data.cityscapes_verify import EXPECTED_FRAMES
 from arseg.data.frames import frames_manifest
@@ -155,11 +156,17 @@ def _of_rows(rows: Sequence[ManifestRow], num_classes: int, source: str) -> Data
     splits: dict[str, list[ManifestRow]] = {}
     for row in rows:
         splits.setdefault(row.split, []).append(row)
+
+    def unreadable(error: Exception | str) -> DataError:
+        return DataError(f"the first frame {source} cannot be read: {error}")
+
+    if not rows:
+        raise unreadable("there is none")
     try:
-        with Image.open(rows[0].image) as picture:
+        with reading(Path(rows[0].image), unreadable), Image.open(rows[0].image) as picture:
             width, height = picture.size
-    except (OSError, IndexError) as error:
-        raise DataError(f"the first frame {source} cannot be read: {error}") from error
+    except FileNotFoundError as error:
+        raise unreadable(error) from error
     return DataSize(
         width, height, num_classes, {name: len(members) for name, members in splits.items()}, source, splits
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import h5py
 
-from arseg.errors import ArsegError
-from arseg.hdf5 import as_builtin
+from arseg.errors import CheckpointError, DataError, StoreError
+from arseg.hdf5 import all_attributes, translate_read_errors
 
 
 def found_in(path: Path) -> dict[str, Any]:
@@ -22,12 +22,17 @@ def found_in(path: Path) -> dict[str, Any]:
     Returns
     -------
     facts : dict
-        By name; empty if nothing is known of this kind of file, or it is unreadable.
+        By name; empty if nothing is known of this kind of file, or its content is damaged.
+
+    Raises
+    ------
+    FileAccessError
+        If the operating system does not let it be read.
     """
     try:
         if path.suffix in (".h5", ".hdf5"):
-            with h5py.File(path, "r", locking=False) as file:
-                return {name: as_builtin(value) for name, value in sorted(file.attrs.items())}
+            with translate_read_errors(path, "is damaged", ""), h5py.File(path, "r", locking=False) as file:
+                return dict(sorted(all_attributes(file, "").items()))
         if path.suffix == ".npz" and zipfile.is_zipfile(path):
             from arseg.evaluate.result import load_evaluation  # noqa: PLC0415  (each kind loads its own libraries)
 
@@ -36,6 +41,6 @@ def found_in(path: Path) -> dict[str, Any]:
             from arseg.models.describe import describe_checkpoint  # noqa: PLC0415
 
             return dict(describe_checkpoint(path))
-    except (ArsegError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
+    except (StoreError, DataError, CheckpointError, FileNotFoundError):
         pass  # arseg's own commands say what is wrong with it
     return {}
