@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeGuard
 
 from arseg.errors import ArsegError, DiskFullError, FileAccessError
 
@@ -36,13 +35,17 @@ ONLY_OF_WRITING = {*FULL, errno.EROFS, errno.EFBIG}
 """What nothing but a write meets, whatever file the error names, or if it names none."""
 
 
-def is_refusal(error: Exception) -> TypeGuard[OSError]:
-    """Return whether an error is the operating system's, and not one about the content of a file.
+def find_refusal(error: Exception) -> OSError | None:
+    """Return the operating system's error that an error is, or was raised because of, as by `zipfile`.
 
-    For wrong content, libraries raise an OSError without a number, or seek to no place at all, which is EINVAL; the
-    system itself says ENOEXEC of a program for another machine.
+    None if the error is about the content of a file: then libraries raise an OSError without a number, or seek to no
+    place at all, which is EINVAL; the system itself says ENOEXEC of a program for another machine. None as well if
+    there is no such file.
     """
-    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.ENOEXEC)
+    for link in (error, error.__cause__ or error.__context__):
+        if isinstance(link, OSError) and link.errno not in (None, errno.ENOENT, errno.EINVAL, errno.ENOEXEC):
+            return link
+    return None
 
 
 def access_error(path: Path, error: OSError, *, writes: bool = False, advice: str = "") -> FileAccessError:
@@ -99,8 +102,8 @@ def reading(
     except (ArsegError, FileNotFoundError):
         raise
     except Exception as error:
-        if is_refusal(error):
-            raise access_error(path, error) from error
+        if refusal := find_refusal(error):
+            raise access_error(path, refusal) from error
         if damaged is not None and isinstance(error, (OSError, *signs)):
             raise damaged(error) from error
         raise

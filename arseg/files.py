@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from arseg.access import HINTS, ONLY_OF_WRITING, access_error, is_refusal, reading, writing
+from arseg.access import HINTS, ONLY_OF_WRITING, access_error, find_refusal, reading, writing
 from arseg.errors import ArsegError, FileAccessError
 
 ZIP_DAMAGE = (
@@ -120,8 +120,8 @@ def zip_damage(path: Path) -> str | None:
                 folders = (info.filename for info in archive.infolist() if info.external_attr & FOLDER_MARK)
                 member = archive.testzip() or next(folders, None)
         except (OSError, *ZIP_DAMAGE) as error:
-            if is_refusal(error):
-                raise
+            if refusal := find_refusal(error):
+                raise access_error(path, refusal) from error
             return f"{type(error).__name__}: {error}"
     return None if member is None else f"{member} does not have its checksum"
 

@@ -38,7 +38,8 @@ class PictureSource:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
-            names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
+            with reading(self.path):
+                names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
         elif self.path.is_file():
             with _open_archive([self.path]) as archive:
                 names = archive.namelist()
@@ -63,6 +64,8 @@ class PictureSource:
         ------
         DataError
             If one is damaged, or packed in a way that Python cannot unpack.
+        FileAccessError
+        If the operating system does not let one be read.
         """
         if self.path.is_dir():
             for member in members:

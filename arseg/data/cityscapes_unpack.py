@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from arseg.access import access_error, is_refusal
+from arseg.access import access_error, find_refusal
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -68,8 +68,8 @@ def _open(path: Path) -> zipfile.ZipFile:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such archive. Download it: arseg cityscapes download {path.name}") from error
     except (zipfile.BadZipFile, OSError) as error:
-        if is_refusal(error):
-            raise access_error(path, error) from error
+        if refusal := find_refusal(error):
+            raise access_error(path, refusal) from error
         raise _damaged(path, error) from error
 
 

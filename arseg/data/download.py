@@ -90,8 +90,9 @@ def download(file: RemoteFile, output: str | Path) -> None:
     Raises
     ------
     DataError
-        If no mirror gives the file, the disk is too small or cannot be written, or another process is downloading to
-        `output`.
+        If no mirror gives the file, the disk is too small, or another process is downloading to `output`.
+    FileAccessError
+        If it cannot be written.
     """
     output = Path(output)
     lock = FileLock(f"{output}.part.lock", timeout=0)
