@@ -40,6 +40,25 @@ class KernelError(ArsegError, RuntimeError):
     """A compiled part cannot be built or loaded on this machine, or does not take what it is given."""
 
 
+class FileAccessError(ArsegError, OSError):
+    """The operating system does not let a file be opened, read or written, which says nothing about its content.
+
+    Parameters
+    ----------
+    errno : int
+        The system's error number.
+    message : str
+        The message to the user.
+    """
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class DiskFullError(FileAccessError):
+    """There is no space left to write to."""
+
+
 class StoppedError(ArsegError):
     """A training was told to stop before its end, and has saved its state: the same command goes on."""
 

@@ -3,31 +3,39 @@
 import errno
 import filecmp
 import hashlib
+import lzma
 import os
 import platform
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from arseg.errors import ArsegError, DataError
+from arseg.access import HINTS, ONLY_OF_WRITING, access_error, find_refusal, reading, writing
+from arseg.errors import ArsegError, DiskFullError, FileAccessError
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
-FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
-ONLY_OF_WRITING = FULL | {errno.EROFS, errno.EFBIG}
-"""What nothing but a write meets, whatever file the error names, or if it names none."""
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    ValueError,
+    OverflowError,
+    RuntimeError,  # encrypted, or compressed in a way that Python does not know
+)
+"""What `zipfile` raises on damage, beside OSError."""
 
 FOLDER_MARK = 0x10
 """Bit of a ZIP member's attributes."""
 
 FLUSHED_TOGETHER = 8
-
-PROBE_BYTES = 1 << 16
-"""What is written to see whether a disk is full; file systems keep no more than that for others."""
 
 
 @contextmanager
@@ -52,20 +60,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises
     ------
-    DataError
-        If `path` is a directory with something in it, which might be anybody's; or if it cannot be written because
-        the disk is full, or its folder may not be written to.
+    DiskFullError
+        If there is no space left.
+    FileAccessError
+        If `path` cannot be written for another reason, such as a directory with something in it, which might be
+        anybody's.
     """
     path = Path(path)
-    if _is_filled(path):
-        raise DataError(f"{path}: this folder is not empty. Delete it, or name another output.")
+    refuse_filled(path)
     temporary = path.with_name(f".{path.stem}.{_machine()}-{os.getpid()}.partial{path.suffix}")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _check_writable(path.parent)
         _remove_leftovers(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
     try:
         try:
             yield temporary
@@ -73,20 +80,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
             raise
         except Exception as error:
             if cause := _cause_on_disk(error, temporary):
-                raise _unwritable(path, cause) from error
+                raise access_error(path, cause, writes=True) from error
             raise
-        try:
+        with writing(path):
             _flush(temporary)
             _rename(temporary, path)
-        except OSError as error:
-            raise _unwritable(path, error) from error
     finally:
         _remove(temporary)
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the digest of a file, in hexadecimal; read in pieces, whatever its size."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
@@ -95,15 +100,16 @@ def check_space(path: Path, num_bytes: int) -> None:
 
     Raises
     ------
-    DataError
+    DiskFullError
         If the disk has less room.
     """
     existing = next(folder for folder in path.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if num_bytes > free:
-        raise DataError(
+        raise DiskFullError(
+            errno.ENOSPC,
             f"{path}: {num_bytes / 1e9:.2f} GB are to be written, {free / 1e9:.2f} GB are free. Make room, or name an "
-            "output on another disk."
+            "output on another disk.",
         )
 
 
@@ -122,18 +128,33 @@ def zip_damage(path: Path) -> str | None:
 
     Raises
     ------
-    OSError
-        If the file cannot be opened.
+    FileAccessError
+        If the operating system does not let it be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 # PyTorch reads nothing of what is marked as a folder, and hands out memory as it finds it.
                 folders = (info.filename for info in archive.infolist() if info.external_attr & FOLDER_MARK)
                 member = archive.testzip() or next(folders, None)
-        except Exception as error:  # no list of what a parser raises on arbitrary bytes is complete
+        except (OSError, *ZIP_DAMAGE) as error:
+            if refusal := find_refusal(error):
+                raise access_error(path, refusal) from error
             return f"{type(error).__name__}: {error}"
     return None if member is None else f"{member} does not have its checksum"
+
+
+def refuse_filled(folder: Path) -> None:
+    """Refuse to write to a folder with something in it, which might be anybody's.
+
+    Raises
+    ------
+    FileAccessError
+        If there is something in it.
+    """
+    if _is_filled(folder):
+        message = f"{folder}: this folder is not empty. Name another output, or delete it if nobody needs what it has."
+        raise FileAccessError(errno.ENOTEMPTY, message)
 
 
 def _is_filled(path: Path) -> bool:
@@ -243,29 +264,10 @@ def _cause_on_disk(error: BaseException, temporary: Path) -> OSError | None:
     while link is not None and link not in seen:
         seen.append(link)
         if isinstance(link, OSError) and (
-            link.errno in ONLY_OF_WRITING or str(link.filename).startswith(str(temporary))
+            link.errno in ONLY_OF_WRITING
+            or (link.errno in HINTS and link.filename is None)
+            or str(link.filename).startswith(str(temporary))
         ):
             return link
         link = link.__cause__ or link.__context__
-    if not isinstance(error, RuntimeError):
-        return None
-    try:  # PyTorch does not say why it could not write: try it
-        with (temporary / "probe" if temporary.is_dir() else temporary).open("ab") as file:
-            file.write(bytes(PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as cause:
-        return cause
     return None
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    elsewhere = error.filename is not None and not str(error.filename).startswith(str(path.parent))
-    place = Path(os.fsdecode(error.filename)).parent if elsewhere else path.parent
-    if error.errno in FULL:
-        mend = f"Make room in {place} (df -h shows what is free), and run again."
-    elif error.errno in FORBIDDEN:
-        mend = f"Make the folder {place} writable for this user, or name another output."
-    else:
-        mend = f"See what is wrong in {place} and run again, or name another output."
-    return DataError(f"{path}: cannot be written ({error.strerror or error}). {mend} Nothing half-written was left.")

@@ -6,7 +6,9 @@ through a filter that has a checksum (zlib's, or fletcher32).
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.errors import StoreError
+from arseg import __version__
+from arseg.access import reading
+from arseg.errors import ArsegError, StoreError
 
 LIBRARY_VERSIONS = ("v110", "v110")
 """The oldest, and the newest, format that HDF5 may use for the structures of a file."""
 
-UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, deflate.DeflateError)
-"""What h5py raises on damage, and libdeflate. Which one depends on the structure that is hit: a group's entry is a
-KeyError."""
+SIGNS = (RuntimeError, ValueError, deflate.DeflateError)
+"""What h5py raises on damage, and libdeflate, beside OSError; which one depends on the structure that is hit. For an
+entry of a group it is a KeyError, which `entry` and `read_attributes` turn into what they raise."""
+
+ERRNO = re.compile(r"errno = (\d+)")
+"""How HDF5 says what the operating system said, whatever exception h5py makes of it."""
 
 
 class NewFile(h5py.File):
@@ -76,7 +83,7 @@ def create_file(path: Path) -> Iterator[NewFile]:
 
 
 class _Disk(io.FileIO):
-    """A file that keeps the first failure, and takes what comes after it to nowhere."""
+    """A file that keeps the first failure, and discards all later writes."""
 
     failure: OSError | None = None
 
@@ -139,24 +146,69 @@ def as_builtin(value: Any) -> Any:
 
 
 @contextmanager
-def refusing_damage(path: Path, what: str, mend: str) -> Iterator[None]:
-    """Turn what h5py raises on damaged parts into a `StoreError`.
+def translate_read_errors(path: Path, problem: str, hint: str) -> Iterator[None]:
+    """Raise what HDF5 has against reading as errors of ours; no more than that may happen inside.
 
     Parameters
     ----------
     path : Path
         The file.
-    what : str
-        The part that is read, in words: "frame of sample 3".
-    mend : str
-        What to do.
+    problem : str
+        What to say of damage: "frame of sample 3 is damaged".
+    hint : str
+        What to do then.
+
+    Raises
+    ------
+    StoreError
+        If the content is wrong.
+    FileAccessError
+        If the operating system does not let it be read.
     """
+    with reading(path, lambda error: StoreError(f"{path}: {problem} ({error}). {hint}"), *SIGNS):
+        try:
+            yield
+        except (OSError, *SIGNS) as error:
+            found = ERRNO.search(str(error))
+            if found is None or isinstance(error, FileNotFoundError):
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+
+
+def entry(group: h5py.Group, name: str) -> Any:
+    """Return a dataset or group by its name; within `translate_read_errors`, which takes a lack of it for damage."""
     try:
-        yield
-    except StoreError:  # is a ValueError
-        raise
-    except UNREADABLE as error:
-        raise StoreError(f"{path}: {what} is damaged ({error}). {mend}") from error
+        return group[name]
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+
+
+def read_attributes(file: h5py.File, names: Iterable[str], hint: str) -> dict[str, Any]:
+    """Read root attributes as Python's own int, float, bool or str.
+
+    Raises
+    ------
+    StoreError
+        If they are damaged, or one is not there, as in a file of another version of arseg.
+    FileAccessError
+        If the operating system does not let them be read.
+    """
+    found = all_attributes(file, hint)
+    if missing := [name for name in names if name not in found]:
+        raise StoreError(
+            f"{file.filename}: has no attribute {missing[0]}, so arseg {found.get('arseg_version')} wrote it, and not "
+            f"{__version__}. Read it with that version, or make it again with this one"
+        )
+    return {name: found[name] for name in names}
+
+
+def all_attributes(file: h5py.File, hint: str) -> dict[str, Any]:
+    """Read all root attributes, see `read_attributes`."""
+    with translate_read_errors(Path(file.filename), "the list of attributes is damaged", hint):
+        try:
+            return {name: as_builtin(value) for name, value in file.attrs.items()}
+        except KeyError as error:  # of one that is in the list
+            raise ValueError(error.args[0]) from error
 
 
 def open_finished(
@@ -189,38 +241,33 @@ def open_finished(
     StoreError
         If the file is missing, truncated, damaged, unfinished, of another format version or of another kind.
     """
+    problem = f"expected a {kind} (HDF5), found a file that is truncated or something else"
     try:
-        # Finished files never change, so there is nothing to lock; some network file systems cannot.
-        file = h5py.File(path, "r", locking=False)
+        with translate_read_errors(path, problem, mend):
+            # Finished files never change, so there is nothing to lock; some network file systems cannot.
+            file = h5py.File(path, "r", locking=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such {kind}. Make it: {command}") from error
-    except PermissionError as error:
-        raise StoreError(
-            f"{path}: this {kind} may not be read ({error.strerror}). Ask its owner, or: {command}"
-        ) from error
-    except UNREADABLE as error:
-        raise StoreError(
-            f"{path}: expected a {kind} (HDF5), found a file that is truncated or something else ({error}). {mend}"
-        ) from error
     try:
-        with refusing_damage(path, f"the head of the {kind}", mend):
-            problem = _problem(file.attrs, kind, format_versions, attributes)
-        if problem:
-            raise StoreError(f"{path}: {problem}. {mend}")
-    except StoreError:
+        _check_kind(path, all_attributes(file, mend), kind, format_versions, attributes, mend)
+    except ArsegError:
         file.close()
         raise
     return file
 
 
-def _problem(found: Mapping[str, Any], kind: str, format_versions: Sequence[int], attributes: set[str]) -> str | None:
+def _check_kind(
+    path: Path, found: Mapping[str, Any], kind: str, format_versions: Sequence[int], attributes: set[str], mend: str
+) -> None:
     if not {"format_version", *attributes} <= set(found):
-        return f"expected a {kind}, found an HDF5 file without its attributes"
-    if found["format_version"] not in format_versions:
-        return f"expected {kind} format {format_versions[0]}, found {found['format_version']}"
-    if not found.get("complete", False):
-        return f"expected a complete {kind}, found one whose writer was interrupted"
-    return None
+        problem = f"expected a {kind}, found an HDF5 file without its attributes"
+    elif found["format_version"] not in format_versions:
+        problem = f"expected {kind} format {format_versions[0]}, found {found['format_version']}"
+    elif not found.get("complete", False):
+        problem = f"expected a complete {kind}, found one whose writer was interrupted"
+    else:
+        return
+    raise StoreError(f"{path}: {problem}. {mend}")
 
 
 def _encoded(texts: str | Sequence[str]) -> NDArray[Any]:

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from arseg import __version__
 from arseg.errors import StoreError
 from arseg.files import atomic_path
-from arseg.hdf5 import NewFile, as_builtin, create_file, open_finished, refusing_damage, write_attributes, write_column
+from arseg.hdf5 import (
+    NewFile,
+    all_attributes,
+    create_file,
+    entry,
+    open_finished,
+    read_attributes,
+    translate_read_errors,
+    write_attributes,
+    write_column,
+)
 from arseg.spec import Encoding
 from arseg.stages import STAGES
 
@@ -161,12 +171,14 @@ class ClipStore:
     @property
     def attributes(self) -> StoreAttributes:
         """What the store holds and how it was made."""
-        stored = self._open().attrs
-        with refusing_damage(self.path, "the list of attributes", MEND):
-            found = {name: as_builtin(value) for name, value in stored.items()}
-            settings = json.loads(found["encoding"]) if found["format_version"] >= FORMAT_VERSION else found
-            found["encoding"] = Encoding.from_dict(settings)
-            return StoreAttributes(**{field.name: found[field.name] for field in fields(StoreAttributes)})
+        file = self._open()
+        found = all_attributes(file, MEND)
+        names = [field.name for field in fields(StoreAttributes)]
+        if found["format_version"] < FORMAT_VERSION:  # which had an attribute for each setting
+            settings = read_attributes(file, [field.name for field in fields(Encoding)], MEND)
+        else:
+            settings = json.loads(read_attributes(file, ["encoding"], MEND)["encoding"])
+        return StoreAttributes(**read_attributes(file, names, MEND) | {"encoding": Encoding.from_dict(settings)})
 
     def identities(self) -> list[ClipIdentity]:
         """Identities of all samples, in order, without reading a pixel."""
@@ -189,26 +201,27 @@ class ClipStore:
     def _read_identities(self) -> tuple[ClipIdentity, ...]:
         if self._identities is None:
             file = self._open()
-            with refusing_damage(self.path, "the list of samples", MEND):
-                group = file["identity"]
+            with translate_read_errors(self.path, "the list of samples is damaged", MEND):
+                group = entry(file, "identity")
                 columns = [
-                    group[field.name].asstr()[:] if field.type is str else group[field.name][:].tolist()
+                    dataset.asstr()[:] if field.type is str else dataset[:].tolist()
                     for field in fields(ClipIdentity)
+                    for dataset in [entry(group, field.name)]
                 ]
                 self._identities = tuple(ClipIdentity(*values) for values in zip(*columns, strict=True))
         return self._identities
 
     def _has_intra(self) -> bool:
         file = self._open()
-        with refusing_damage(self.path, "the list of datasets", MEND):
+        with translate_read_errors(self.path, "the list of datasets is damaged", MEND):
             return "intra" in list(file)  # a list that cannot be read raises; `in file` would say no
 
     def _read_array(self, name: str, index: int) -> NDArray[Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
         file = self._open()
-        with refusing_damage(self.path, f"{name} of sample {index}", MEND):
-            return _read_sample(file[name], index)
+        with translate_read_errors(self.path, f"{name} of sample {index} is damaged", MEND):
+            return _read_sample(entry(file, name), index)
 
     def _open(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():

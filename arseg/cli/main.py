@@ -7,10 +7,12 @@ import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 
 from arseg import __version__
+from arseg.access import HINTS, ONLY_OF_WRITING, access_error
 from arseg.errors import ArsegError
 from arseg.provenance.recording import command_line
 
@@ -106,14 +108,22 @@ def main(arguments: list[str] | None = None) -> None:
             app(words, exit_on_error=False, result_action="return_value", error_formatter=_explain)
     except CycloptsError:  # already printed, in a box
         sys.exit(2)
-    except ArsegError as error:
-        if debug:
+    except (ArsegError, OSError) as error:
+        told = error if isinstance(error, ArsegError) else _refusal(error)
+        if debug or told is None:
             raise
-        print(f"arseg: error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        print(f"arseg: error: {told}", file=sys.stderr)
+        sys.exit(told.exit_code)
 
 
 def _explain(error: CycloptsError) -> object:
     """Return what is printed of an invalid command line: the words of our own types where they refuse a value."""
     cause = error.__cause__ or error.__context__
     return CycloptsPanel(str(cause) if isinstance(cause, ArsegError) else error)
+
+
+def _refusal(error: OSError) -> ArsegError | None:
+    """Return what to say of an error of the operating system that nobody expected, if users can help it."""
+    if error.errno not in HINTS or error.filename is None:
+        return None
+    return access_error(Path(os.fsdecode(error.filename)), error, writes=error.errno in ONLY_OF_WRITING)

@@ -10,7 +10,8 @@ import av
 import av.error
 import ffmpeg
 
-from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.access import reading
+from arseg.codec.ffmpeg import find_ffmpeg, raise_refusal
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -53,6 +54,8 @@ def extract_frames(
     ------
     CodecError
         If the video is missing, FFmpeg fails, or a frame is damaged.
+    FileAccessError
+        If the operating system does not let the video be read, or the frames be written.
     """
     video = Path(video)
     if not video.is_file():
@@ -67,7 +70,7 @@ def extract_frames(
         )
         stream = stream.global_args("-hide_banner", "-nostdin", "-loglevel", "error", "-xerror", "-progress", "pipe:1")
         command = ffmpeg.compile(stream, cmd=find_ffmpeg(ffmpeg_path))
-        _run(command, video)
+        _run(command, video, Path(output))
         num_frames = sum(1 for _ in folder.iterdir())
         if num_frames < promised * (1 - HEADER_TOLERANCE) or not num_frames:
             raise CodecError(
@@ -79,16 +82,19 @@ def extract_frames(
 
 def _promised_frames(video: Path) -> int:
     """Read the number of frames off the header, 0 if it is not told: what ends early decodes without complaint."""
-    try:
-        with av.open(str(video)) as container:
-            stream = container.streams.video[0]
-            seconds = (stream.duration or 0) * (stream.time_base or 0)
-            return max(stream.frames, round(seconds * (stream.average_rate or 0)))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise CodecError(f"{video}: cannot be read as a video ({error}). Download it again") from error
+
+    def damaged(error: Exception | str) -> CodecError:
+        return CodecError(f"{video}: cannot be read as a video ({error}). Download it again")
+
+    with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
+        if not container.streams.video:
+            raise damaged("it has none")
+        stream = container.streams.video[0]
+        seconds = (stream.duration or 0) * (stream.time_base or 0)
+        return max(stream.frames, round(seconds * (stream.average_rate or 0)))
 
 
-def _run(command: list[str], video: Path) -> None:
+def _run(command: list[str], video: Path, output: Path) -> None:
     """Run FFmpeg, and show how many frames it has written."""
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
@@ -99,6 +105,7 @@ def _run(command: list[str], video: Path) -> None:
         errors.seek(0)
         said = [line.strip() for line in errors if line.strip()]
     if process.returncode:  # a damaged frame makes FFmpeg stop; what else it says is about the container
+        raise_refusal("\n".join(said), output, writes=True)
         last = "\n".join(f"  {line}" for line in said[-LAST_LINES:])
         raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{last}\n{shlex.join(command)}")
     for line in said:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
+from arseg.access import HINTS, access_error
 from arseg.errors import CodecError
 
 FFMPEG_VARIABLE = "ARSEG_FFMPEG"
@@ -53,6 +54,18 @@ def find_ffmpeg(explicit: str | None = None) -> str:
         f"{wanted}: the FFmpeg program named by {chosen_by} {problem}. Name another one, or none to use the "
         "one that the package imageio-ffmpeg brings along"
     )
+
+
+def raise_refusal(words: str, path: Path, *, writes: bool) -> None:
+    """Raise what the operating system had against a file, if FFmpeg, when it failed, passed on the system's own words.
+
+    Raises
+    ------
+    FileAccessError
+        If it did.
+    """
+    if number := next((number for number in HINTS if os.strerror(number) in words), None):
+        raise access_error(path, OSError(number, os.strerror(number)), writes=writes)
 
 
 @cache

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,6 +21,7 @@ import cmake
 import ninja
 from filelock import FileLock
 
+from arseg.access import reading, writing
 from arseg.codec.native_source import PACKAGE_SHA256, LibrarySource, fetch_source
 from arseg.compilation import CACHE_VARIABLE, HOW_TO_GET_ONE, cache_folder, compiler_version, search_compiler
 from arseg.errors import CodecError
@@ -137,14 +138,9 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
         return ReaderRecord(str(named), reader_version(named), file_digest(named))
     program = _built_program()
     lock = FileLock(f"{program}.lock")
-    try:
+    with writing(program, f"The environment variable {CACHE_VARIABLE} names another folder."):
         program.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError as error:
-        raise CodecError(
-            f"{program.parent}: cannot keep the HEVC reader here: {error}. Name another folder with the environment "
-            f"variable {CACHE_VARIABLE}"
-        ) from error
     try:
         return _build(program, source, force)
     finally:
@@ -159,12 +155,15 @@ def reader_version(program: Path) -> str:
     CodecError
         If it does not run, or is another program.
     """
+
+    def unfit(error: Exception) -> CodecError:
+        return CodecError(f"{program}: does not run on this machine: {error}. Build it again: arseg native build")
+
     try:
-        run = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False)
-    except OSError as error:
-        raise CodecError(
-            f"{program}: does not run on this machine: {error}. Build it again: arseg native build"
-        ) from error
+        with reading(program, unfit):
+            run = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError as error:  # of what the program is to be run by
+        raise unfit(error) from error
     if run.returncode or not re.fullmatch(rf"{TARGET} \d+ libde265 [\d.]+\n", run.stdout):
         said = (run.stderr or run.stdout).strip()[:200]
         raise CodecError(
@@ -226,10 +225,13 @@ def _build(program: Path, source: str | None, force: bool) -> ReaderRecord:
 def _read_record(program: Path) -> ReaderRecord | None:
     """Read what is known of a program that was built; None if it is not there, damaged, or does not run here."""
     try:
-        record = ReaderRecord(**json.loads(program.with_suffix(".json").read_text()))
+        stored = json.loads(program.with_suffix(".json").read_text())
+        if not isinstance(stored, dict) or set(stored) != {field.name for field in fields(ReaderRecord)}:
+            return None
+        record = ReaderRecord(**stored)
         whole = record.program == str(program) and record.sha256 == file_digest(program)
         return record if whole and reader_version(program) == record.version else None
-    except (OSError, ValueError, TypeError, CodecError):
+    except (FileNotFoundError, ValueError, CodecError):
         return None
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname, urlopen
 
+from arseg.access import HINTS, access_error, find_refusal
 from arseg.errors import CodecError
 from arseg.files import file_digest
 
@@ -115,6 +116,8 @@ def _download(address: str, path: Path) -> Path:
             shutil.copyfileobj(response, file)
             promised = response.headers.get("Content-Length")
     except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in HINTS:
+            raise access_error(path, error, writes=True) from error
         raise CodecError(f"{address}: could not be downloaded: {error}. {ANOTHER_SOURCE}") from error
     if promised is not None and path.stat().st_size != int(promised):
         raise CodecError(
@@ -135,6 +138,8 @@ def _unpack(archive: Path, origin: str, workspace: Path, expected: str) -> Libra
             else:  # Python before 3.11.4, Debian 12's own; the digest has been checked
                 members.extractall(folder)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if refusal := find_refusal(error):
+            raise access_error(folder, refusal, writes=True) from error
         raise CodecError(f"{origin}: no tar archive, or not a whole one: {error}. {ANOTHER_SOURCE}") from error
     library = _find_library(folder, origin)
     return LibrarySource(library, origin, _check_version(library, origin), sha256)

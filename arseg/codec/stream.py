@@ -13,6 +13,7 @@ from av.codec.context import CodecContext
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
+from arseg.access import access_error, find_refusal
 from arseg.errors import CodecError
 
 START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
@@ -79,6 +80,8 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
     ------
     CodecError
         If it cannot be opened or read, or has no video.
+    FileAccessError
+        If the operating system does not let a file that is there be read.
     """
     try:
         with av.open(STANDARD_INPUT if str(source) == "-" else str(source)) as container:
@@ -99,6 +102,8 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                 num_frames=stream.frames or None,
             )
     except av.error.FFmpegError as error:
+        if (refusal := find_refusal(error)) and Path(source).exists():
+            raise access_error(Path(source), refusal) from error
         raise CodecError(
             f"{source}: cannot be read as a video: {error.strerror}. Name a file or stream that FFmpeg opens"
         ) from error

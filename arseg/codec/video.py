@@ -12,7 +12,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.codec.ffmpeg import find_ffmpeg, raise_refusal
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 
@@ -57,6 +57,8 @@ def create_video(
     ------
     CodecError
         If FFmpeg fails; with the end of its own messages.
+    FileAccessError
+        If the file cannot be written.
     """
     with atomic_path(path) as temporary, TemporaryFile() as messages:
         command = _command(find_ffmpeg(ffmpeg_path), temporary, height, width, frames_per_second)
@@ -76,8 +78,10 @@ def create_video(
             status = process.wait()
         if broken or status:
             messages.seek(0)
-            words = messages.read().decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
-            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n  " + "\n  ".join(words))
+            words = messages.read().decode(errors="replace").strip()
+            raise_refusal(words, path, writes=True)
+            last = "\n  ".join(words.splitlines()[-STDERR_LINES:])
+            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n  {last}")
 
 
 def _command(ffmpeg_path: str, output: Path, height: int, width: int, frames_per_second: Fraction) -> list[str]:

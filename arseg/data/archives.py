@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
+from arseg.access import reading, writing
 from arseg.errors import DataError
 
 HINT = "Download it again; of an archive in parts (.zip.001, .zip.002), give all of them, in order."
@@ -30,16 +31,24 @@ def open_zip(*parts: Path, hint: str = HINT) -> Iterator[zipfile.ZipFile]:
     ------
     DataError
         If a part is missing or damaged, or Python cannot unpack what is read.
+    FileAccessError
+        If the operating system does not let it be read.
     """
     name = " + ".join(map(str, parts))
     for part in parts:
         if not part.is_file():
             raise DataError(f"{part}: no such file or folder. {hint}")
+
+    def damaged(error: Exception) -> DataError:
+        return DataError(f"{name}: truncated, damaged or not a zip archive ({error}). {hint}")
+
     try:
-        with _JoinedFile(parts) as joined, zipfile.ZipFile(io.BufferedReader(joined, 1 << 20)) as archive:
+        with (
+            reading(parts[0], damaged, zipfile.BadZipFile, zlib.error, EOFError),
+            _JoinedFile(parts) as joined,
+            zipfile.ZipFile(io.BufferedReader(joined, 1 << 20)) as archive,
+        ):
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{name}: truncated, damaged or no zip archive ({error}). {hint}") from error
     # An encrypted member, or a method that Python lacks: Windows packs files above 2 GB with Deflate64.
     except RuntimeError as error:
         raise DataError(
@@ -67,7 +76,8 @@ class PictureSource:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
-            names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
+            with reading(self.path):
+                names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
         else:
             with open_zip(self.path) as archive:
                 names = archive.namelist()
@@ -87,7 +97,9 @@ class PictureSource:
         """Yield the places and files of some pictures, one by one; raises as `open_zip` does."""
         if self.path.is_dir():
             for member in members:
-                yield member, (self.path / member).read_bytes()
+                with reading(self.path / member):
+                    content = (self.path / member).read_bytes()
+                yield member, content
         else:
             with open_zip(self.path) as archive:
                 for member in members:
@@ -124,7 +136,7 @@ def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -
 
 def extract(archive: zipfile.ZipFile, member: str | zipfile.ZipInfo, output: Path) -> None:
     """Copy a member of an archive to a file."""
-    with archive.open(member) as source, output.open("wb") as target:
+    with archive.open(member) as source, writing(output), output.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from arseg.access import reading
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
 from arseg.data.camvid import camvid_classes
@@ -206,13 +207,15 @@ def _read_arrays(files: DistanceFiles) -> _Arrays:
 
 def _read_motion(path: Path, height: int, width: int) -> NDArray[np.int16]:
     """Motion of a frame, int16 quarter pixels (x, y), shape (H, W, 2)."""
-    found, expected = path.stat().st_size, height * width * BYTES_PER_PIXEL
+    with reading(path):
+        content = path.read_bytes()
+    found, expected = len(content), height * width * BYTES_PER_PIXEL
     if found != expected:
         raise MotionError(
             f"{path}: has {found} bytes, expected {expected}: two int16 for each of the {width}x{height} pixels of its "
             "frame. Copy it again, or run the authors' program for this frame."
         )
-    return np.fromfile(path, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
+    return np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
 
 
 def _usable_label(sample: AuthorsSample, dataset: AuthorsDataset, output: Path) -> Path:

@@ -3,13 +3,15 @@
 import io
 import logging
 from collections import defaultdict
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from arseg.access import reading
 from arseg.data.archives import PictureSource
 from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
 from arseg.errors import DataError
@@ -178,20 +180,23 @@ def _frame(folder: Path, index: int) -> Path:
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height of a picture, from its header."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error}). Make it again.") from error
+    with _decoding(str(path)), Image.open(path) as picture:
+        return picture.size
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    return _decode(path.read_bytes(), str(path))
+    with reading(path):
+        return _decode(path.read_bytes(), str(path))
 
 
 def _decode(content: bytes, place: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{place}: cannot be read as a picture ({error}). Make or download it again.") from error
+    with _decoding(place), Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _decoding(place: str) -> AbstractContextManager[None]:
+    return reading(
+        Path(place),
+        lambda error: DataError(f"{place}: cannot be read as a picture ({error}). Make or download it again."),
+        SyntaxError,
+    )

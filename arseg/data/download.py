@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 from filelock import FileLock, Timeout
 
+from arseg.access import writing
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.data.transfer import SCHEMES, PartialFile, TransferError, transfer
 from arseg.errors import DataError
@@ -119,23 +120,23 @@ def download(file: RemoteFile, output: str | Path, session: requests.Session | N
     Raises
     ------
     DataError
-        If no mirror gives the file, the disk has not enough space or cannot be written, or another process is
-        downloading to `output`.
+        If no mirror gives the file, the disk is too small, or another process is downloading to `output`.
+    FileAccessError
+        If it cannot be written.
     """
     output = Path(output)
     if output.is_dir():
         raise DataError(f"{output}: this is a folder, expected the name of a file to write.")
     lock = FileLock(f"{output}.part.lock", timeout=0)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with lock:
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+        with lock, writing(output):
             if not _is_there(file, output):
                 _fetch(file, output, session or requests.Session())
             Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise DataError(f"{output}: another process is downloading it. Wait for that one, or end it.") from error
-    except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error}). Make room, or name another output.") from error
 
 
 def _is_there(file: RemoteFile, output: Path) -> bool:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from arseg.access import reading
 from arseg.data.images import check_sizes_match
 from arseg.data.manifest import ManifestRow, check_unique, read_classes
 from arseg.data.sheets import SheetRow, read_sheet
@@ -195,8 +196,9 @@ def _chosen_frames(rule: SheetRow, folder: Path, sheet_folder: Path) -> list[Fra
 
 def _read_list(rule: SheetRow, path: Path, stems: set[str], folder: Path) -> set[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with reading(path):
+            lines = path.read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise DataError(
             f"{rule.place}: list names {path}, which cannot be read ({error}). "
             "Give a text file with one file stem per line; its path is relative to the sheet."

@@ -7,12 +7,15 @@ Most files are plain PNGs, which `arseg.data.png` reads; the others go through P
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from arseg.access import reading
 from arseg.config import IGNORE_INDEX
 from arseg.data.png import decode_png
 from arseg.errors import DataError
@@ -20,8 +23,8 @@ from arseg.errors import DataError
 IMAGE_MODES = ("RGB", "RGBA", "L", "P")
 """Pillow modes of 8 bits a channel that convert to RGB without loss of meaning."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises on what is no image or a damaged one; its PNG reader raises SyntaxError."""
+DAMAGE = (SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises on what is no image or a damaged one, beside OSError; its PNG reader raises SyntaxError."""
 
 LABEL_MODES = ("L", "P")
 """One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
@@ -43,7 +46,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, unreadable, damaged or truncated, or has more than 8 bits a channel.
+        If the file is missing, damaged or truncated, or has more than 8 bits a channel.
+    FileAccessError
+        If the operating system does not let it be read.
     """
     image = _load(Path(path), "frame", channels=3)
     if isinstance(image, np.ndarray):
@@ -74,8 +79,9 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is missing, unreadable, damaged or truncated, has several channels, or holds a value that
-        is no class.
+        If the file is missing, damaged or truncated, has several channels, or holds a value that is no class.
+    FileAccessError
+        If the operating system does not let it be read.
     """
     image = _load(Path(path), "label map", channels=1)
     if isinstance(image, Image.Image) and image.mode not in LABEL_MODES:
@@ -116,16 +122,13 @@ def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
 
 
 def _header_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
+    with _reading(path, "image"), Image.open(path) as image:
+        return image.size
 
 
 def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Image:
     """Read the pixels of a plain PNG of so many channels, or what Pillow makes of any other file."""
-    try:
+    with _reading(path, what):
         content = path.read_bytes()
         pixels = decode_png(content, channels)
         if pixels is not None:
@@ -139,8 +142,6 @@ def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Ima
             if channels == 1 and bits < 8:  # Pillow spreads the levels to 0 ... 255; a label map's are indices
                 return np.asarray(image.convert("L")) // np.uint8(255 // (2**bits - 1))
             return image
-    except UNREADABLE as error:
-        raise _unreadable(path, what, error) from error
 
 
 def _grey_bits(content: bytes) -> int:
@@ -149,10 +150,18 @@ def _grey_bits(content: bytes) -> int:
     return content[24] if is_grey_png else 8
 
 
-def _unreadable(path: Path, what: str, error: Exception) -> DataError:
-    if not path.exists():
-        return DataError(f"{path}: no such {what}. Put the file there, or make the manifest again if the data moved.")
-    return DataError(
-        f"{path}: the {what} cannot be read ({error}). Replace it by an intact copy; if the workflow made it, delete "
-        "the data set's folder and run again."
-    )
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    def damaged(error: Exception) -> DataError:
+        return DataError(
+            f"{path}: the {what} cannot be read ({error}). Replace it by an intact copy; if the workflow made it, "
+            "delete the data set's folder and run again."
+        )
+
+    try:
+        with reading(path, damaged, *DAMAGE):
+            yield
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such {what}. Put the file there, or make the manifest again if the data moved."
+        ) from error

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from arseg.access import reading
 from arseg.errors import DataError
 
 
@@ -55,9 +56,18 @@ def read_sheet(path: Path, columns: Sequence[str], mend: str) -> list[SheetRow]:
     ------
     DataError
         If the file is missing, is no text, or lacks a column, or a line has fewer cells than the header.
+    FileAccessError
+        If the operating system does not let it be read.
     """
+
+    def damaged(error: Exception) -> DataError:
+        return DataError(f"{path}: cannot be read as a CSV sheet in UTF-8 ({error}). {mend}")
+
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets write a byte-order mark
+        with (
+            reading(path, damaged, UnicodeDecodeError, csv.Error),
+            path.open(newline="", encoding="utf-8-sig") as stream,  # spreadsheets write a byte-order mark
+        ):
             reader = csv.reader(stream)
             header = [name.strip() for name in next(reader, [])]
             missing = [name for name in columns if name not in header]
@@ -79,8 +89,6 @@ def read_sheet(path: Path, columns: Sequence[str], mend: str) -> list[SheetRow]:
             return rows
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such sheet. {mend}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV sheet in UTF-8 ({error}). {mend}") from error
 
 
 def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

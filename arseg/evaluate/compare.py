@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from arseg.access import reading
 from arseg.config import PUBLISHED_SPLITS, published_backbone
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, read_published
@@ -41,7 +42,8 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
     """
     mend = "It comes with arseg's sources, in config/; name it with --published"
     try:
-        values = pd.read_csv(path)
+        with reading(Path(path)):
+            values = pd.read_csv(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such sheet of published values. {mend}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

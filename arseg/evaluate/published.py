@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from arseg.access import reading
 from arseg.config import published_backbone
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation
@@ -117,11 +118,10 @@ def read_published(path: str | Path) -> PublishedResult:
         )
     gop = int(name["gop"])
     try:
-        scores = np.loadtxt(path, ndmin=1)
+        with reading(path, lambda error: DataError(f"{path}: expected one number per line ({error})"), ValueError):
+            scores = np.loadtxt(path, ndmin=1)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except ValueError as error:
-        raise DataError(f"{path}: expected one number per line ({error})") from error
     if scores.shape != (gop + 1,):
         raise DataError(
             f"{path}: found {scores.shape[0]} lines, expected {gop + 1}: mIoU at d = 0 ... {gop - 1}, then the mean"

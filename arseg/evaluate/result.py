@@ -5,7 +5,6 @@ another rule without running a network again. This module owns the file layout; 
 """
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arseg.access import reading
 from arseg.errors import DataError
 from arseg.files import atomic_path, zip_damage
 from arseg.metrics.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
@@ -157,25 +157,30 @@ def load_evaluation(path: str | Path) -> Evaluation:
     ------
     DataError
         If the file is missing, damaged, no evaluation, or of another format version.
+    FileAccessError
+        If the operating system does not let it be read.
     """
     path = Path(path)
     mend = "Make it again: arseg evaluate ..."
     try:
-        if damage := zip_damage(path):  # NumPy may stop reading just before the place where it would notice
-            raise DataError(f"{path}: not an evaluation, or a damaged one ({damage}). Delete it. {mend}")
-        with np.load(path, allow_pickle=False) as arrays:
-            description = json.loads(str(arrays["description"]))
-            version = description["format_version"]
-            evaluation = _assemble(description, arrays) if version in (2, FORMAT_VERSION) else None
-    except DataError:  # is a ValueError
-        raise
+        damage = zip_damage(path)  # NumPy may stop reading just before the place where it would notice
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such evaluation. {mend}") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an evaluation ({type(error).__name__}: {error}). Delete it. {mend}") from error
-    if evaluation is None:
+    if damage:
+        raise DataError(f"{path}: not an evaluation, or a damaged one ({damage}). Delete it. {mend}")
+    other = f"{path}: not an evaluation of arseg"
+    with (
+        reading(path, lambda error: DataError(f"{other} ({error}). Name another file. {mend}"), ValueError),
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        if not {"description", "confusions", "num_frames"} <= set(arrays):
+            raise DataError(f"{other}: it holds {', '.join(arrays) or 'nothing'}. Name another file. {mend}")
+        description = json.loads(str(arrays["description"]))
+        confusions, num_frames = arrays["confusions"], arrays["num_frames"]
+    version = description.get("format_version") if isinstance(description, dict) else None
+    if version not in (2, FORMAT_VERSION):
         raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {mend}")
-    return evaluation
+    return _assemble(path, description, confusions, num_frames)
 
 
 def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -225,16 +230,25 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
     )
 
 
-def _assemble(description: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]) -> Evaluation:
+def _assemble(
+    path: Path, description: Mapping[str, Any], confusions: NDArray[np.int64], num_frames: NDArray[np.int64]
+) -> Evaluation:
     stored = dict(description["settings"])
-    stored["encoding"] = Encoding.from_dict(stored if description["format_version"] == 2 else stored["encoding"])
-    for name in ("class_names", "void"):  # JSON knows lists only
-        stored[name] = tuple(stored[name])
+    if description["format_version"] == 2:
+        earlier = {field.name for field in fields(Encoding)}
+        stored["encoding"] = Encoding.from_dict(stored).to_dict()
+        stored = {name: value for name, value in stored.items() if name not in earlier}
+    if differing := {field.name for field in fields(EvaluationSettings)} ^ set(stored):
+        raise DataError(
+            f"{path}: its settings differ from this version's in {', '.join(sorted(differing))}. Read it with the "
+            "version of arseg that wrote it, or make it again: arseg evaluate ..."
+        )
+    sequences = {name: tuple(stored[name]) for name in ("class_names", "void")}  # JSON knows lists only
     return Evaluation(
-        settings=EvaluationSettings(**{field.name: stored[field.name] for field in fields(EvaluationSettings)}),
+        settings=EvaluationSettings(**stored | sequences | {"encoding": Encoding.from_dict(stored["encoding"])}),
         shards=tuple(description["shards"]),
-        confusions=arrays["confusions"],
-        num_frames=arrays["num_frames"],
+        confusions=confusions,
+        num_frames=num_frames,
         gmacs_per_frame=description["gmacs_per_frame"],
         encoders=tuple(description["encoders"]),
     )

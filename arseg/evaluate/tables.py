@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from arseg.access import reading
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
@@ -119,9 +120,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
         If the file is missing or lacks a column.
     """
     try:
-        table = pd.read_csv(
-            path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate", "encoding"), str)
-        )
+        with reading(Path(path)):
+            table = pd.read_csv(
+                path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate", "encoding"), str)
+            )
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -49,7 +49,7 @@ def export_branches(
         If packages are missing, or nothing would be left of a side of the frames in low resolution.
     ExportError
         If a graph cannot be made, or does not compute what PyTorch does; nothing is left of the folder then.
-    DataError
+    FileAccessError
         If the folder has something in it, or cannot be written.
     """
     require_packages()

@@ -17,8 +17,8 @@ from PIL import Image
 
 from arseg import __version__
 from arseg.codec.video import create_video
-from arseg.errors import ConfigError, DataError
-from arseg.files import atomic_path
+from arseg.errors import ConfigError
+from arseg.files import atomic_path, refuse_filled
 from arseg.hdf5 import create_file, write_attributes
 from arseg.infer.segment import FrameInfo
 from arseg.spec import SegmentationClass
@@ -158,8 +158,7 @@ class _Clock:
 
 @contextmanager
 def _pictures(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
-    if folder.is_dir() and any(folder.iterdir()):
-        raise DataError(f"{folder}: this folder is not empty. Delete it, or name another output")
+    refuse_filled(folder)
     palette = palette_of(classes).tobytes()
 
     def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:

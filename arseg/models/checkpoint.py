@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from arseg import __version__
+from arseg.access import reading
 from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path, zip_damage
 from arseg.models.network import SegmentationNetwork
@@ -29,9 +30,15 @@ FORMAT_VERSION = 2
 """Bumped when older programs could no longer read the file. Version 1, which is still read, had one dictionary
 ``metadata`` for both descriptions."""
 
-UNREADABLE = (
-    RuntimeError,
-    OSError,
+ARCHIVE = b"PK\x03\x04"
+"""How files begin that `torch.save` writes today."""
+
+ARCHIVE_SIGNS = (RuntimeError, pickle.UnpicklingError)
+"""What PyTorch raises on a whole archive that it did not make, or that holds more than tensors and builtins."""
+
+MEND_WHOLE = "name another file, or copy it again"
+
+OLDER_SIGNS = (
     EOFError,
     ValueError,
     LookupError,
@@ -39,11 +46,10 @@ UNREADABLE = (
     AssertionError,
     AttributeError,
     struct.error,
+    *ARCHIVE_SIGNS,
 )
-"""What PyTorch raises on damaged files, the last three on those in its older format."""
-
-ARCHIVE = b"PK\x03\x04"
-"""How files begin that `torch.save` writes today; those in its older format have no checksums."""
+"""What PyTorch raises on files that do not begin so. Its older format has no checksums: damaged bytes are run as the
+instructions of a pickle, and fail as those do."""
 
 REDESIGNED: dict[str, int] = {"psp18-cityscapes": 3}
 """Stage of training from which weights are for a backbone as it is now. Before, its later blocks were dilated otherwise
@@ -194,29 +200,33 @@ def read_tensors(path: Path, mend: str) -> Any:
     ------
     CheckpointError
         If the file is missing or damaged, or holds other objects, of which the message names the first.
+    FileAccessError
+        If the operating system does not let it be read.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {mend}")
-    try:
-        with path.open("rb") as file:
-            is_archive = file.read(len(ARCHIVE)) == ARCHIVE
-        if is_archive and (damage := zip_damage(path)):  # PyTorch writes checksums, but does not compare them
-            raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {mend}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:  # is a ValueError
-        raise
-    except pickle.UnpicklingError as error:
-        # PyTorch's own words advise to switch the protection off.
-        stranger = re.search(r"\bGLOBAL (\S+)", str(error))
-        reason = (
-            "it is damaged, or was not made by torch.save"
-            if stranger is None
-            else f"it holds {stranger[1]}, not only tensors and builtins; such a file can run code when it is opened"
-        )
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}; {mend}") from error
-    except UNREADABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({reason}); {mend}") from error
+    with reading(path), path.open("rb") as file:
+        is_archive = file.read(len(ARCHIVE)) == ARCHIVE
+    if is_archive and (damage := zip_damage(path)):  # PyTorch writes checksums, but does not compare them
+        raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {mend}")
+
+    def refused(error: Exception) -> CheckpointError:
+        if "can't allocate memory" in str(error):  # PyTorch's word for what Python calls
+            raise MemoryError(str(error)) from error
+        reason, what_to_do = str(error).partition("\n")[0], mend
+        # PyTorch's own words on unpickling advise to switch the protection off.
+        if stranger := re.search(r"\bGLOBAL (\S+)", str(error)):
+            problem = f": it holds {stranger[1]}, not only tensors and builtins; such a file can run code when opened"
+        elif is_archive:
+            problem, what_to_do = f": its checksums are right, but torch.save did not make it ({reason})", MEND_WHOLE
+        elif isinstance(error, pickle.UnpicklingError):
+            problem = ": it is damaged, or was not made by torch.save"
+        else:
+            problem = f", perhaps truncated ({reason})"
+        return CheckpointError(f"{path}: not a readable checkpoint{problem}; {what_to_do}")
+
+    with reading(path, refused, *(ARCHIVE_SIGNS if is_archive else OLDER_SIGNS)), path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -234,7 +244,7 @@ def _read(path: Path) -> dict[str, Any]:
             "version of arseg that wrote it, or train it again"
         )
     if not isinstance(content.get("state_dict"), dict):
-        raise CheckpointError(f"{path}: state_dict is missing; the file is damaged, copy or train it again")
+        raise CheckpointError(f"{path}: state_dict is missing; name another file, or train it again")
     return content
 
 

@@ -249,8 +249,8 @@ def export_checkpoint(source: Path, output: Path) -> None:
     _check_apart(source, output)
     network, spec, _ = load_checkpoint(source)
     state_dict = export_network(network, spec.backbone, fusion=spec.fusion)
-    with atomic_path(output) as temporary:
-        torch.save(state_dict, temporary)
+    with atomic_path(output) as temporary, temporary.open("wb") as file:
+        torch.save(state_dict, file)  # given a path, it would write that, which is a temporary one, into the file
 
 
 def _explain(fit: Fit, state_dict: Mapping[str, Tensor]) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from arseg.access import HINTS, access_error
 from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path
 from arseg.models.network import SegmentationNetwork
@@ -90,6 +91,8 @@ def _download() -> Path:
             # Its hash is checked before the file gets its name in the cache.
             weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
         except (URLError, HTTPException, OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno in HINTS:
+                raise access_error(cached, error, writes=True) from error
             raise CheckpointError(
                 f"initial_weights imagenet: {weights.url} could not be downloaded ({error}). Without network, "
                 f"fetch that file elsewhere and put it at {cached}, or set initial_weights to the path of it, or to "

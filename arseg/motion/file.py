@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from arseg import __version__
 from arseg.codec.picture import BLOCK_SIZE, num_blocks
-from arseg.hdf5 import as_builtin, open_finished, refusing_damage
+from arseg.hdf5 import entry, open_finished, read_attributes, translate_read_errors
 from arseg.motion.compose import MAX_REF_BACK, MotionComposer
 
 FORMAT_VERSION = 3
@@ -115,18 +115,16 @@ class MotionFile:
         self._file.close()
 
     def __len__(self) -> int:
-        with refusing_damage(self.path, "the list of pictures", MEND):
-            return len(self._file["poc"])
+        with translate_read_errors(self.path, "the list of pictures is damaged", MEND):
+            return len(entry(self._file, "poc"))
 
     @cached_property
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
-        stored = self._file.attrs
-        with refusing_damage(self.path, "the list of attributes", MEND):
-            names = {field.name for field in fields(MotionAttributes)}
-            if stored["format_version"] < FORMAT_VERSION:
-                names.remove("block_size")
-            return MotionAttributes(**{name: as_builtin(stored[name]) for name in names})
+        names = {field.name for field in fields(MotionAttributes)}
+        if read_attributes(self._file, ["format_version"], MEND)["format_version"] < FORMAT_VERSION:
+            names.remove("block_size")
+        return MotionAttributes(**read_attributes(self._file, names, MEND))
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
@@ -182,7 +180,7 @@ class MotionFile:
 
     def _read(self, name: str, index: int | tuple[int, int]) -> Any:
         picture = index[0] if isinstance(index, tuple) else index
-        with refusing_damage(self.path, f"{name} of picture {picture}", MEND):
+        with translate_read_errors(self.path, f"{name} of picture {picture} is damaged", MEND):
             if name not in self._datasets:
-                self._datasets[name] = self._file[name]
+                self._datasets[name] = entry(self._file, name)
             return self._datasets[name][index]

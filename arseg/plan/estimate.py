@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
+from arseg.access import reading
 from arseg.errors import ConfigError, DataError
 
 SHOWN_LINES = 12
@@ -154,7 +155,7 @@ def _places(benchmark: Path) -> list[Path]:
 def _seconds(benchmark: Path) -> float:
     """Read the wall-clock time of a job."""
     try:
-        with benchmark.open(newline="", encoding="utf-8") as file:
+        with reading(benchmark), benchmark.open(newline="", encoding="utf-8") as file:
             return fmean(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
     except (KeyError, ValueError) as error:
         raise DataError(f"{benchmark}: not a benchmark file of Snakemake's. Delete it") from error

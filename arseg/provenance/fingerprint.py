@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from arseg.access import reading
 from arseg.files import file_digest
 
 SUFFIX = ".provenance.json"
@@ -29,10 +30,20 @@ def record_path(result: Path) -> Path:
 
 
 def read_record(result: Path) -> dict[str, Any] | None:
-    """Return the record beside a result; None if there is none, or it is damaged or of another format version."""
+    """Read the record beside a result; None if there is none that can be understood.
+
+    A damaged record is as good as none: it is no part of the result.
+
+    Raises
+    ------
+    FileAccessError
+        If there is one, and the operating system does not let it be read.
+    """
+    path = record_path(result)
     try:
-        record = json.loads(record_path(result).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        with reading(path):
+            record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION else None
 

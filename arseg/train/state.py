@@ -20,8 +20,9 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from arseg.access import access_error
 from arseg.config import IGNORE_INDEX
-from arseg.errors import ArsegError, CheckpointError
+from arseg.errors import CheckpointError
 from arseg.files import atomic_path
 from arseg.models.checkpoint import read_tensors
 
@@ -115,7 +116,7 @@ def sole_training(folder: Path) -> Iterator[None]:
 
     Raises
     ------
-    CheckpointError
+    FileAccessError
         If the folder cannot be made or written to.
     """
     waits = False
@@ -131,9 +132,7 @@ def sole_training(folder: Path) -> Iterator[None]:
             time.sleep(0.2)
             continue
         except OSError as error:
-            raise CheckpointError(
-                f"{folder}: cannot keep the state of a training there ({error}). Name another."
-            ) from error
+            raise access_error(folder / LOCK, error, writes=True) from error
         if (folder / LOCK).exists():
             break
         lock.release()  # of a file that has been removed
@@ -214,10 +213,11 @@ class StateFolder:
         path = self.folder / LAST
         try:
             with atomic_path(path) as temporary:
-                torch.save({"settings": self._settings, "state": state}, temporary)
+                with temporary.open("wb") as file:  # given a path, PyTorch would not say that the disk is full
+                    torch.save({"settings": self._settings, "state": state}, file)
                 if path.exists():
                     path.replace(self.folder / PREVIOUS)
-        except (OSError, RuntimeError, ArsegError) as error:  # PyTorch reports a full disk as a RuntimeError
+        except OSError as error:
             LOG.warning("%s: this state could not be saved (%s); training goes on", path, error)
 
     def remove(self) -> None:

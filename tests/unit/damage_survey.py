@@ -15,7 +15,7 @@ import numpy as np
 
 from arseg.errors import ArsegError
 
-WORDS_OF_MENDING = ("run again", "again:", "delete it", "Delete it", "intact copy")
+WORDS_OF_MENDING = ("run again", "again:", "copy it again", "delete it", "Delete it", "intact copy")
 
 
 def read_store(path: Path) -> Any:

@@ -48,8 +48,8 @@ def flip_bit(path):
     [
         (lambda parts: parts[1].unlink(), r"v\.zip\.002: no such file.* give all of them, in order"),
         (lambda parts: parts.pop(), r"v\.zip\.001 \+ .*v\.zip\.002: truncated.* give all of them, in order"),
-        (lambda parts: parts.reverse(), r"truncated, damaged or no zip archive"),
-        (lambda parts: parts[2].write_bytes(parts[2].read_bytes()[:-50]), r"truncated, damaged or no zip archive"),
+        (lambda parts: parts.reverse(), r"truncated, damaged or not a zip archive"),
+        (lambda parts: parts[2].write_bytes(parts[2].read_bytes()[:-50]), r"truncated, damaged or not a zip archive"),
         (lambda parts: parts[1].write_bytes(parts[1].read_bytes()[:-999]), r"v\.zip\.003: truncated, damaged or no"),
         (lambda parts: flip_bit(parts[1]), r"v\.zip\.003: truncated.* \(Bad CRC-32 for file 'folder/V\.MXF'\)"),
     ],
@@ -91,7 +91,7 @@ def test_what_holds_no_pictures_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"holds no PNG picture"):
         PictureSource(tmp_path)
     (tmp_path / "page.zip").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"page\.zip: truncated, damaged or no zip archive"):
+    with pytest.raises(DataError, match=r"page\.zip: truncated, damaged or not a zip archive"):
         PictureSource(tmp_path / "page.zip")
 
 

@@ -16,7 +16,7 @@ from arseg.data.cityscapes_unpack import unpack_cityscapes
 from arseg.data.cityscapes_verify import verify_cityscapes
 from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest, write_manifest
-from arseg.errors import ConfigError, DataError
+from arseg.errors import ConfigError, DataError, DiskFullError
 from arseg.spec import Encoding
 from arseg.store import ClipStore
 
@@ -306,7 +306,8 @@ def test_folder_that_is_there_is_kept(archives, tmp_path, caplog):
 def test_truncated_archive_is_named(archives, tmp_path):
     archives[1].write_bytes(archives[1].read_bytes()[:-40])
     with pytest.raises(
-        DataError, match=r"leftImg8bit\.zip: truncated, damaged or no zip archive .*arseg cityscapes download leftImg8"
+        DataError,
+        match=r"leftImg8bit\.zip: truncated, damaged or not a zip archive .*arseg cityscapes download leftImg8",
     ):
         unpack_cityscapes(archives, tmp_path / "root")
     assert not (tmp_path / "root").exists()
@@ -318,7 +319,7 @@ def test_damaged_member_leaves_nothing_of_its_folder(archives, tmp_path):
         info = archive.getinfo("gtFine/val/frankfurt/frankfurt_000000_000576_gtFine_labelIds.png")
     content[info.header_offset + 30 + len(info.filename) + 60] ^= 0xFF
     archives[0].write_bytes(content)
-    with pytest.raises(DataError, match=r"gtFine\.zip: truncated, damaged or no zip archive"):
+    with pytest.raises(DataError, match=r"gtFine\.zip: truncated, damaged or not a zip archive"):
         unpack_cityscapes(archives[:1], tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []
 
@@ -334,7 +335,7 @@ def test_wrong_and_missing_archives_are_named(written, tmp_path):
 def test_disk_without_room_is_an_error(archives, tmp_path, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
-    with pytest.raises(DataError, match=r"root/gtFine: 0\.00 GB are to be written, 0\.00 GB are free"):
+    with pytest.raises(DiskFullError, match=r"root/gtFine: 0\.00 GB are to be written, 0\.00 GB are free"):
         unpack_cityscapes(archives, tmp_path / "root")
 
 

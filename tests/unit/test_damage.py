@@ -148,10 +148,10 @@ WRITERS = {
         "extract_motion(str(path.with_name('v.264')), path)\n"
     ),
     "checkpoint": (
-        "import torch\n"
-        "from arseg.files import atomic_path\n"
-        "with atomic_path(path) as temporary:\n"
-        "    torch.save({'weight': torch.randn(300, 300)}, temporary)\n"
+        "from arseg.models.checkpoint import save_checkpoint\n"
+        "from arseg.spec import NetworkSpec\n"
+        "from arseg.models.registry import build_network\n"
+        "save_checkpoint(path, build_network('tiny', 3, fusion=False), NetworkSpec('tiny', 3))\n"
     ),
     "evaluation": (
         "from evaluation_examples import *\n"
@@ -169,11 +169,13 @@ def test_a_disk_that_takes_no_more_gives_a_message_and_no_file(kind, tmp_path):
     program = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from arseg.errors import DataError\n"
+        "from arseg.errors import FileAccessError\n"
         f"path = Path({str(path)!r})\n"
         "limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))\n"
         f"{'' if kind == 'motion' else 'limit()'}\n"
-        "try:\n" + "".join(f"    {line}\n" for line in WRITERS[kind].splitlines()) + "except DataError as error:\n"
+        "try:\n"
+        + "".join(f"    {line}\n" for line in WRITERS[kind].splitlines())
+        + "except FileAccessError as error:\n"
         "    print(error)\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}

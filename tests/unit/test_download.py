@@ -19,7 +19,7 @@ from filelock import FileLock
 from arseg.cli.main import main
 from arseg.data import transfer
 from arseg.data.download import RemoteFile, download, read_files_sheet
-from arseg.errors import DataError
+from arseg.errors import DataError, DiskFullError, FileAccessError
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 OTHER = np.random.default_rng(1).bytes(200_000)
@@ -280,7 +280,7 @@ def test_right_output_is_kept_and_a_wrong_one_replaced(server, output, caplog):
 def test_full_disk_is_noticed_before_the_first_byte(server, output, monkeypatch):
     free = shutil.disk_usage(output.parent)._replace(free=199_999)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
-    with pytest.raises(DataError, match=r"data\.zip\.part: 0\.00 GB are to be written, .* Make room"):
+    with pytest.raises(DiskFullError, match=r"data\.zip\.part: 0\.00 GB are to be written, .* Make room"):
         download(remote(server.serve("/data.zip", Answer(CONTENT)), server.address), output)
     assert not output.with_name("data.zip.part").exists()
     assert len(server.requests) == 1
@@ -288,7 +288,7 @@ def test_full_disk_is_noticed_before_the_first_byte(server, output, monkeypatch)
 
 def test_output_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file/data\.zip: cannot be written \(.* name another output"):
+    with pytest.raises(FileAccessError, match=r"file/data\.zip: cannot be written \(.* name another file"):
         download(remote(dead_url()), tmp_path / "file" / "data.zip")
 
 

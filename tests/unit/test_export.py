@@ -16,7 +16,7 @@ from video_examples import texture
 from arseg.ar import ClipPredictor
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
-from arseg.errors import ConfigError, DataError
+from arseg.errors import ConfigError, FileAccessError
 from arseg.export import branches
 from arseg.export.branches import export_branches
 from arseg.export.check import ExportError, compare
@@ -258,7 +258,7 @@ def test_outputs_that_are_there(files_of_before, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ConfigError, match="--output is a folder"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "file")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(FileAccessError, match="not empty"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path)
 
 

@@ -22,7 +22,7 @@ from arseg.codec import native_build
 from arseg.codec.native_build import build_native_reader, ensure_native_reader, find_native_reader, reader_version
 from arseg.codec.native_source import PACKAGE_SHA256, fetch_source
 from arseg.doctor import check_hevc_reader
-from arseg.errors import CodecError
+from arseg.errors import CodecError, FileAccessError
 
 FAKE_CMAKE = """#!/bin/sh
 echo "$@" >> "{calls}"
@@ -344,7 +344,9 @@ class TestBuild:
     def test_no_place_for_it(self, build, library, tmp_path, monkeypatch):
         (tmp_path / "file").touch()
         monkeypatch.setenv("ARSEG_CACHE", str(tmp_path / "file/cache"))
-        with pytest.raises(CodecError, match=r"cannot keep the HEVC reader here.*ARSEG_CACHE"):
+        with pytest.raises(
+            FileAccessError, match=r"file/cache/hevc-motion-.* be written \(Not a directory\).* ARSEG_CACHE"
+        ):
             build_native_reader(str(library))
 
     def test_default_places(self, build, monkeypatch):

@@ -68,10 +68,27 @@ def test_unreadable_evaluations_are_named(tmp_path):
         with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation"):
             load_evaluation(path)
     np.savez(path, confusions=CONFUSIONS)
-    with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation \(KeyError"):
+    with pytest.raises(
+        DataError, match=r"evaluation.npz: not an evaluation of arseg: it holds confusions\. Name another"
+    ):
         load_evaluation(path)
-    np.savez(path, description=np.array(json.dumps({"format_version": 99})))
+    np.savez(path, description=np.array("{"), confusions=CONFUSIONS, num_frames=CONFUSIONS)
+    with pytest.raises(DataError, match=r"evaluation.npz: not an evaluation of arseg \(Expecting .*Name another"):
+        load_evaluation(path)
+    description = np.array(json.dumps({"format_version": 99}))
+    np.savez(path, description=description, confusions=CONFUSIONS, num_frames=CONFUSIONS)
     with pytest.raises(DataError, match=r"evaluation.npz: format version 99, expected 3"):
+        load_evaluation(path)
+
+
+def test_an_evaluation_with_other_settings_is_not_called_damaged(tmp_path):
+    path = tmp_path / "evaluation.npz"
+    make_evaluation().save(path)
+    arrays = dict(np.load(path))
+    description = json.loads(str(arrays["description"]))
+    description["settings"]["sharpness"] = description["settings"].pop("seed")
+    np.savez(path, **arrays | {"description": np.array(json.dumps(description))})
+    with pytest.raises(DataError, match=r"its settings differ from this version's in seed, sharpness\. Read it with"):
         load_evaluation(path)
 
 

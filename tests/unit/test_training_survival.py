@@ -1,5 +1,6 @@
 """Trainings that are killed, stopped, damaged or divided among processes end with the weights of one that was not."""
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -275,7 +276,7 @@ def test_a_full_disk_does_not_end_the_training(reference, tmp_path, monkeypatch,
     def full_now_and_then(content, path):
         if "settings" in content and len(failures) < 3:
             failures.append(path)
-            raise RuntimeError("PytorchStreamWriter failed writing file data/1: file write failed")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(content, path)
 
     monkeypatch.setattr(torch, "save", full_now_and_then)

@@ -19,6 +19,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from arseg.access import access_error, find_refusal
 from arseg.compilation import HOW_TO_GET_ONE, cache_folder, compiler_version, search_compiler
 from arseg.errors import ArsegError, KernelError
 from arseg.files import atomic_path
@@ -174,6 +175,8 @@ def _library() -> ctypes.CDLL:
                 _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except OSError as error:
+        if refusal := find_refusal(error):
+            raise access_error(path, refusal, writes=True, advice="ARSEG_CACHE names another folder.") from error
         raise KernelError(f"{path}: cannot be made or loaded: {error}. Delete it, or set ARSEG_CACHE") from error
 
 

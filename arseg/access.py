@@ -1,0 +1,128 @@
+"""What the operating system has against reading or writing a file, told apart from what is wrong with its content."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arseg.errors import ArsegError, DiskFullError, FileAccessError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+HINTS = {
+    **dict.fromkeys(FULL, "Make room in {folder} (df -h shows what is free), and run again"),
+    errno.EMFILE: "Allow this process more open files, and run again: ulimit -n 4096 (ulimit -Hn shows the most)",
+    errno.ENFILE: "All processes of this machine together have too many files open: end some of them, and run again",
+    errno.EACCES: "Ask its owner for access, or change the rights: ls -ld {file} {folder}",
+    errno.EPERM: "Ask its owner for access, or change the rights: ls -ld {file} {folder}",
+    errno.EROFS: "The file system is mounted read-only: name a place on another one",
+    errno.EIO: "The disk or network share below {folder} fails: look at dmesg, or ask its administrator",
+    errno.ESTALE: "The network share below {folder} has changed underneath: mount it again, and run again",
+    **dict.fromkeys(
+        (errno.ENOLCK, errno.EAGAIN),
+        "End the process that is writing it, if there is one; where file systems cannot lock files, set "
+        "HDF5_USE_FILE_LOCKING=FALSE",
+    ),
+}
+"""What helps against what the operating system says."""
+
+WRITING_HINTS = dict.fromkeys(
+    (errno.EROFS, errno.EACCES, errno.EPERM), "Make the folder {folder} writable for this user, or name another output"
+)
+
+ONLY_OF_WRITING = {*FULL, errno.EROFS, errno.EFBIG}
+"""What nothing but a write meets, whatever file the error names, or if it names none."""
+
+
+def find_refusal(error: Exception) -> OSError | None:
+    """Return the operating system's error that an error is, or was raised because of, as by `zipfile`.
+
+    None if the error is about the content of a file: then libraries raise an OSError without a number, or seek to no
+    place at all, which is EINVAL; the system itself says ENOEXEC of a program for another machine. None as well if
+    there is no such file.
+    """
+    for link in (error, error.__cause__ or error.__context__):
+        if isinstance(link, OSError) and link.errno not in (None, errno.ENOENT, errno.EINVAL, errno.ENOEXEC):
+            return link
+    return None
+
+
+def access_error(path: Path, error: OSError, *, writes: bool = False, advice: str = "") -> FileAccessError:
+    """Return an error that says what the operating system said, of which file, and what helps.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is read or written; the folder to look at is that of ``error.filename``, if it names one.
+    error : OSError
+        With its number.
+    writes : bool
+        Whether `path` is written.
+    advice : str
+        What else helps, for the message.
+    """
+    file = path if error.filename is None else Path(os.fsdecode(error.filename))
+    folder = path.parent if writes and file.is_relative_to(path.parent) else file.parent
+    number = error.errno or 0
+    hints = HINTS | WRITING_HINTS if writes else HINTS
+    hint = hints.get(number, "See what is wrong in {folder} and run again, or name another file")
+    end = advice if writes else "This says nothing about what is in the file."
+    message = (
+        f"{path}: cannot be {'written' if writes else 'read'} ({error.strerror or error}). "
+        f"{hint.format(file=file, folder=folder)}. {end}"
+    )
+    return (DiskFullError if number in FULL else FileAccessError)(number, message.strip())
+
+
+@contextmanager
+def reading(
+    path: Path, damaged: Callable[[Exception], ArsegError] | None = None, *signs: type[Exception]
+) -> Iterator[None]:
+    """Tell apart what the operating system has against reading a file, and what is wrong with its content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    damaged : callable, optional
+        Makes the error to raise if the content is wrong.
+    *signs : type
+        What the reader raises on wrong content, beside an OSError without a number.
+
+    Raises
+    ------
+    FileNotFoundError
+        As it is: what to do about a missing file depends on the file.
+    FileAccessError
+        If the operating system refuses.
+    """
+    try:
+        yield
+    except (ArsegError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if refusal := find_refusal(error):
+            raise access_error(path, refusal) from error
+        if damaged is not None and isinstance(error, (OSError, *signs)):
+            raise damaged(error) from error
+        raise
+
+
+@contextmanager
+def writing(path: Path, advice: str = "") -> Iterator[None]:
+    """Say what the operating system has against writing a file; with more advice than what helps in general.
+
+    Raises
+    ------
+    DiskFullError
+        If there is no space left.
+    FileAccessError
+        If it refuses for another reason.
+    """
+    try:
+        yield
+    except ArsegError:
+        raise
+    except OSError as error:
+        raise access_error(path, error, writes=True, advice=advice) from error

@@ -1,0 +1,246 @@
+"""What the operating system refuses is said as that, in every place that opens a file, and costs nobody a file."""
+
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import file_walk
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from file_walk import (
+    CONTINUED,
+    OF_BYTES,
+    OWN,
+    READERS,
+    WRITERS,
+    WRITTEN_FOR_A_CALLER,
+    failing,
+    no_more_files,
+    no_rights,
+)
+from test_damage import make_store
+
+from arseg import store
+from arseg.cli.main import app, main
+from arseg.data import images
+from arseg.errors import ArsegError, DiskFullError, FileAccessError
+from arseg.hdf5 import h5py
+from arseg.models import checkpoint
+from arseg.store import ClipStore
+from arseg.train.state import StateFolder
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /dev/full, /proc")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that others may look into, as into pytest's own they may not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_refused(error: FileAccessError, number: int, path: Path) -> None:
+    message = str(error)
+    assert error.errno == number, message
+    assert isinstance(error, DiskFullError) == (number == errno.ENOSPC)
+    assert message.startswith(str(path.parent))  # the file, its folder, or the sheet that belongs to it
+    assert os.strerror(number) in message
+    assert "delete" not in message.lower()
+    assert not [word for word in ("damage", "truncated", "Make it again") if word in message]
+
+
+def refusals(kind: str, path: Path, patch: pytest.MonkeyPatch) -> dict[int, AbstractContextManager[None]]:
+    """Ways to refuse the reading of a healthy file, by what the system says."""
+    ways = {errno.EMFILE: no_more_files(), errno.EACCES: no_rights(path, 0)}
+    if not READERS[kind].by_library:
+        for number in (errno.EIO, errno.ENOSPC, errno.ESTALE):
+            ways[number] = failing(patch, number, str(path).__eq__)
+    return ways
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_what_the_system_refuses_to_read_is_not_called_damaged(kind, folder, monkeypatch):
+    reader, path = READERS[kind], folder / READERS[kind].name
+    reader.make(path)
+    reader.read(path)  # it is healthy, and all modules are loaded
+    before = contents(folder)
+    for number, refusal in refusals(kind, path, monkeypatch).items():
+        with pytest.raises(FileAccessError) as caught, refusal:
+            reader.read(path)
+        assert_refused(caught.value, number, path)
+    assert contents(folder) == before
+
+
+def test_a_state_that_cannot_be_read_is_not_passed_over(folder):
+    path = folder / "last.ckpt"
+    states = StateFolder(folder, {"seed": 1})
+    states.write({"progress": {"epoch": 1, "step": 2}})
+    before = contents(folder)
+    for number, refusal in ((errno.EMFILE, no_more_files()), (errno.EACCES, no_rights(path, 0))):
+        with pytest.raises(FileAccessError) as caught, refusal:
+            states.read()
+        assert_refused(caught.value, number, path)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind, reader in READERS.items() if reader.by_library])
+def test_a_library_that_cannot_read_says_so(kind, folder):
+    reader, path = READERS[kind], folder / READERS[kind].name
+    path.symlink_to(file_walk.NO_MEMORY_THERE)
+    with pytest.raises(FileAccessError) as caught:
+        reader.read(path)
+    assert_refused(caught.value, errno.EIO, path)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, reader in READERS.items() if reader.cut < 1])
+def test_a_file_without_its_end_is_named(kind, folder):
+    reader, path = READERS[kind], folder / READERS[kind].name
+    reader.make(path)
+    os.truncate(path, int(reader.cut * path.stat().st_size))
+    before = contents(folder)
+    with pytest.raises(ArsegError) as caught:
+        reader.read(path)
+    assert not isinstance(caught.value, FileAccessError)
+    assert path.name in str(caught.value)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_the_system_refuses_to_write_leaves_the_old_file(kind, number, folder, monkeypatch):
+    name, write = WRITERS[kind]
+    path = folder / "results" / name
+    path.parent.mkdir()
+    write(path)
+    before = contents(folder)
+    if number == errno.EIO and kind in ("store", "video"):
+        pytest.skip("the library is told in the same way as of a full disk")
+    if kind == "video":
+        monkeypatch.setenv("ARSEG_FFMPEG", str(on_a_full_disk(folder.parent / f"{folder.name}-ffmpeg")))
+    refusal = {
+        errno.EMFILE: no_more_files,
+        errno.EACCES: lambda: no_rights(path.parent, 0o555),
+    }.get(number, lambda: failing(monkeypatch, number, lambda file: ".partial" in file))
+    with pytest.raises(FileAccessError) as caught, refusal():
+        write(path)
+    assert_refused(caught.value, number, path)
+    assert contents(folder) == before
+
+
+def on_a_full_disk(program: Path) -> Path:
+    """Write an FFmpeg that finds its output on a full disk."""
+    real = imageio_ffmpeg.get_ffmpeg_exe()
+    program.write_text(
+        f'#!/bin/sh\nfor word; do case "$word" in *.partial*) ln -sf /dev/full "$word";; esac; done\nexec {real} "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_every_place_that_opens_a_file_is_walked():
+    walked = {place for reader in READERS.values() for place in reader.places}
+    listed = walked | WRITTEN_FOR_A_CALLER | CONTINUED | OF_BYTES
+    found = file_walk.places_that_open_files()
+    new = {place for place in found - listed if not place.startswith(tuple(OWN))}
+    assert not new, "add a line to READERS of file_walk.py, or say there why these are no user's files"
+    gone = listed - found
+    assert not gone, "there is no such place any more"
+    assert not {start for start in OWN if not any(place.startswith(start) for place in found)}
+
+
+@pytest.mark.parametrize("mistake", [TypeError, AttributeError, LookupError, KeyError, AssertionError, MemoryError])
+def test_our_own_mistakes_are_not_called_damage(mistake, folder, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise mistake("ours")
+
+    make_store(folder / "d03.h5")
+    READERS["checkpoint"].make(folder / "weights.pt")
+    READERS["evaluation"].make(folder / "shard.npz")
+    READERS["frame"].make(folder / "frame.png")
+    monkeypatch.setattr(store, "_read_sample", fail)
+    monkeypatch.setattr(checkpoint.torch, "load", fail)
+    monkeypatch.setattr(np, "load", fail)
+    monkeypatch.setattr(images, "decode_png", fail)
+    with pytest.raises(mistake, match="ours"), ClipStore(folder / "d03.h5") as opened:
+        opened.read(0)
+    for kind in ("checkpoint", "evaluation", "frame"):
+        with pytest.raises(mistake, match="ours"):
+            READERS[kind].read(folder / READERS[kind].name)
+
+
+def test_memory_that_pytorch_does_not_get_is_no_damage(folder, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried"
+        )
+
+    READERS["checkpoint"].make(folder / "weights.pt")
+    monkeypatch.setattr(checkpoint.torch, "load", fail)
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        READERS["checkpoint"].read(folder / "weights.pt")
+
+
+def test_an_attribute_that_another_version_lacks_is_no_damage(folder):
+    path = folder / "d03.h5"
+    make_store(path)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["split"]
+    with pytest.raises(ArsegError, match=r"d03\.h5: has no attribute split, so arseg .* wrote it") as caught:
+        _ = ClipStore(path).attributes
+    assert "elete" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("checkpoint", ["checkpoint", "show"]),
+        ("evaluation", ["tabulate", "--csv", "a.csv", "--summary", "a.md", "--published", "a"]),
+        ("published result", ["compare"]),
+        ("video", ["motion", "-o", "motion.h5"]),
+        ("record", ["provenance"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_that_the_system_refuses_exits_with_2(kind, words, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    path = folder / READERS[kind].name
+    READERS[kind].make(path)
+    result = path
+    if kind == "record":
+        (result := path.with_name("miou.csv")).touch()
+    before = contents(folder)
+    with pytest.raises(SystemExit) as ended, no_rights(path, 0):
+        main([*words[:2], str(result), *words[2:]] if words[0] == "checkpoint" else [words[0], str(result), *words[1:]])
+    assert ended.value.code == 2
+    assert f"arseg: error: {path}: cannot be read (Permission denied)" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_refusal_that_nobody_expected_is_one_line(monkeypatch, capsys, tmp_path):
+    def opens_a_file() -> None:
+        with no_more_files():
+            (tmp_path / "a.csv").open()
+
+    (tmp_path / "a.csv").touch()
+    app.command(opens_a_file)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["opens-a-file"])
+        with pytest.raises(OSError, match="Too many open files"):
+            main(["opens-a-file", "--debug"])
+    finally:
+        del app["opens-a-file"]
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert f"arseg: error: {tmp_path}/a.csv: cannot be read (Too many open files)" in message
+    assert "ulimit -n" in message
