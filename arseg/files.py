@@ -57,8 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         the disk is full, or its folder may not be written to.
     """
     path = Path(path)
-    if _is_filled(path):
-        raise DataError(f"{path}: this folder is not empty. Delete it, or name another output.")
+    refuse_filled(path)
     temporary = path.with_name(f".{path.stem}.{_machine()}-{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +116,41 @@ def zip_damage(path: Path) -> str | None:
         except Exception as error:  # no list of what a parser raises on arbitrary bytes is complete
             return f"{type(error).__name__}: {error}"
     return None if member is None else f"{member} does not have its checksum"
+
+
+def refuse_filled(folder: Path) -> None:
+    """Refuse to write to a folder with something in it, which might be anybody's.
+
+    Raises
+    ------
+    DataError
+        If there is something in it.
+    """
+    if _is_filled(folder):
+        raise DataError(f"{folder}: this folder is not empty. Delete it, or name another output.")
+
+
+def check_output(path: Path) -> None:
+    """Raise before hours of work what `atomic_path` would raise after them; nothing is made.
+
+    Parameters
+    ----------
+    path : Path
+        Where a finished output shall be.
+
+    Raises
+    ------
+    DataError
+        If no file can be made there.
+    """
+    path = path.absolute()
+    try:
+        folder = next(parent for parent in path.parents if parent.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        _check_writable(folder)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _is_filled(path: Path) -> bool:

@@ -8,7 +8,7 @@ import torch
 from cyclopts import Parameter
 
 from arseg.errors import ConfigError
-from arseg.export.branches import export_branches
+from arseg.export.branches import check_folder, export_branches
 from arseg.infer.checkpoints import load_branches
 from arseg.provenance.recording import records
 
@@ -27,7 +27,7 @@ def export(
     """Write networks as ONNX files for frames of one size, after comparing each with PyTorch in onnxruntime.
 
     Frames go in as RGB bytes, scores come out: docs/export.md has a complete program. A file that does not compute
-    what PyTorch does is refused.
+    what PyTorch does is not written.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ def export(
         Resolution of the LR branch or of the single network, where the folder has several.
     """
     frame_size = parse_size(size)
+    check_folder(output)
     first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
     export_branches(first, second, frame_size, output, report=print)
     for path in sorted(output.glob("*.onnx")):

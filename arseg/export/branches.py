@@ -1,8 +1,9 @@
 """Export of what segments a video: the two branches of AR-Seg, or a single network."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare
 from arseg.export.graphs import ConstantGraph, FusedGraph, Graph, KeyframeGraph
 from arseg.export.metadata import describe
 from arseg.export.onnx_file import Session, require_packages, write_graph
-from arseg.files import atomic_path
+from arseg.files import atomic_path, refuse_filled
 from arseg.models.inference import predict_constant, predict_fused, to_low_resolution
+from arseg.models.network import SegmentationNetwork
 from arseg.models.pixels import normalize
 from arseg.models.resize import resize
 
@@ -47,22 +49,35 @@ def export_branches(
     ConfigError
         If packages are missing, or nothing would be left of a side of the frames in low resolution.
     ExportError
-        If a graph cannot be made, or does not compute what PyTorch does; nothing is left of the folder then.
+        If a graph cannot be made, or does not compute what PyTorch does. There is no file of it then; a file that was
+        written before stays.
     DataError
         If the folder has something in it, or cannot be written.
     """
     require_packages()
-    if output.is_file():
-        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
+    check_folder(output)
     to_low_resolution(torch.zeros(1, 3, *size), (second or first).scale_percent)  # raises if nothing would be left
     job = _Job(size, example_frames(size), report)
-    with atomic_path(output) as folder:
-        folder.mkdir()
-        if second is None:
-            job.export_constant(first, folder / "constant.onnx")
-        else:
-            features = job.export_keyframe(first, folder / "hr.onnx")
-            job.export_fused(second, first, features, folder / "lr.onnx")
+    if second is None:
+        job.export_constant(first, output / "constant.onnx")
+    else:
+        features = job.export_keyframe(first, output / "hr.onnx")
+        job.export_fused(second, first, features, output / "lr.onnx")
+
+
+def check_folder(output: Path) -> None:
+    """Refuse what cannot be the folder of an export.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file.
+    DataError
+        If it has something in it.
+    """
+    if output.is_file():
+        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
+    refuse_filled(output)
 
 
 @dataclass(frozen=True)
@@ -74,18 +89,19 @@ class _Job:
     report: Callable[[Comparison], None]
 
     def export_constant(self, branch: Branch, path: Path) -> None:
-        def reference(example: int) -> Outputs:
-            image = normalize(self.frames[example].image, branch.normalization)
-            return {"scores": predict_constant(branch.network, image, branch.scale_percent, self.size)}
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
+            image = normalize(self.frames[example].image, branch.normalization).to(dtype)
+            return {"scores": predict_constant(_in(dtype, branch), image, branch.scale_percent, self.size)}
 
         inputs = [{"image": example.image} for example in self.frames]
         self._export(path, ConstantGraph(branch), inputs, reference, describe(branch, "constant", self.size))
 
     def export_keyframe(self, branch: Branch, path: Path) -> list[Tensor]:
-        """Export the HR branch; give the features of the keyframes as onnxruntime computes them."""
+        """Export the HR branch; return the features of the keyframes as onnxruntime computes them."""
 
-        def reference(example: int) -> Outputs:
-            prediction = branch.network(normalize(self.frames[example].keyframe, branch.normalization))
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
+            keyframe = normalize(self.frames[example].keyframe, branch.normalization).to(dtype)
+            prediction = _in(dtype, branch)(keyframe)
             return {"scores": resize(prediction.scores, self.size), "feature": prediction.feature}
 
         inputs = [{"image": example.keyframe} for example in self.frames]
@@ -94,17 +110,18 @@ class _Job:
 
     def export_fused(self, branch: Branch, hr: Branch, features: Sequence[Tensor], path: Path) -> None:
         """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
-        with torch.inference_mode():
-            keyframes = [normalize(example.keyframe, hr.normalization) for example in self.frames]
-            own = [hr.network.encode(keyframe).feature for keyframe in keyframes]
 
-        def reference(example: int) -> Outputs:
+        @cache  # computed once, before times are taken
+        def keyframe_feature(example: int, dtype: torch.dtype) -> Tensor:
+            keyframe = normalize(self.frames[example].keyframe, hr.normalization).to(dtype)
+            return _in(dtype, hr).encode(keyframe).feature
+
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
             frames = self.frames[example]
-            image = normalize(frames.image, branch.normalization)
             scores = predict_fused(
-                branch.network,
-                own[example],
-                image,
+                _in(dtype, branch),
+                keyframe_feature(example, dtype),
+                normalize(frames.image, branch.normalization).to(dtype),
                 frames.motion_qpel,
                 branch.scale_percent,
                 self.size,
@@ -130,20 +147,25 @@ class _Job:
         path: Path,
         graph: Graph,
         inputs: Sequence[dict[str, Tensor]],
-        reference: Callable[[int], Outputs],
+        reference: Callable[[int, torch.dtype], Outputs],
         metadata: Mapping[str, Any],
     ) -> Session:
-        """Write one file and compare it; give it as onnxruntime runs it."""
-        try:
-            write_graph(path, graph.eval(), inputs[0], metadata)
-        except (ImportError, OnnxExporterError) as error:  # an onnxscript that PyTorch has outgrown, among others
-            reason = str(error).strip().partition("\n")[0]
-            raise ExportError(
-                f"{path.name}: PyTorch {torch.__version__} could not export it ({reason}). No file was left. Install "
-                "versions that fit together: pip install --upgrade onnx onnxscript onnxruntime"
-            ) from error
-        session = Session(path)
-        for example, tensors in enumerate(inputs):
-            what = self.frames[example].what
-            self.report(compare(path.name, what, partial(session, tensors), partial(reference, example)))
+        """Write one file, if it passes the comparison; return it as onnxruntime runs it."""
+        with atomic_path(path) as temporary:
+            try:
+                write_graph(temporary, graph.eval(), inputs[0], metadata)
+            except (ImportError, OnnxExporterError) as error:  # an onnxscript that PyTorch has outgrown, among others
+                reason = str(error).strip().partition("\n")[0]
+                raise ExportError(
+                    f"{path.name}: PyTorch {torch.__version__} could not export it ({reason}). It was not written. "
+                    "Install versions that fit together: pip install --upgrade onnx onnxscript onnxruntime"
+                ) from error
+            session = Session(temporary)
+            for example, tensors in enumerate(inputs):
+                run = partial(session, tensors)
+                self.report(compare(path.name, self.frames[example], run, partial(reference, example)))
         return session
+
+
+def _in(dtype: torch.dtype, branch: Branch) -> SegmentationNetwork:
+    return branch.network if dtype == torch.float32 else deepcopy(branch.network).to(dtype)
