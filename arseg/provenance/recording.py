@@ -20,8 +20,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from arseg.errors import ArsegError
-from arseg.files import atomic_path
+from arseg.errors import ArsegError, ConfigError
+from arseg.files import atomic_path, check_output
 from arseg.provenance.fingerprint import (
     FORMAT_VERSION,
     Fingerprint,
@@ -71,6 +71,8 @@ def records(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a decorator for a command's function: it writes ``<result>.provenance.json`` for each result.
 
+    Results that could not be written, or would replace an input, are refused before the command begins.
+
     A command that fails writes no record, and a result that was not made has none: what an earlier command left of a
     result that has since been deleted is removed before the command begins. A record that cannot be written is a
     warning, because the result is there.
@@ -102,6 +104,8 @@ def records(
             bound.apply_defaults()
             arguments = bound.arguments
             for path in _chosen(outputs, arguments):
+                _refuse_input(path, _chosen(inputs, arguments))
+                check_output(path)
                 _remove_orphan(path)
             before = {_name(choice): _stamps(_chosen([choice], arguments)) for choice in inputs}
             known = dict(facts(arguments)) if facts else {}
@@ -147,6 +151,15 @@ def _remove_orphan(path: Path) -> None:
     record = record_path(path)
     if record.is_file() and not path.exists():
         record.unlink(missing_ok=True)
+
+
+def _refuse_input(path: Path, inputs: Iterable[Path]) -> None:
+    same = False
+    for entry in inputs:
+        with suppress(OSError, ValueError):  # what is not there, and addresses
+            same = same or path.samefile(entry)
+    if same:
+        raise ConfigError(f"output {path} is the file to read, which would be lost; name another one")
 
 
 def _chosen(choices: Iterable[Choice], arguments: Arguments) -> list[Path]:
