@@ -1,5 +1,6 @@
 """``arseg export``: the networks for runtimes other than PyTorch."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +44,8 @@ def export(
     frame_size = parse_size(size)
     check_folder(output)
     first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
+    if difference := (second or first).size_difference(frame_size[1], frame_size[0]):
+        logging.getLogger(__name__).warning("--size %s: %s", size, difference)
     export_branches(first, second, frame_size, output, report=print)
     for path in sorted(output.glob("*.onnx")):
         print(f"wrote {path}")

@@ -1,5 +1,6 @@
 """Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.models.pixels import normalize
 from arseg.motion.rules import PAPER_RULES, MotionRules, followed_references
+
+MAX_SIZE_RATIO = 2
+"""How many times as long as in training the sides of frames may be, or as short, without a warning. The published
+random scales, 0.5 to 2.5, show a network each thing in half and twice its size; what differs more it has not seen."""
 
 PHASES: dict[Mode, int] = {"hr": 1, "lr": 1, "ar": 2}
 """Which training phase makes the network of a role: HR branch, LR baseline, LR branch of AR."""
@@ -44,6 +49,21 @@ class Branch:
     motion: MotionRules = PAPER_RULES
     """How the motion was made that an LR branch was trained on: the paper's rules where the checkpoint does not say,
     which are true of the authors' own."""
+    frame_size: tuple[int, int] | None = None
+    """Width and height of the frames that it was trained on, before they were cropped; None if not known."""
+
+    def size_difference(self, width: int, height: int) -> str:
+        """Say how frames of a size differ from those of the training; empty if not by much, or if that is not known."""
+        if self.frame_size is None:
+            return ""
+        ratio = math.sqrt(width * height / math.prod(self.frame_size))
+        if 1 / MAX_SIZE_RATIO <= ratio <= MAX_SIZE_RATIO:
+            return ""
+        trained = "x".join(map(str, self.frame_size))
+        return (
+            f"the network was trained on frames of {trained} pixels, these have {width}x{height}: things in them are "
+            f"{ratio:.2g} times as large as it has learnt. Resize the frames, or train on some of that size"
+        )
 
 
 def load_branch(
@@ -130,6 +150,7 @@ def load_branch(
         digest=file_digest(path),
         classes=_classes(metadata),
         motion=_motion(path, metadata),
+        frame_size=tuple(metadata["frame_size"]) if "frame_size" in metadata else None,
     )
 
 

@@ -97,6 +97,7 @@ def evaluate(
     frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
     confusions, num_frames, size = _count(
         predictor,
+        main,
         frames=frames,
         split=split,
         num_classes=data.num_classes,
@@ -188,6 +189,7 @@ def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
 
 def _count(
     predictor: Predictor,
+    branch: Branch,
     *,
     frames: SplitFrames,
     split: SplitStores,
@@ -221,6 +223,8 @@ def _count(
                     None if frame.motion_qpel is None else _to_batch(frame.motion_qpel, device),
                 )
                 label = _to_batch(frame.label, device)
+                if size is None and (difference := branch.size_difference(label.shape[2], label.shape[1])):
+                    logger.warning("%s: %s", description, difference)
                 confusions[frame.distance] += confusion_matrix(label, labels_of(scores), num_classes)
                 num_frames[frame.distance] += 1
                 size = (label.shape[1], label.shape[2])

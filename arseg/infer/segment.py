@@ -124,6 +124,7 @@ class Segmentation:
         self.motion = None if self._lr is None else _rules(following, self._lr)
         self.front_end = FrontEnd(str(video), following, self.motion, self.watch, every=every, max_frames=max_frames)
         self.keyframes = self.front_end.keyframes
+        self._sizes: set[tuple[int, int]] = set()
         self._keyframe: Tensor | None = None
         self._feature: Tensor | None = None
 
@@ -154,6 +155,7 @@ class Segmentation:
 
     def _run(self, prepared: PreparedPicture) -> SegmentedFrame | None:
         picture, rgb = prepared.picture, prepared.rgb
+        self._note_size(rgb.shape[1], rgb.shape[0])
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
             motion = None
@@ -175,6 +177,13 @@ class Segmentation:
             hr_labels = labels_of(hr_scores)[0].cpu().numpy()
             self.agreement.add(hr_labels, labels, picture.distance)
         return rgb, labels, FrameInfo(picture.index, picture.seconds, picture.distance, picture.cause, hr_labels)
+
+    def _note_size(self, width: int, height: int) -> None:
+        """Say, once for each size of a video's pictures, that it is not the training's."""
+        if (width, height) not in self._sizes:
+            self._sizes.add((width, height))
+            if difference := (self._lr or self._first).size_difference(width, height):
+                LOG.warning("%s", difference)
 
     def _scores(self, image: Tensor, motion: Tensor | None) -> Tensor:
         height, width = image.shape[-2:]

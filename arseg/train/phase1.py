@@ -85,6 +85,7 @@ def train_phase1(
         "class_void": [cls.void for cls in data.classes],
         "fusion": False,
         "scale_percent": scale_percent,
+        "frame_size": list(train.frame_size),
         "seed": seed,
         "normalization": config.normalization,
         "manifest_digest": data.digest,

@@ -114,6 +114,7 @@ def train_phase2(
         "class_void": [cls.void for cls in data.classes],
         "fusion": True,
         "scale_percent": scale_percent,
+        "frame_size": list(train.frame_size),
         "seed": seed,
         "normalization": config.normalization,
         "warp_alignment": config.warp_alignment,

@@ -13,6 +13,7 @@ from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, frames_of, metadata_o
 from torch import nn
 from video_examples import texture
 
+from arseg.cli import export as command
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
 from arseg.config import NORMALIZATIONS
@@ -324,6 +325,16 @@ def test_outputs_that_are_there(files_of_before, tmp_path):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path)
     with pytest.raises(DataError, match="not empty"):  # before the checkpoint is read
         export([tmp_path / "no.pt"], output=tmp_path)
+
+
+def test_a_size_unlike_that_of_the_training_is_said(exported, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(command, "export_branches", lambda *_, **__: None)
+    write_checkpoints(tmp_path, "tiny", "published", frame_size=[96, 64])
+    export([tmp_path], output=tmp_path / "onnx", size="960x640")
+    assert caplog.messages == [
+        "--size 960x640: the network was trained on frames of 96x64 pixels, these have 960x640: things in them are "
+        "10 times as large as it has learnt. Resize the frames, or train on some of that size"
+    ]
 
 
 def test_sizes():

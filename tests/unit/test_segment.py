@@ -170,6 +170,25 @@ def test_an_option_overrides_the_training_and_says_so(long_references, tmp_path,
         np.testing.assert_array_equal(file["part0/distance"], [*range(8), *range(8)])
 
 
+@pytest.mark.parametrize(
+    ("frame_size", "told"),
+    [
+        ([960, 640], "things in them are 0.1 times as large as it has learnt"),
+        (
+            [40, 30],
+            "trained on frames of 40x30 pixels, these have 96x64: things in them are 2.3 times as large as it has",
+        ),
+        ([192, 128], None),
+        ([48, 32], None),
+    ],
+)
+def test_frames_unlike_those_of_the_training_are_said_once(video, tmp_path, caplog, frame_size, told):
+    labels_of(video, write_checkpoints(tmp_path, frame_size=frame_size), max_frames=3)
+    found = [message for message in caplog.messages if "training" in message or "trained" in message]
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
+
+
 def test_options_as_in_the_training_say_nothing(video, checkpoints, caplog):
     following = Following(subpixel=False, max_distance=11, max_ref_back=3)
     labels_of(video, checkpoints, following=following, max_frames=2)

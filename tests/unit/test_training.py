@@ -97,6 +97,7 @@ def test_the_checkpoint_says_what_it_is(hr):
     assert metadata["scale_percent"] == 100
     assert metadata["seed"] == 3
     assert metadata["train_config"]["crop"] == "64x48"
+    assert metadata["frame_size"] == [64, 48]
     assert metadata["epoch"] in (0, 1)
     history = pd.read_csv(hr.parent / "history.csv")
     assert metadata["score"] == pytest.approx(history["val_miou"].max(), rel=1e-4)
@@ -216,6 +217,7 @@ def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_data
     assert metadata["phase"] == 2
     assert metadata["fusion"] is True
     assert metadata["encoding"]["rate"] == "200k"
+    assert metadata["frame_size"] == [64, 48]
     assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
     assert not torch.equal(network.state_dict()["stem.0.0.weight"], before["stem.0.0.weight"])
     assert metadata["epoch"] == 1, "only the fused epoch may be chosen"
