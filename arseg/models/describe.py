@@ -55,6 +55,10 @@ def _own_facts(path: Path) -> dict[str, str]:
     if "imported_from" in metadata:
         origin = metadata["imported_from"]
         facts["imported from"] = f"{origin['file']} (sha256 {origin['sha256']})"
+    if "initialized_from" in metadata:
+        start = metadata["initialized_from"]
+        left = ", ".join(start["left_random"]) or "none"
+        facts["started from"] = f"{start['file']} (sha256 {start['sha256']}), but for: {left}"
     return facts
 
 

@@ -7,7 +7,7 @@ import torch
 
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
-from arseg.models.imagenet import initialize_backbone
+from arseg.models.imagenet import initialize_network
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
 from arseg.train.data import StillDataset, training_loader, validation_loader
@@ -73,7 +73,7 @@ def train_phase1(
     torch.manual_seed(seed)
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=False)
-    initialize_backbone(network, architecture, config.initial_weights)
+    initialized = initialize_network(network, backbone, config.initial_weights)
 
     metadata = {
         "phase": 1,
@@ -91,6 +91,7 @@ def train_phase1(
         "manifest_digest": data.digest,
         "train_split": train_split,
         "val_split": val_split,
+        **initialized,
     }
     LOG.info("phase 1: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(

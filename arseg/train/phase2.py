@@ -11,7 +11,7 @@ from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.evaluate.branch import load_branch
 from arseg.evaluate.samples import open_training_stores
-from arseg.models.imagenet import initialize_backbone
+from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.stages import STAGES
@@ -99,9 +99,10 @@ def train_phase2(
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
+        initialized = {}
         _copy_branch(branch.network, network)
     else:
-        initialize_backbone(network, architecture, config.initial_weights)
+        initialized = initialize_network(network, backbone, config.initial_weights)
     start_phase2(branch.network, network, config.feature_similarity)
 
     metadata = {
@@ -121,6 +122,7 @@ def train_phase2(
         "manifest_digest": data.digest,
         "hr_digest": branch.digest,
         "encoding": {name: getattr(stores.attributes, name) for name in ENCODING_NAMES},
+        **initialized,
     }
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(
