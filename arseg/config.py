@@ -64,7 +64,8 @@ class TrainConfig:
     warp_alignment: WarpAlignment = "published"
     """Phase 2 only: the half-pixel convention of the warp; "published" is what released checkpoints expect."""
     initial_weights: str = "imagenet"
-    """Backbone weights to start from: "imagenet" (by torchvision), "none", or the path of a state dict."""
+    """Weights to start from: "imagenet" (the backbone's, by torchvision), "none", or the path of the backbone's or of
+    a checkpoint of the same network for any classes."""
     start_from: Literal["backbone", "hr"] = "backbone"
     """Phase 2 only: start from initial_weights (the paper's CamVid) or from the whole HR branch (Cityscapes)."""
     validate_every: int = 1

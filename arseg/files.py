@@ -157,6 +157,27 @@ def refuse_filled(folder: Path) -> None:
         raise FileAccessError(errno.ENOTEMPTY, message)
 
 
+def check_output(path: Path) -> None:
+    """Raise before hours of work what `atomic_path` would raise after them; nothing is made.
+
+    Parameters
+    ----------
+    path : Path
+        Where a finished output shall be.
+
+    Raises
+    ------
+    FileAccessError
+        If no file can be made there.
+    """
+    path = path.absolute()
+    with writing(path):
+        folder = next(parent for parent in path.parents if parent.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        _check_writable(folder)
+
+
 def _is_filled(path: Path) -> bool:
     return path.is_dir() and any(path.iterdir())
 

@@ -16,6 +16,6 @@ STAGES: dict[str, int] = {
     "phase1": 3,
     "phase2": 3,
     "evaluate": 3,
-    "tables": 2,
+    "tables": 3,
     "plots": 1,
 }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from arseg.cli.options import Figure
 from arseg.evaluate.compare import compare, read_published_values, read_results
 from arseg.evaluate.tables import read_table
 from arseg.plots.curves import accuracy_by_cost, miou_by_distance
@@ -9,7 +10,7 @@ from arseg.provenance.recording import records
 
 
 @records("plot curves", inputs=["table", "published"], outputs=["by_distance", "by_cost"])
-def curves(table: Path, *, by_distance: Path, by_cost: Path, published: Path | None = None) -> None:
+def curves(table: Path, *, by_distance: Figure, by_cost: Figure, published: Path | None = None) -> None:
     """Draw mIoU by reference distance, and mean mIoU by cost.
 
     Parameters
@@ -17,9 +18,9 @@ def curves(table: Path, *, by_distance: Path, by_cost: Path, published: Path | N
     table : Path
         Tidy table that `arseg tabulate` wrote.
     by_distance : Path
-        Figure to write: mIoU against the frames since the keyframe.
+        Figure to write (.png, .pdf, .svg): mIoU against the frames since the keyframe.
     by_cost : Path
-        Figure to write: mean mIoU against multiply-accumulates per frame.
+        Figure to write, likewise: mean mIoU against multiply-accumulates per frame.
     published : Path
         CSV of published values, to draw those of the same configurations beside ours.
     """

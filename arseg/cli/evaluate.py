@@ -95,6 +95,8 @@ def evaluate(
         _refuse(AUTHORS, {"--work": work is not None, "--dataset, --scale ...": published != PublishedSetup()})
         if manifest is None or not stores or output is None:
             raise ConfigError(f"give {OWN} and --output, or {AUTHORS}: arseg evaluate --help tells which is which")
+        if output.suffix != ".npz":
+            raise ConfigError(f"--output {output}: an evaluation is a file whose name ends in .npz")
         if len(modes) > 1:
             raise ConfigError(f"--mode {' '.join(mode)}: expected one mode; several go only with {AUTHORS}")
         # Each store has at most one sample of each annotated frame.

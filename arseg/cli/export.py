@@ -1,5 +1,6 @@
 """``arseg export``: the networks for runtimes other than PyTorch."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import torch
 from cyclopts import Parameter
 
 from arseg.errors import ConfigError
-from arseg.export.branches import export_branches
+from arseg.export.branches import check_folder, export_branches
 from arseg.models.branches import load_branches
 from arseg.provenance.recording import records
 
@@ -27,7 +28,7 @@ def export(
     """Write networks as ONNX files for frames of one size, after comparing each with PyTorch in onnxruntime.
 
     Frames go in as RGB bytes, scores come out: docs/export.md has a complete program. A file that does not compute
-    what PyTorch does is refused.
+    what PyTorch does is not written.
 
     Parameters
     ----------
@@ -41,7 +42,10 @@ def export(
         Resolution of the LR branch or of the single network, where the folder has several.
     """
     frame_size = parse_size(size)
+    check_folder(output)
     first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
+    if difference := (second or first).size_difference(frame_size[1], frame_size[0]):
+        logging.getLogger(__name__).warning("--size %s: %s", size, difference)
     export_branches(first, second, frame_size, output, report=print)
     for path in sorted(output.glob("*.onnx")):
         print(f"wrote {path}")

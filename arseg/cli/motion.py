@@ -1,11 +1,8 @@
 """``arseg motion``: record the motion vectors of any video."""
 
-from pathlib import Path
-from typing import Annotated
+from cyclopts import App
 
-from cyclopts import App, Parameter
-from cyclopts.validators import Number
-
+from arseg.cli.options import Count, Output, Video
 from arseg.motion.extract import extract_motion
 from arseg.provenance.recording import records
 
@@ -13,10 +10,6 @@ motion = App(name="motion")
 """Loaded when one of its commands runs, because a group's own action cannot be named by import path."""
 
 motion.command("arseg.cli.motion_show:show", help="Draw the vectors over the pictures, as a video or a sheet.")
-
-Video = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is the standard input
-Output = Annotated[Path, Parameter(name=["--output", "-o"])]
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 @motion.default

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arseg.cli.motion import Count, Output, Video
+from arseg.cli.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.errors import ConfigError
 from arseg.motion.video import open_pictures
 from arseg.plots.motion_field import motion_fields
@@ -11,7 +11,6 @@ from arseg.plots.motion_video import draw_motion_video
 from arseg.plots.style import CODECS
 from arseg.provenance.recording import records
 
-SHEETS = (".png", ".pdf", ".svg")
 VIDEOS = (".mp4", ".mkv", ".mov")
 
 
@@ -43,10 +42,10 @@ def show(
         How many pictures to read; all by default.
     """
     suffix = output.suffix.lower()
-    if suffix not in (*SHEETS, *VIDEOS):
+    if suffix not in (*FIGURE_SUFFIXES, *VIDEOS):
         raise ConfigError(
             f"--output {output}: cannot draw to {suffix or 'a name without suffix'}. Name a video "
-            f"({', '.join(VIDEOS)}) or a sheet ({', '.join(SHEETS)})"
+            f"({', '.join(VIDEOS)}) or a sheet ({', '.join(FIGURE_SUFFIXES)})"
         )
     if max_px is not None and not max_px > 0:
         raise ConfigError(f"--max-px {max_px:g}: expected a length above 0")

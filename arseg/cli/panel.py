@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from arseg.cli.options import Figure
 from arseg.cli.recorded import classes
 from arseg.plots.panel import qualitative_panel
 from arseg.provenance.recording import records
@@ -15,7 +16,7 @@ def panel(
     hr: Path,
     lr: Path,
     ar: Path,
-    output: Path,
+    output: Figure,
     device: str = "auto",
 ) -> None:
     """Draw examples: keyframe, frame, label, the three predictions, the warped keyframe and the motion.
@@ -33,7 +34,7 @@ def panel(
     ar : Path
         Checkpoint of AR-Seg's LR branch, at the baseline's scale.
     output : Path
-        Figure to write.
+        Figure to write (.png, .pdf, .svg).
     device : str
         auto, cpu, cuda or cuda:N.
     """

@@ -12,16 +12,15 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from arseg.cli.options import Count, Video
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
-from arseg.infer.outputs import open_output
+from arseg.infer.outputs import check_outputs, open_output
 from arseg.infer.report import STAGES, describe, summarize
 from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
 from arseg.motion.live import Following
 from arseg.progress import track
 from arseg.provenance.recording import records
-
-Video = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is the standard input
 
 
 @records("segment", inputs=["video", "checkpoint"], outputs=["output", "summary"], folder_contents=False)
@@ -34,8 +33,8 @@ def segment(
     scale_percent: int | None = None,
     compare: Literal["HR", "hr"] | None = None,
     alpha: float = 0.5,
-    every: int = 1,
-    max_frames: int | None = None,
+    every: Count = 1,
+    max_frames: Count | None = None,
     following: Annotated[Following, Parameter(name="*")] = DEFAULT_FOLLOWING,
     device: str = "auto",
 ) -> None:
@@ -69,6 +68,7 @@ def segment(
     """
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
+    check_outputs(output or [], alpha)
     segmentation = Segmentation(
         video,
         checkpoint,

@@ -5,7 +5,7 @@ from pathlib import Path
 from arseg.evaluate.published import from_evaluation, write_published
 from arseg.evaluate.tables import collect_evaluations, write_summary, write_table
 from arseg.evaluate.tables import tabulate as tidy_table
-from arseg.files import atomic_path
+from arseg.files import atomic_path, refuse_filled
 from arseg.provenance.recording import records
 
 
@@ -24,6 +24,7 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
     published : Path
         Folder to write, with a folder per encoding and seed in it.
     """
+    refuse_filled(published)
     results = collect_evaluations(evaluations)
     table = tidy_table(results)
     write_table(table, csv)

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from arseg.cli.recorded import classes, history_file, initial_weights, whether_resumed
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
+from arseg.files import refuse_filled
 from arseg.provenance.recording import records
 from arseg.workers import start_server
 
@@ -76,6 +77,7 @@ def phase1(
     save_minutes : float
         Longest time between two saved states.
     """
+    refuse_filled(output)
     _start_server(manifest, workers, config)
     from arseg.train.phase1 import train_phase1  # noqa: PLC0415
 
@@ -150,6 +152,7 @@ def phase2(
     save_minutes : float
         Longest time between two saved states.
     """
+    refuse_filled(output)
     _start_server(manifest, workers, config)
     from arseg.train.phase2 import train_phase2  # noqa: PLC0415
 

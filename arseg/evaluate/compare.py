@@ -14,7 +14,7 @@ from arseg.access import reading
 from arseg.config import PUBLISHED_SPLITS, published_backbone
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, read_published
-from arseg.evaluate.tables import collect_table, read_table
+from arseg.evaluate.tables import collect_table, describe_classes, read_table
 from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
@@ -25,6 +25,9 @@ CONFIGURATION = ["dataset", "backbone", "mode", "scale", "gop", "rate"]
 
 RESULT = ["dataset", "split", "backbone", "encoding", "gop", "rate", "mode", "scale"]
 """What tells one compared result from another."""
+
+CLASSES = ["num_classes_present", "classes_without_labels"]
+"""What the means are over; the authors' files do not tell."""
 
 
 def read_published_values(path: str | Path) -> pd.DataFrame:
@@ -65,7 +68,8 @@ def read_results(paths: Iterable[str | Path]) -> pd.DataFrame:
     Returns
     -------
     results : DataFrame
-        Columns of `RESULT`, "seed", "distance" and "miou". Split and encoding are empty where a file does not tell.
+        Columns of `RESULT` and `CLASSES`, "seed", "distance" and "miou". Split and encoding are empty, and classes NaN,
+        where a file does not tell.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def read_results(paths: Iterable[str | Path]) -> pd.DataFrame:
             raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
     if not parts:
         raise DataError("no result to compare; give at least one table, evaluation or result file")
-    return pd.concat(parts, ignore_index=True)[[*RESULT, "seed", "distance", "miou"]]
+    return pd.concat(parts, ignore_index=True).reindex(columns=[*RESULT, "seed", "distance", "miou", *CLASSES])
 
 
 def with_published_names(table: pd.DataFrame) -> pd.DataFrame:
@@ -106,8 +110,8 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     -------
     comparison : DataFrame
         One row for each result that was published and each distance: columns of `RESULT`, "seeds" (how many
-        there are), "distance", "miou" (mean over seeds), "published", "difference" (all 0 ... 1) and "differs": what
-        is not as it was for the published value, empty if nothing is known to be.
+        there are), "distance", "miou" (mean over seeds), "published", "difference" (all 0 ... 1), columns of
+        `CLASSES`, and "differs": what is not as it was for the published value, empty if nothing is known to be.
 
     Raises
     ------
@@ -115,7 +119,9 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         If no result was published.
     """
     ours = results.groupby([*RESULT, "distance"], sort=False, as_index=False).agg(
-        seeds=("seed", "nunique"), miou=("miou", lambda scores: scores.mean(skipna=False))
+        seeds=("seed", "nunique"),
+        miou=("miou", lambda scores: scores.mean(skipna=False)),
+        **{name: (name, "first") for name in CLASSES},
     )
     comparison = ours.merge(published, on=[*CONFIGURATION, "distance"])
     if comparison.empty:
@@ -125,7 +131,7 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         )
     comparison["difference"] = comparison["miou"] - comparison["published"]
     comparison["differs"] = [_differs(row) for _, row in comparison.iterrows()]
-    columns = [*RESULT, "seeds", "distance", "miou", "published", "difference", "differs"]
+    columns = [*RESULT, "seeds", "distance", "miou", "published", "difference", *CLASSES, "differs"]
     return comparison[columns]
 
 
@@ -138,6 +144,8 @@ def summarize_comparison(comparison: pd.DataFrame) -> str:
         title = ", ".join(filter(None, (f"{dataset} {split}".strip(), str(backbone), str(encoding))))
         parts += [f"## {title}", _table(part)]
         note = "mIoU in percent; the last row is the mean over all distances."
+        if not (known := part.dropna(subset=CLASSES)).empty:
+            note += f" {describe_classes(known)}"
         if differs := part["differs"].iloc[0]:
             note += f" Not as published: {differs}."
         parts.append(note)

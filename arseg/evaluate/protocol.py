@@ -23,7 +23,7 @@ from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.metrics.confusion import confusion_matrix
 from arseg.metrics.iou import AbsentRule
-from arseg.models.branch import load_branch
+from arseg.models.branch import Branch, load_branch
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.progress import track
@@ -103,6 +103,7 @@ def evaluate(
     frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
     confusions, num_frames, size = _count(
         ClipPredictor(*branches.values()),
+        main,
         frames=frames,
         split=split,
         num_classes=data.num_classes,
@@ -162,6 +163,7 @@ def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
 
 def _count(
     predictor: ClipPredictor,
+    branch: Branch,
     *,
     frames: SplitFrames,
     split: SplitStores,
@@ -195,6 +197,8 @@ def _count(
                     None if frame.motion_qpel is None else _to_batch(frame.motion_qpel, device),
                 )
                 label = _to_batch(frame.label, device)
+                if size is None and (difference := branch.size_difference(label.shape[2], label.shape[1])):
+                    logger.warning("%s: %s", description, difference)
                 confusions[frame.distance] += confusion_matrix(label, labels_of(scores), num_classes)
                 num_frames[frame.distance] += 1
                 size = (label.shape[1], label.shape[2])

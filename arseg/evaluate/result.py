@@ -128,6 +128,16 @@ class Evaluation:
         return self.settings.encoding.name + imported
 
     @property
+    def num_classes_no_void(self) -> NDArray[np.int64]:
+        """Those of them that are not void, shape (L,)."""
+        return np.count_nonzero(~np.isnan(self.iou) & ~np.array(self.settings.void), axis=-1)
+
+    @property
+    def is_unlabelled(self) -> NDArray[np.bool_]:
+        """Whether no pixel is labelled with a class, shape (L, K): its IoU is 0 or NaN, whatever a network does."""
+        return self.confusions.sum(axis=2) == 0
+
+    @property
     def is_complete(self) -> bool:
         """Whether all shards of the split are counted in."""
         return self.shards == tuple(range(self.settings.num_shards))

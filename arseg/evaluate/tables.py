@@ -24,7 +24,14 @@ GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encodi
 KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
 """Columns that identify a row; a table is sorted by them."""
 
-SCORE_COLUMNS = ["miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"]
+SCORE_COLUMNS = [
+    "miou",
+    "miou_no_void",
+    "num_classes_present",
+    "num_classes_no_void",
+    "classes_without_labels",
+    "gmacs_per_frame",
+]
 
 MODES = ("HR", "LR", "AR")
 """Mode names in tables and figures, in the order in which they are listed."""
@@ -40,8 +47,7 @@ of convolutions, linear layers and local attention, auxiliary heads included, av
 pictures: what the paper calls GFLOPs."""
 
 ABSENT_RULES = {
-    False: "A class that occurs in neither labels nor predictions leaves the mean; at least {fewest} classes "
-    "count at every distance.",
+    False: "A class that occurs in neither labels nor predictions leaves the mean.",
     True: "A class that occurs in neither labels nor predictions makes the mean NaN, as in the published programs.",
 }
 """What the summary says about absent classes, by whether a mean is NaN."""
@@ -87,8 +93,9 @@ def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
     table : DataFrame
         One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, encoding (the name that
         tells preset and other settings, too), seed, mode ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance,
-        miou, miou_no_void, num_classes_present, gmacs_per_frame, and ``iou_<class>`` for each class of any data
-        set (NaN where a data set lacks it).
+        miou, miou_no_void, num_classes_present and num_classes_no_void (over how many classes these means are),
+        classes_without_labels (names with ";" between them), gmacs_per_frame, and ``iou_<class>`` for each class of
+        any data set (NaN where a data set lacks it).
     """
     # In a fixed order, so that the classes' columns do not depend on the order of the files.
     ordered = sorted(evaluations, key=lambda evaluation: repr(_setting(evaluation)))
@@ -130,6 +137,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: not a table ({error}). Make it again: arseg tabulate ...") from error
     if missing := [name for name in KEY_COLUMNS + SCORE_COLUMNS if name not in table.columns]:
         raise DataError(f"{path}: the table lacks the column {missing[0]}. Make it again: arseg tabulate ...")
+    table["classes_without_labels"] = table["classes_without_labels"].fillna("")  # as an empty cell is read
     return table
 
 
@@ -169,8 +177,38 @@ def summarize(table: pd.DataFrame) -> str:
     parts = ["# Accuracy by reference distance"]
     for setting, part in groups(table):
         title = "{dataset} {split}, {backbone}, {encoding}".format(**setting)
-        parts += [f"## {title}", _summary_table(part), _conventions(part)]
+        parts += [f"## {title}", _summary_table(part), describe_classes(part), _conventions(part)]
     return "\n\n".join(parts) + "\n"
+
+
+def describe_classes(part: pd.DataFrame) -> str:
+    """Say over how many classes the means of a table's rows are, and which classes no label has.
+
+    Parameters
+    ----------
+    part : DataFrame
+        Rows of one data set's split, with the columns num_classes_present and classes_without_labels.
+
+    Returns
+    -------
+    text : str
+        One or two sentences.
+    """
+    text = f"mIoU is the mean of {_range(part['num_classes_present'])} classes."
+    lists = [cell.split(";") for cell in part["classes_without_labels"] if cell]
+    names = list(dict.fromkeys(name for cell in lists for name in cell))
+    if not names:
+        return text
+    where = "" if len(lists) == len(part) and all(cell == names for cell in lists) else ", at some distances"
+    return (
+        f"{text} Without a labelled pixel{where}: {', '.join(names)}. Such a class does not count, or counts 0 where a "
+        "network predicts it."
+    )
+
+
+def _range(counts: pd.Series) -> str:
+    fewest, most = int(counts.min()), int(counts.max())
+    return str(most) if fewest == most else f"{fewest} to {most}"
 
 
 def _setting(evaluation: Evaluation) -> tuple[object, ...]:
@@ -222,6 +260,10 @@ def _rows(evaluation: Evaluation) -> pd.DataFrame:
             "miou": evaluation.miou,
             "miou_no_void": evaluation.miou_no_void,
             "num_classes_present": evaluation.num_classes_present,
+            "num_classes_no_void": evaluation.num_classes_no_void,
+            "classes_without_labels": [
+                ";".join(np.array(settings.class_names)[unlabelled]) for unlabelled in evaluation.is_unlabelled
+            ],
             "gmacs_per_frame": evaluation.gmacs_per_frame,
             **{f"iou_{name}": evaluation.iou[:, index] for index, name in enumerate(settings.class_names)},
         }
@@ -252,8 +294,8 @@ def _summary_table(part: pd.DataFrame) -> str:
                 "mode": mode,
                 "scale": scale,
                 "seeds": rows["seed"].nunique(),
-                "mean": _mean_over_seeds(rows, "miou"),
-                "no void": _mean_over_seeds(rows, "miou_no_void"),
+                f"mean of {_range(part['num_classes_present'])} classes": _mean_over_seeds(rows, "miou"),
+                f"no void, of {_range(part['num_classes_no_void'])}": _mean_over_seeds(rows, "miou_no_void"),
                 "GMACs/frame": f"{cost:.1f}" if cost >= 10 else f"{cost:.3g}",
                 "% of HR": "" if np.isnan(hr_cost) else f"{100 * cost / hr_cost:.1f}",
                 **{f"d={distance}": f"{by_distance[distance]:.2f}" for distance in shown},
@@ -278,6 +320,4 @@ def _strict_mean(rows: pd.DataFrame, by: str, column: str) -> pd.Series:
 
 
 def _conventions(part: pd.DataFrame) -> str:
-    fewest = int(part["num_classes_present"].min())
-    absent = ABSENT_RULES[bool(part["miou"].isna().any())].format(fewest=fewest)
-    return CONVENTIONS.format(absent=absent)
+    return CONVENTIONS.format(absent=ABSENT_RULES[bool(part["miou"].isna().any())])

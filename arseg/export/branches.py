@@ -1,8 +1,9 @@
 """Export of what segments a video: the two branches of AR-Seg, or a single network."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.onnx.errors import OnnxExporterError
 
-from arseg.ar import method_of
+from arseg.ar import AlteringResolution, method_of
 from arseg.errors import ConfigError
 from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare, example_frames
 from arseg.export.graphs import ConstantGraph, FusedGraph, Graph, KeyframeGraph
 from arseg.export.metadata import describe
 from arseg.export.onnx_file import Session, require_packages, write_graph
-from arseg.files import atomic_path
+from arseg.files import atomic_path, refuse_filled
 from arseg.models.branch import Branch
 from arseg.models.inference import to_low_resolution
 from arseg.models.pixels import normalize
@@ -48,22 +49,35 @@ def export_branches(
     ConfigError
         If packages are missing, or nothing would be left of a side of the frames in low resolution.
     ExportError
-        If a graph cannot be made, or does not compute what PyTorch does; nothing is left of the folder then.
+        If a graph cannot be made, or does not compute what PyTorch does. There is no file of it then; a file that was
+        written before stays.
     FileAccessError
         If the folder has something in it, or cannot be written.
     """
     require_packages()
-    if output.is_file():
-        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
+    check_folder(output)
     to_low_resolution(torch.zeros(1, 3, *size), (second or first).spec.scale_percent)  # raises if nothing would be left
     job = _Job(size, example_frames(size), report)
-    with atomic_path(output) as folder:
-        folder.mkdir()
-        if second is None:
-            job.export_constant(first, folder / "constant.onnx")
-        else:
-            features = job.export_keyframe(first, folder / "hr.onnx")
-            job.export_fused(second, first, features, folder / "lr.onnx")
+    if second is None:
+        job.export_constant(first, output / "constant.onnx")
+    else:
+        features = job.export_keyframe(first, output / "hr.onnx")
+        job.export_fused(second, first, features, output / "lr.onnx")
+
+
+def check_folder(output: Path) -> None:
+    """Refuse what cannot be the folder of an export.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file.
+    FileAccessError
+        If it has something in it.
+    """
+    if output.is_file():
+        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
+    refuse_filled(output)
 
 
 @dataclass(frozen=True)
@@ -75,18 +89,19 @@ class _Job:
     report: Callable[[Comparison], None]
 
     def export_constant(self, branch: Branch, path: Path) -> None:
-        def reference(example: int) -> Outputs:
-            image = normalize(self.frames[example].image, branch.normalization)
-            return {"scores": method_of(branch).keyframe(image)}
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
+            image = normalize(self.frames[example].image, branch.normalization).to(dtype)
+            return {"scores": method_of(_in(dtype, branch)).keyframe(image)}
 
         inputs = [{"image": example.image} for example in self.frames]
         self._export(path, ConstantGraph(branch), inputs, reference, describe(branch, "constant", self.size))
 
     def export_keyframe(self, branch: Branch, path: Path) -> list[Tensor]:
-        """Export the HR branch; give the features of the keyframes as onnxruntime computes them."""
+        """Export the HR branch; return the features of the keyframes as onnxruntime computes them."""
 
-        def reference(example: int) -> Outputs:
-            prediction = branch.network(normalize(self.frames[example].keyframe, branch.normalization))
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
+            keyframe = normalize(self.frames[example].keyframe, branch.normalization).to(dtype)
+            prediction = _in(dtype, branch).network(keyframe)
             return {"scores": resize(prediction.scores, self.size), "feature": prediction.feature}
 
         inputs = [{"image": example.keyframe} for example in self.frames]
@@ -95,12 +110,22 @@ class _Job:
 
     def export_fused(self, branch: Branch, hr: Branch, features: Sequence[Tensor], path: Path) -> None:
         """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
-        method = method_of(hr, branch)
 
-        def reference(example: int) -> Outputs:
+        @cache  # the keyframe is encoded once, before times are taken
+        def method(example: int, dtype: torch.dtype) -> AlteringResolution:
+            begun = AlteringResolution(
+                _in(dtype, hr).network,
+                _in(dtype, branch).network,
+                branch.spec.scale_percent,
+                branch.spec.warp_alignment,
+            )
+            begun.begin(normalize(self.frames[example].keyframe, hr.normalization).to(dtype))
+            return begun
+
+        def reference(example: int, dtype: torch.dtype) -> Outputs:
             frames = self.frames[example]
-            method.begin(normalize(frames.keyframe, hr.normalization))
-            return {"scores": method.frame(normalize(frames.image, branch.normalization), frames.motion_qpel)}
+            image = normalize(frames.image, branch.normalization).to(dtype)
+            return {"scores": method(example, dtype).frame(image, frames.motion_qpel)}
 
         inputs = [
             {"image": example.image, "keyframe_feature": feature, "motion_qpel": example.motion_qpel}
@@ -120,20 +145,25 @@ class _Job:
         path: Path,
         graph: Graph,
         inputs: Sequence[dict[str, Tensor]],
-        reference: Callable[[int], Outputs],
+        reference: Callable[[int, torch.dtype], Outputs],
         metadata: Mapping[str, Any],
     ) -> Session:
-        """Write one file and compare it; give it as onnxruntime runs it."""
-        try:
-            write_graph(path, graph.eval(), inputs[0], metadata)
-        except (ImportError, OnnxExporterError) as error:  # an onnxscript that PyTorch has outgrown, among others
-            reason = str(error).strip().partition("\n")[0]
-            raise ExportError(
-                f"{path.name}: PyTorch {torch.__version__} could not export it ({reason}). No file was left. Install "
-                "versions that fit together: pip install --upgrade onnx onnxscript onnxruntime"
-            ) from error
-        session = Session(path)
-        for example, tensors in enumerate(inputs):
-            what = self.frames[example].what
-            self.report(compare(path.name, what, partial(session, tensors), partial(reference, example)))
+        """Write one file, if it passes the comparison; return it as onnxruntime runs it."""
+        with atomic_path(path) as temporary:
+            try:
+                write_graph(temporary, graph.eval(), inputs[0], metadata)
+            except (ImportError, OnnxExporterError) as error:  # an onnxscript that PyTorch has outgrown, among others
+                reason = str(error).strip().partition("\n")[0]
+                raise ExportError(
+                    f"{path.name}: PyTorch {torch.__version__} could not export it ({reason}). It was not written. "
+                    "Install versions that fit together: pip install --upgrade onnx onnxscript onnxruntime"
+                ) from error
+            session = Session(temporary)
+            for example, tensors in enumerate(inputs):
+                run = partial(session, tensors)
+                self.report(compare(path.name, self.frames[example], run, partial(reference, example)))
         return session
+
+
+def _in(dtype: torch.dtype, branch: Branch) -> Branch:
+    return branch if dtype == torch.float32 else replace(branch, network=deepcopy(branch.network).to(dtype))

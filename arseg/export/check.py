@@ -15,10 +15,16 @@ from arseg.data.synthetic.render import Street
 from arseg.errors import ArsegError
 
 TOLERANCE = 1e-4
-"""Largest difference that passes for rounding, as a share of an output's largest value."""
+"""Largest difference that passes for rounding unseen, as a share of an output's largest value."""
+
+ROUNDING_MARGIN = 4
+"""A larger difference passes up to so many times PyTorch's own rounding on the same frames. Positions in a picture of
+width W are rounded by W / 2^24 pixels, which costs that times the slope of what is read there, and networks pass it on:
+no one bound fits all sizes. Two programs that round alike are twice as far from each other as from the exact value; as
+much again is for the order of their sums."""
 
 MAX_DIFFERING_SHARE = 1e-4
-"""Share of the pixels whose label may be another: ties, which rounding decides."""
+"""Share of the street's pixels whose label may be another: ties, which rounding decides."""
 
 REPETITIONS = 3
 
@@ -44,6 +50,8 @@ class Frames(NamedTuple):
     """RGB, uint8, shape (1, H, W, 3)."""
     motion_qpel: Tensor
     """From each pixel of the image to its source in the keyframe, (x, y) in int16 quarter pixels, (1, H, W, 2)."""
+    labels_decide: bool
+    """Whether labels must be the same: noise, on which scores are close to each other everywhere, only tries values."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +98,31 @@ def example_frames(size: tuple[int, int]) -> tuple[Frames, Frames]:
     pictures = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     reach = 4 * max(size) // 8  # an eighth of the picture
     anywhere = rng.integers(-reach, reach + 1, (height, width, 2), dtype=np.int16)
-    noise = Frames("noise", _batch(pictures[0]), _batch(pictures[1]), _batch(anywhere))
+    noise = Frames("noise", _batch(pictures[0]), _batch(pictures[1]), _batch(anywhere), labels_decide=False)
 
     drive = Street(rng, 12, width, height)
     keyframe, image = (drive.render(frame)[0] for frame in (0, 11))
     blocks = [np.arange(side) // BLOCK * BLOCK + BLOCK // 2 - side / 2 for side in (width, height)]
     outwards = -0.06 * np.stack(np.meshgrid(*blocks), axis=-1)  # (H, W, 2), pixels
     motion_qpel = 4 * np.rint(outwards).astype(np.int16)
-    return noise, Frames("a street", _batch(keyframe), _batch(image), _batch(motion_qpel))
+    return noise, Frames("a street", _batch(keyframe), _batch(image), _batch(motion_qpel), labels_decide=True)
 
 
-def compare(graph: str, what: str, run: Callable[[], Outputs], reference: Callable[[], Outputs]) -> Comparison:
+def compare(
+    graph: str, frames: Frames, run: Callable[[], Outputs], reference: Callable[[torch.dtype], Outputs]
+) -> Comparison:
     """Compare what a graph and PyTorch make of the same frames, and how long they take.
 
     Parameters
     ----------
-    graph, what : str
-        Names for the report.
-    run, reference : callable
-        Give the outputs of the one and of the other.
+    graph : str
+        Name for the report.
+    frames : Frames
+        What both are run on.
+    run : callable
+        Returns the graph's outputs.
+    reference : callable
+        Returns PyTorch's, computed in a dtype: float32, and float64 to see what rounding does to them.
 
     Returns
     -------
@@ -121,30 +135,37 @@ def compare(graph: str, what: str, run: Callable[[], Outputs], reference: Callab
     """
     with torch.inference_mode():
         found, onnxruntime_ms = _timed(run)
-        expected, pytorch_ms = _timed(reference)
-    difference = max(_difference(found[name], expected[name]) for name in expected)
-    if not difference <= TOLERANCE:  # which also refuses what is not a number
+        expected, pytorch_ms = _timed(lambda: reference(torch.float32))
+        difference, tolerance = _difference(found, expected), TOLERANCE
+        if difference > TOLERANCE:
+            tolerance = max(TOLERANCE, ROUNDING_MARGIN * _difference(expected, reference(torch.float64)))
+    if not difference <= tolerance:  # which also refuses what is not a number
         raise ExportError(
-            f"{graph}: on {what}, onnxruntime's outputs differ from PyTorch's by {difference:.1e} of their largest "
-            f"value, and no more than {TOLERANCE:.0e} is rounding. No file was left. Try other versions of torch, "
-            "onnxscript and onnxruntime, and report this with theirs"
+            f"{graph}: on {frames.what}, onnxruntime's outputs differ from PyTorch's by {difference:.1e} of their "
+            f"largest value, and no more than {tolerance:.1e} is rounding. It was not written. Try other versions "
+            "of torch, onnxscript and onnxruntime, and report this with theirs"
         )
     labels = (outputs["scores"].argmax(dim=1) for outputs in (found, expected))
     differing_share = torch.ne(*labels).float().mean().item()
-    if differing_share > MAX_DIFFERING_SHARE:
+    if frames.labels_decide and differing_share > MAX_DIFFERING_SHARE:
         raise ExportError(
-            f"{graph}: on {what}, {differing_share:.3%} of the pixels have another label in onnxruntime than in "
-            f"PyTorch, and no more than {MAX_DIFFERING_SHARE:.2%} may. No file was left. The scores of its classes "
+            f"{graph}: on {frames.what}, {differing_share:.3%} of the pixels have another label in onnxruntime than in "
+            f"PyTorch, and no more than {MAX_DIFFERING_SHARE:.2%} may. It was not written. The scores of its classes "
             "may be too close to each other: arseg evaluate tells whether the network is trained"
         )
-    return Comparison(graph, what, difference, differing_share, onnxruntime_ms, pytorch_ms)
+    return Comparison(graph, frames.what, difference, differing_share, onnxruntime_ms, pytorch_ms)
 
 
 def _batch(array: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(array)[None]
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
+def _difference(found: Outputs, expected: Outputs) -> float:
+    """Return the largest difference of any output, as a share of that output's largest value."""
+    return torch.tensor([_share(found[name], expected[name]) for name in expected]).max().item()  # NaN if one is
+
+
+def _share(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape:
         return float("inf")
     scale = expected.abs().max().clamp(min=torch.finfo(torch.float32).tiny)

@@ -1,8 +1,9 @@
 """The warp of `arseg.models.inference.warp_keyframe` in operators that ONNX runtimes have for its types.
 
 Positions are computed in double precision, as in evaluation: a pixel at the right edge of a wide picture must not move
-by rounding. onnxruntime resizes no doubles, hence the resize of the motion is written out, which also reads only those
-vectors that a small feature needs.
+by rounding. Factors are tensors for that reason: PyTorch's exporter rounds Python's numbers to single precision.
+onnxruntime resizes no doubles, hence the resize of the motion is written out, which also reads only those vectors that
+a small feature needs.
 """
 
 import torch
@@ -52,7 +53,7 @@ class KeyframeWarp(nn.Module):
         for axis in (1, 2):
             motion = self._resize(motion, axis)
         # Published quirk: the ratio of the heights serves both axes.
-        motion = motion.double() * (height / self.image_size[0] / 4)  # (1, H', W', 2), in feature pixels
+        motion = motion.double() * _double(height / self.image_size[0] / 4)  # (1, H', W', 2), in feature pixels
         columns = torch.arange(width, dtype=torch.float64)
         rows = torch.arange(height, dtype=torch.float64)[:, None]
         x = 2 * (columns + motion[..., 0]) / max(width - 1, 1) - 1
@@ -65,9 +66,13 @@ class KeyframeWarp(nn.Module):
         length, wanted = self.image_size[axis - 1], self.feature_size[axis - 1]
         if length == wanted:
             return motion
-        position = torch.arange(wanted, dtype=torch.float64) * ((length - 1) / max(wanted - 1, 1))
+        position = torch.arange(wanted, dtype=torch.float64) * _double((length - 1) / max(wanted - 1, 1))
         before = position.long().clamp(max=length - 1)
         after = (before + 1).clamp(max=length - 1)
         share = (position - before).reshape([-1 if i == axis else 1 for i in range(4)])
         first, second = (motion.index_select(axis, index).double() for index in (before, after))
         return first + share * (second - first)
+
+
+def _double(number: float) -> Tensor:
+    return torch.tensor(number, dtype=torch.float64)

@@ -25,6 +25,7 @@ from arseg.spec import SegmentationClass
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 LABEL_SUFFIXES = (".h5", ".hdf5")
+AREA_SUFFIX = ".csv"
 FORMAT_VERSION = 1
 """Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
 
@@ -70,22 +71,48 @@ def open_output(
     ------
     ConfigError
         If the name says none of these, or `alpha` is no share.
+    DataError
+        If a folder has something in it.
     """
-    if not 0 <= alpha <= 1:
-        raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
+    check_outputs([path], alpha)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return _video(path, classes, alpha, Fraction(rate).limit_denominator(1001) if rate else DEFAULT_RATE)
     if suffix in LABEL_SUFFIXES:
         return _labels(path, classes)
-    if suffix == ".csv":
-        return _areas(path, classes)
-    if not suffix:
-        return _pictures(path, classes)
-    raise ConfigError(
-        f"--output {path}: cannot tell what to write from {suffix}. Name a video ({', '.join(VIDEO_SUFFIXES)}), labels "
-        f"({', '.join(LABEL_SUFFIXES)}), areas (.csv), or a folder for PNGs"
-    )
+    return _areas(path, classes) if suffix == AREA_SUFFIX else _pictures(path, classes)
+
+
+def check_outputs(paths: Sequence[Path], alpha: float) -> None:
+    """Refuse outputs that `open_output` could not write, before there is anything to write.
+
+    Parameters
+    ----------
+    paths, alpha
+        As `open_output` takes them, one by one.
+
+    Raises
+    ------
+    ConfigError
+        If a name does not say what to write, a folder is a file, two outputs are one, or `alpha` is no share.
+    DataError
+        If a folder has something in it.
+    """
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
+    for path in paths:
+        suffix = path.suffix.lower()
+        if suffix not in ("", AREA_SUFFIX, *LABEL_SUFFIXES, *VIDEO_SUFFIXES):
+            raise ConfigError(
+                f"--output {path}: cannot tell what to write from {suffix}. Name a video "
+                f"({', '.join(VIDEO_SUFFIXES)}), labels ({', '.join(LABEL_SUFFIXES)}), areas ({AREA_SUFFIX}), or "
+                "a folder for PNGs"
+            )
+        if not suffix and path.is_file():
+            raise ConfigError(f"--output {path}: a name without suffix is a folder for PNGs, and this is a file")
+        if paths.count(path) > 1:
+            raise ConfigError(f"--output {path}: is named twice")
+        refuse_filled(path)
 
 
 def overlay(
@@ -158,7 +185,6 @@ class _Clock:
 
 @contextmanager
 def _pictures(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
-    refuse_filled(folder)
     palette = palette_of(classes).tobytes()
 
     def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:

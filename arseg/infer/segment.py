@@ -125,6 +125,7 @@ class Segmentation:
         self.front_end = FrontEnd(str(video), following, self.motion, self.watch, every=every, max_frames=max_frames)
         self.keyframes = self.front_end.keyframes
         self._method = method_of(self._first, self._lr, watch=partial(self.watch, on_device=True))
+        self._sizes: set[tuple[int, int]] = set()
 
     def __iter__(self) -> Generator[SegmentedFrame, None, None]:
         """Segment on.
@@ -153,6 +154,7 @@ class Segmentation:
 
     def _run(self, prepared: PreparedPicture) -> SegmentedFrame | None:
         picture, rgb = prepared.picture, prepared.rgb
+        self._note_size(rgb.shape[1], rgb.shape[0])
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
             motion = None
@@ -174,6 +176,13 @@ class Segmentation:
             hr_labels = labels_of(hr_scores)[0].cpu().numpy()
             self.agreement.add(hr_labels, labels, picture.distance)
         return rgb, labels, FrameInfo(picture.index, picture.seconds, picture.distance, picture.cause, hr_labels)
+
+    def _note_size(self, width: int, height: int) -> None:
+        """Say, once for each size of a video's pictures, that it is not the training's."""
+        if (width, height) not in self._sizes:
+            self._sizes.add((width, height))
+            if difference := (self._lr or self._first).size_difference(width, height):
+                LOG.warning("%s", difference)
 
     @property
     def branches(self) -> tuple[Branch, Branch | None]:

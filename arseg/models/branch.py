@@ -1,5 +1,6 @@
 """Networks taken from checkpoints for a role in the protocol, after checking that they are made for it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from arseg.models.checkpoint import load_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.spec import NORMALIZATIONS, PAPER_RULES, Mode, MotionRules, NetworkSpec, Normalization, TrainedOn
+
+MAX_SIZE_RATIO = 2
+"""How many times as long as in training the sides of frames may be, or as short, without a warning. The published
+random scales, 0.5 to 2.5, show a network each thing in half and twice its size; what differs more it has not seen."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,19 @@ class Branch:
     def normalization(self) -> Normalization:
         """What its images are normalised with."""
         return NORMALIZATIONS[self.spec.normalization]
+
+    def size_difference(self, width: int, height: int) -> str:
+        """Return how frames of a size differ from those of the training; empty if not by much, or not known."""
+        if self.trained_on.frame_size is None:
+            return ""
+        ratio = math.sqrt(width * height / math.prod(self.trained_on.frame_size))
+        if 1 / MAX_SIZE_RATIO <= ratio <= MAX_SIZE_RATIO:
+            return ""
+        trained = "x".join(map(str, self.trained_on.frame_size))
+        return (
+            f"the network was trained on frames of {trained} pixels, these have {width}x{height}: things in them are "
+            f"{ratio:.2g} times as large as it has learnt. Resize the frames, or train on some of that size"
+        )
 
     @property
     def motion(self) -> MotionRules:

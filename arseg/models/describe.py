@@ -53,6 +53,9 @@ def _own_facts(path: Path) -> dict[str, str]:
     facts |= {name: str(value) for name in ("epoch", "seed") if (value := getattr(trained_on, name)) is not None}
     if trained_on.encoding is not None:
         facts["encoding"] = trained_on.encoding.name
+    if start := trained_on.initialized_from:
+        left = ", ".join(start["left_random"]) or "none"
+        facts["started from"] = f"{start['file']} (sha256 {start['sha256']}), but for: {left}"
     if origin := trained_on.imported_from:
         facts["imported from"] = f"{origin['file']} (sha256 {origin['sha256']})"
     return facts

@@ -1,20 +1,25 @@
-"""Initial weights of a backbone: ImageNet's, a file's, or none."""
+"""What a training starts from: ImageNet's weights of a backbone, a file's, a whole network's, or none."""
 
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
+from torch import Tensor
 
 from arseg.access import HINTS, access_error
 from arseg.errors import CheckpointError, ConfigError
-from arseg.files import atomic_path
+from arseg.files import atomic_path, file_digest
+from arseg.models.checkpoint import load_checkpoint, read_tensors
+from arseg.models.layout import COUNTER, first_names, fit_network, guess_network, without_prefix
 from arseg.models.network import SegmentationNetwork
-from arseg.models.published import read_published
+from arseg.models.published import is_own_checkpoint, read_published
 from arseg.models.registry import Architecture, build_network, get_architecture
 
 log = logging.getLogger(__name__)
@@ -22,39 +27,43 @@ log = logging.getLogger(__name__)
 MEND_CACHED = "delete this file to download it again"
 
 
-def initialize_backbone(network: SegmentationNetwork, architecture: Architecture, source: str) -> None:
-    """Start a network's backbone from given weights.
+def initialize_network(network: SegmentationNetwork, backbone: str, source: str) -> dict[str, Any] | None:
+    """Start a network, or its ResNet-18, from given weights.
 
     Parameters
     ----------
     network : SegmentationNetwork
-        Built by `architecture`; its backbone is changed in place.
-    architecture : Architecture
-        Knows where the backbone lies in the network, if it has one.
+        Changed in place.
+    backbone : str
+        Its name in `arseg.models.registry.ARCHITECTURES`.
     source : str
-        "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache), "none" (keep the
-        random weights), or the path of a state dict of torchvision's ResNet-18.
+        "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache), "none" (keep the random
+        weights), or the path of a file: a state dict of torchvision's ResNet-18; or a network of this backbone, as a
+        checkpoint of arseg or a plain state dict, of which all is taken but the layers whose number of classes differs.
+
+    Returns
+    -------
+    origin : dict or None
+        Of a whole network, the file's name and SHA-256 ("file", "sha256"), how many tensors were taken ("num_taken"),
+        and the names of those that were not ("left_random"); None otherwise.
 
     Raises
     ------
     ConfigError
-        If weights are given to a network without a ResNet-18.
+        If weights of ResNet-18 are given to a network without one.
     CheckpointError
         If the download fails, the file cannot be read, or its weights do not fit.
     """
+    architecture = get_architecture(backbone)
     if source == "none":
         log.info("backbone starts from random weights (initial_weights: none)")
-    elif not architecture.backbone_modules:
-        raise ConfigError(
-            f"initial_weights {source}: {type(network).__name__} has no ResNet-18 that could start from them; "
-            'set initial_weights to "none"'
-        )
     elif source == "imagenet":
+        _require_resnet(architecture, backbone, source)
         _load_cached(network, architecture, _download())
         log.info("backbone starts from torchvision's ImageNet weights")
     else:
-        _load_file(network, architecture, Path(source))
-        log.info("backbone starts from %s", source)
+        return _load_file(network, backbone, Path(source))
+    return None
 
 
 def write_imagenet(output: Path) -> None:
@@ -66,7 +75,7 @@ def write_imagenet(output: Path) -> None:
     Parameters
     ----------
     output : Path
-        File to write, usually with the suffix ``.pth``; `initialize_backbone` takes its path.
+        File to write, usually with the suffix ``.pth``; `initialize_network` takes its path.
 
     Raises
     ------
@@ -110,11 +119,55 @@ def _load_cached(network: SegmentationNetwork, architecture: Architecture, path:
         raise CheckpointError(f"{path}: {error}; {MEND_CACHED}") from None
 
 
-def _load_file(network: SegmentationNetwork, architecture: Architecture, path: Path) -> None:
+def _require_resnet(architecture: Architecture, backbone: str, source: str) -> None:
+    if not architecture.backbone_modules:
+        raise ConfigError(
+            f"initial_weights {source}: {backbone} has no ResNet-18 that could start from them; set initial_weights to "
+            f'"none", or to a checkpoint of {backbone}'
+        )
+
+
+def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         raise CheckpointError(f'initial_weights {path}: no such file; expected "imagenet", "none" or a path')
-    state_dict = read_published(path, "initial_weights takes a state dict of torchvision's resnet18")
+    hint = f"initial_weights takes a state dict of torchvision's resnet18, or a checkpoint of {backbone}"
+    if is_own_checkpoint(read_tensors(path, hint)):
+        trained, spec, _ = load_checkpoint(path)
+        if spec.backbone != backbone:
+            raise CheckpointError(f"initial_weights {path}: is a checkpoint of {spec.backbone}; {hint}")
+        state_dict = trained.state_dict()
+    else:
+        state_dict = without_prefix(read_published(path, hint))
+    if "conv1.weight" not in state_dict:  # as torchvision names it, and none of the networks does
+        return _take(network, backbone, state_dict, path)
+    architecture = get_architecture(backbone)
+    _require_resnet(architecture, backbone, str(path))
     try:
         architecture.load_imagenet(network, state_dict)
     except CheckpointError as error:
         raise CheckpointError(f"initial_weights {path}: {error}") from None
+    log.info("backbone starts from %s", path)
+    return None
+
+
+def _take(network: SegmentationNetwork, backbone: str, state_dict: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """Copy what a network of the same backbone, for whatever classes, has in common with this one."""
+    fusion = network.fuse_attention is not None and any(name.startswith("fuse_attention.") for name in state_dict)
+    fit = fit_network(state_dict, backbone, fusion=fusion)
+    if fit.num_problems:
+        guess = guess_network(state_dict)
+        likely = f"\nThis looks like {guess.describe()}" if guess and guess.backbone != backbone else ""
+        raise CheckpointError(f"initial_weights {path}: does not fit {fit.describe()}:\n{fit.difference()}{likely}")
+    first, own = first_names(backbone), network.state_dict()
+    taken = {
+        name: fit.tensors[first[name]]
+        for name, tensor in own.items()
+        if first[name] in fit.tensors and fit.tensors[first[name]].shape == tensor.shape
+    }
+    network.load_state_dict(own | taken, strict=True)
+    left = [name for name in own if name not in taken and first[name] == name and not name.endswith(COUNTER)]
+    num_taken = len({first[name] for name in taken})
+    log.info(
+        "starts from %s, %s: %d tensors; left random: %s", path, fit.describe(), num_taken, ", ".join(left) or "none"
+    )
+    return {"file": path.name, "sha256": file_digest(path), "num_taken": num_taken, "left_random": left}

@@ -20,9 +20,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from arseg.errors import ArsegError
-from arseg.files import atomic_path
-from arseg.provenance.fingerprint import FORMAT_VERSION, Fingerprint, fingerprint, record_path, same_stamp, stamp
+from arseg.errors import ArsegError, ConfigError
+from arseg.files import atomic_path, check_output
+from arseg.provenance.fingerprint import (
+    FORMAT_VERSION,
+    Fingerprint,
+    fingerprint,
+    record_path,
+    same_stamp,
+    stamp,
+)
 from arseg.provenance.surroundings import describe_code, describe_machine
 
 P = ParamSpec("P")
@@ -63,7 +70,8 @@ def records(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator for a command's function: it writes ``<result>.provenance.json`` for each result.
 
-    A command that fails writes no record. A record that cannot be written is a warning, because the result is there.
+    Results that could not be written, or would replace an input, are refused before the command begins. A command that
+    fails writes no record. A record that cannot be written is a warning, because the result is there.
 
     Parameters
     ----------
@@ -91,7 +99,10 @@ def records(
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = bound.arguments
-            before = {_name(choice): _stamps(_chosen(choice, arguments)) for choice in inputs}
+            for path in _chosen(outputs, arguments):
+                _refuse_input(path, _chosen(inputs, arguments))
+                check_output(path)
+            before = {_name(choice): _stamps(_chosen([choice], arguments)) for choice in inputs}
             known = dict(facts(arguments)) if facts else {}
             began, clock = datetime.now(UTC), time.monotonic()
             result = function(*args, **kwargs)
@@ -113,7 +124,7 @@ def records(
                     },
                     "folder": str(Path.cwd()),
                 }
-                written = [path for choice in outputs for path in _chosen(choice, arguments) if path.exists()]
+                written = [path for path in _chosen(outputs, arguments) if path.exists()]
                 for path in dict.fromkeys(written):
                     more = known | (dict(describe(path)) if describe else {})
                     found = fingerprint(path, folder_contents=folder_contents, trust_record=False)
@@ -133,9 +144,21 @@ def _write(result: Path, record: Mapping[str, Any]) -> None:
         temporary.write_text(CREDENTIALS.sub("***", text) + "\n", encoding="utf-8")
 
 
-def _chosen(choice: Choice, arguments: Arguments) -> list[Path]:
-    value = arguments[choice] if isinstance(choice, str) else list(choice(arguments))
-    return [Path(item) for item in (value if isinstance(value, list | tuple) else [value]) if item is not None]
+def _refuse_input(path: Path, inputs: Iterable[Path]) -> None:
+    same = False
+    for entry in inputs:
+        with suppress(OSError, ValueError):  # what is not there, and URLs
+            same = same or path.samefile(entry)
+    if same:
+        raise ConfigError(f"output {path} is the file to read, which would be lost; name another one")
+
+
+def _chosen(choices: Iterable[Choice], arguments: Arguments) -> list[Path]:
+    paths: list[Path] = []
+    for choice in choices:
+        value = arguments[choice] if isinstance(choice, str) else list(choice(arguments))
+        paths.extend(Path(item) for item in (value if isinstance(value, list | tuple) else [value]) if item is not None)
+    return paths
 
 
 def _name(choice: Choice) -> str:

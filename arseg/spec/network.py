@@ -109,6 +109,10 @@ class TrainedOn:
     """Phase 2: SHA-256 of the checkpoint of the HR branch that it was trained beside."""
     constants: Mapping[str, Any] = field(default_factory=dict)
     """Constants of the training, see `arseg.config.TrainConfig`."""
+    frame_size: tuple[int, int] | None = None
+    """Width and height of the frames, before they were cropped."""
+    initialized_from: Mapping[str, Any] | None = None
+    """The network that it started from, and what of it was left out, see `arseg.models.imagenet.initialize_network`."""
     imported_from: Mapping[str, str] | None = None
     """Name and SHA-256 of the file, where another program has trained it."""
     epoch: int | None = None

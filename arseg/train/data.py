@@ -72,6 +72,11 @@ class StillDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the first frame, before it is scaled and cropped."""
+        return _frame_size(self._rows[0].image)
+
     def __getitem__(self, draw: Draw) -> Item:
         row = self._rows[draw.sample]
         try:
@@ -113,6 +118,11 @@ class PairDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self._samples)
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the first frame, before it is scaled and cropped."""
+        return _frame_size(self._samples[0].identity.image)
+
     def __getitem__(self, draw: Draw) -> Item:
         stored = self._samples[draw.sample]
         identity = stored.identity
@@ -126,6 +136,11 @@ class PairDataset(Dataset[Item]):
             return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
         except ArsegError as error:
             return error
+
+
+def _frame_size(path: str) -> tuple[int, int]:
+    height, width, _ = read_image(path).shape
+    return width, height
 
 
 def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:

@@ -8,7 +8,7 @@ import torch
 
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
-from arseg.models.imagenet import initialize_backbone
+from arseg.models.imagenet import initialize_network
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.spec import NetworkSpec, TrainedOn
 from arseg.stages import STAGES
@@ -75,7 +75,7 @@ def train_phase1(
     torch.manual_seed(seed)
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=False)
-    initialize_backbone(network, architecture, config.initial_weights)
+    initialized = initialize_network(network, backbone, config.initial_weights)
 
     spec = NetworkSpec(
         backbone=backbone,
@@ -91,6 +91,8 @@ def train_phase1(
         train_split=train_split,
         val_split=val_split,
         constants=asdict(config),
+        frame_size=train.frame_size,
+        initialized_from=initialized,
     )
     LOG.info("phase 1: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(

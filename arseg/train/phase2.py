@@ -11,7 +11,7 @@ from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.models.branch import load_branch
-from arseg.models.imagenet import initialize_backbone
+from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import ARCHITECTURES, build_network
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
@@ -98,9 +98,10 @@ def train_phase2(
     architecture = ARCHITECTURES[backbone]
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
+        initialized = None
         _copy_branch(branch.network, network)
     else:
-        initialize_backbone(network, architecture, config.initial_weights)
+        initialized = initialize_network(network, backbone, config.initial_weights)
     start_phase2(branch.network, network, config.feature_similarity)
 
     spec = NetworkSpec(
@@ -121,6 +122,8 @@ def train_phase2(
         encoding=stores.attributes.encoding,
         hr_digest=branch.digest,
         constants=asdict(config),
+        frame_size=train.frame_size,
+        initialized_from=initialized,
     )
     LOG.info("phase 2: %s at %d %%, %d samples, validated on %d", backbone, scale_percent, len(train), len(val))
     return train_branch(

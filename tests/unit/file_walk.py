@@ -197,7 +197,7 @@ READERS = {
         ARCHIVES,
     ),
     "benchmark": Reader(
-        "b.tsv", write_text("s\th:m:s\n1.5\t0:00:01\n"), estimate._seconds, ("plan/estimate.py:_seconds",), cut=0.9
+        "b.tsv", write_text("s\th:m:s\n1.5\t0:00:01\n"), estimate._seconds, ("plan/estimate.py:_seconds",), cut=0.4
     ),
     "authors' motion": Reader(
         "m.bin",

@@ -37,7 +37,8 @@ def table(**changes):
         "gop": 12,
     }
     row |= {"encoding": "hevc-3000k-gop12-medium", "seed": 233, "mode": "AR", "scale": 0.5, "distance": range(12)}
-    row |= {"miou": 0.7, "miou_no_void": 0.7, "num_classes_present": 12, "gmacs_per_frame": 101.9}
+    row |= {"miou": 0.7, "miou_no_void": 0.7, "num_classes_present": 12, "num_classes_no_void": 11}
+    row |= {"classes_without_labels": "", "gmacs_per_frame": 101.9}
     return pd.DataFrame(row | changes)
 
 
@@ -60,7 +61,15 @@ def test_differences_are_ours_less_theirs(published):
     assert "## camvid kaggle-test, psp18, hevc-3000k-gop12-medium" in text
     assert "|    0 |     70.00 |               70.39 |                -0.39 |" in text
     assert "| mean |     70.00 |               70.48 |                -0.48 |" in text
+    assert "over all distances. mIoU is the mean of 12 classes." in text
     assert "Not as published" not in text
+
+
+def test_the_classes_that_count_are_said(published, tmp_path):
+    text = summarize_comparison(compare(table(num_classes_present=11, classes_without_labels="fence;car"), published))
+    assert "mIoU is the mean of 11 classes. Without a labelled pixel: fence, car. Such a class does not count" in text
+    path = write_published(PublishedResult("camvid", "psp18", "ar", 50, 12, Rate("3000k"), np.full(12, 0.7)), tmp_path)
+    assert "mIoU is the mean of" not in summarize_comparison(compare(read_results([path]), published))
 
 
 def test_seeds_are_averaged(published):

@@ -11,20 +11,25 @@ import numpy as np
 import pytest
 import torch
 from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, described, frames_of, p_only_video
+from torch import nn
 from video_examples import texture
 
 from arseg.ar import ClipPredictor
+from arseg.cli import export as command
 from arseg.cli.export import export, parse_size
 from arseg.cli.main import main
 from arseg.errors import ConfigError, FileAccessError
 from arseg.export import branches
 from arseg.export.branches import export_branches
-from arseg.export.check import ExportError, compare
-from arseg.export.onnx_file import Session
+from arseg.export.check import MAX_DIFFERING_SHARE, TOLERANCE, ExportError, Frames, compare, example_frames
+from arseg.export.graphs import KeyframeGraph
+from arseg.export.onnx_file import Session, write_graph
+from arseg.export.warp import KeyframeWarp
 from arseg.files import file_digest
 from arseg.infer import segment
 from arseg.models.branches import load_branches
 from arseg.models.checkpoint import save_checkpoint
+from arseg.models.inference import warp_keyframe
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
 from arseg.spec import NORMALIZATIONS, Encoding
@@ -178,8 +183,8 @@ def test_the_page_segments_a_video_as_arseg_does(exported, tmp_path, monkeypatch
 def files_of_before(exported, monkeypatch):
     """Exports in no time: whatever is exported, the files that were written before are taken."""
 
-    def copy(path, *_):
-        shutil.copyfile(exported / "onnx" / path.name, path)
+    def copy(path, graph, *_):
+        shutil.copyfile(exported / "onnx" / ("hr.onnx" if isinstance(graph, KeyframeGraph) else "lr.onnx"), path)
 
     monkeypatch.setattr(branches, "write_graph", copy)
     return load_branches([exported / "checkpoints"], CPU)
@@ -192,7 +197,7 @@ def test_a_graph_that_warps_otherwise_is_refused(files_of_before, tmp_path):
     lr = replace(lr, spec=replace(lr.spec, warp_alignment="consistent"))  # half a pixel
     with pytest.raises(ExportError, match=r"^lr\.onnx: on noise, onnxruntime's outputs differ from PyTorch's by"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "other")
-    assert [path.name for path in tmp_path.iterdir()] == ["same"]
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["hr.onnx"]  # which passed
 
 
 def test_a_graph_of_other_weights_is_refused(files_of_before, tmp_path):
@@ -201,7 +206,39 @@ def test_a_graph_of_other_weights_is_refused(files_of_before, tmp_path):
         hr.network.last_convolution.bias[0] += 0.01
     with pytest.raises(ExportError, match=r"^hr\.onnx: on noise"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "onnx")
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "onnx").iterdir())
+
+
+class Wide(nn.Module):
+    """The warp by itself, on a picture so wide that single precision would tell."""
+
+    inputs, outputs = ("feature", "motion_qpel"), ("warped",)
+
+    def __init__(self):
+        super().__init__()
+        self.warp = KeyframeWarp((9, 8189), (3, 2048))
+
+    def forward(self, feature, motion_qpel):
+        return (self.warp(feature, motion_qpel),)
+
+
+def test_the_warp_of_a_wide_picture_is_rounded_no_more_than_in_pytorch(tmp_path):
+    torch.manual_seed(0)
+    inputs = {"feature": torch.randn(1, 4, 3, 2048), "motion_qpel": example_frames((9, 8189))[0].motion_qpel}
+    write_graph(tmp_path / "warp.onnx", Wide().eval(), inputs, {})
+    warped = Session(tmp_path / "warp.onnx")(inputs)["warped"]
+    expected = warp_keyframe(inputs["feature"], inputs["motion_qpel"])
+    exact = warp_keyframe(inputs["feature"].double(), inputs["motion_qpel"])
+    assert (warped - expected).abs().max() < 2 * (expected - exact).abs().max() < 1e-3
+
+
+def test_a_wide_picture_is_rounded_more_and_passes(tmp_path):
+    save_checkpoint(tmp_path / "weights.pt", network("tiny", False, 1), *described(False, 100))
+    branch, _ = load_branches([tmp_path / "weights.pt"], CPU)
+    comparisons = []
+    export_branches(branch, None, (64, 8192), tmp_path / "onnx", comparisons.append)
+    assert max(comparison.difference for comparison in comparisons) > TOLERANCE
+    assert max(comparison.differing_share for comparison in comparisons) < MAX_DIFFERING_SHARE
 
 
 def scores(*values):
@@ -213,6 +250,10 @@ def one_pixel(values):
     changed = values.clone()
     changed[0, 1, 2, 3] += 2e-5
     return changed
+
+
+STREET = Frames("a street", *[torch.empty(0)] * 3, labels_decide=True)
+NOISE = STREET._replace(what="noise", labels_decide=False)
 
 
 @pytest.mark.parametrize(
@@ -230,10 +271,33 @@ def test_what_passes_for_rounding(change, problem):
     expected = {"scores": scores(1.0, 0.99999)}
     found = {"scores": change(expected["scores"])}
     if problem is None:  # one pixel in ten thousand may have another label
-        assert compare("x.onnx", "noise", lambda: found, lambda: expected).differing_share <= 1e-4
+        assert compare("x.onnx", STREET, lambda: found, lambda _: expected).differing_share <= 1e-4
     else:
         with pytest.raises(ExportError, match=problem):
-            compare("x.onnx", "noise", lambda: found, lambda: expected)
+            compare("x.onnx", STREET, lambda: found, lambda _: expected)
+
+
+def test_pytorchs_own_rounding_bounds_the_difference():
+    """Half as much in its scores as onnxruntime's differ by passes, a tenth of that does not."""
+    expected = {"feature": torch.ones(1), "scores": scores(1.0, 0.5)}
+    found = {"feature": torch.ones(1), "scores": scores(1.002, 0.5)}
+
+    def rounded(share):
+        exact = {"feature": torch.ones(1).double(), "scores": (scores(1.0, 0.5) * (1 + share)).double()}
+        return lambda dtype: exact if dtype == torch.float64 else expected
+
+    assert compare("x.onnx", STREET, lambda: found, rounded(1e-3)).difference == pytest.approx(0.002, rel=1e-3)
+    with pytest.raises(ExportError, match=r"differ from PyTorch's by 2\.0e-03 .* no more than 4\.0e-04 is rounding"):
+        compare("x.onnx", STREET, lambda: found, rounded(1e-4))
+    with pytest.raises(ExportError, match="differ from PyTorch's by nan"):
+        compare("x.onnx", STREET, lambda: found | {"feature": torch.full((1,), torch.nan)}, rounded(1e-3))
+
+
+def test_labels_of_noise_do_not_decide():
+    expected, found = {"scores": scores(1.0, 0.99999)}, {"scores": scores(0.99999, 1.0)}
+    assert compare("x.onnx", NOISE, lambda: found, lambda _: expected).differing_share == 1
+    with pytest.raises(ExportError, match="another label"):
+        compare("x.onnx", STREET, lambda: found, lambda _: expected)
 
 
 def test_without_the_extra_the_command_says_what_to_install(exported, tmp_path, monkeypatch):
@@ -250,7 +314,7 @@ def test_an_exporter_that_fails(files_of_before, tmp_path, monkeypatch):
     monkeypatch.setattr(branches, "write_graph", fail)
     with pytest.raises(ExportError, match=r"^hr\.onnx: PyTorch .*No module .*pip install --upgrade onnx"):
         export_branches(*files_of_before, (HEIGHT, WIDTH), tmp_path / "onnx")
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "onnx").iterdir())
 
 
 def test_outputs_that_are_there(files_of_before, tmp_path):
@@ -260,6 +324,18 @@ def test_outputs_that_are_there(files_of_before, tmp_path):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path / "file")
     with pytest.raises(FileAccessError, match="not empty"):
         export_branches(hr, lr, (HEIGHT, WIDTH), tmp_path)
+    with pytest.raises(FileAccessError, match="not empty"):  # before the checkpoint is read
+        export([tmp_path / "no.pt"], output=tmp_path)
+
+
+def test_a_size_unlike_that_of_the_training_is_said(exported, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(command, "export_branches", lambda *_, **__: None)
+    write_checkpoints(tmp_path, "tiny", "published", frame_size=[96, 64])
+    export([tmp_path], output=tmp_path / "onnx", size="960x640")
+    assert caplog.messages == [
+        "--size 960x640: the network was trained on frames of 96x64 pixels, these have 960x640: things in them are "
+        "10 times as large as it has learnt. Resize the frames, or train on some of that size"
+    ]
 
 
 def test_sizes():

@@ -218,6 +218,7 @@ def test_a_command_that_the_system_refuses_exits_with_2(kind, words, folder, mon
     result = path
     if kind == "record":
         (result := path.with_name("miou.csv")).touch()
+    folder.chmod(0o777)  # so that outputs could be written there
     before = contents(folder)
     with pytest.raises(SystemExit) as ended, no_rights(path, 0):
         main([*words[:2], str(result), *words[2:]] if words[0] == "checkpoint" else [words[0], str(result), *words[1:]])

@@ -10,8 +10,8 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from arseg.cli.imagenet import imagenet
 from arseg.errors import CheckpointError
-from arseg.models.imagenet import initialize_backbone, write_imagenet
-from arseg.models.registry import build_network, get_architecture
+from arseg.models.imagenet import initialize_network, write_imagenet
+from arseg.models.registry import build_network
 
 NAME = "resnet18-f37072fd.pth"
 
@@ -49,7 +49,7 @@ def test_cached_weights_are_used_without_network(cache, weights, dead_address, t
     torch.save(weights, cache / NAME)
     network = build_network("psp18", 3, fusion=False)
     with caplog.at_level("INFO"):
-        initialize_backbone(network, get_architecture("psp18"), "imagenet")
+        initialize_network(network, "psp18", "imagenet")
     assert torch.equal(network.feats.conv1.weight, weights["conv1.weight"])
     assert torch.equal(network.feats.layer4[1].bn2.weight, weights["layer4.1.bn2.weight"])
     assert "torchvision's ImageNet weights" in caplog.text
@@ -63,7 +63,7 @@ def test_written_file_is_the_cached_one_and_starts_a_backbone(cache, weights, tm
     assert output.read_bytes() == (cache / NAME).read_bytes()
     assert {path.name for path in output.parent.iterdir()} == {output.name, f"{output.name}.provenance.json"}
     network = build_network("bise18", 3, fusion=False)
-    initialize_backbone(network, get_architecture("bise18"), str(output))
+    initialize_network(network, "bise18", str(output))
     assert torch.equal(network.cp.resnet.conv1.weight, weights["conv1.weight"])
 
 
@@ -87,7 +87,7 @@ def test_damaged_cache(cache, weights, dead_address, tmp_path, length):
     with pytest.raises(CheckpointError, match=expected):
         write_imagenet(tmp_path / "out" / "resnet18.pth")
     with pytest.raises(CheckpointError, match=expected):
-        initialize_backbone(build_network("bise18", 3, False), get_architecture("bise18"), "imagenet")
+        initialize_network(build_network("bise18", 3, False), "bise18", "imagenet")
     assert not (tmp_path / "out").exists()
 
 
@@ -112,9 +112,3 @@ def test_cached_file_of_another_network(cache, weights, tmp_path):
     ):
         write_imagenet(tmp_path / "resnet18.pth")
     assert not (tmp_path / "resnet18.pth").exists()
-
-
-def test_own_checkpoint_is_no_backbone(tmp_path):
-    torch.save({"format_version": 1, "metadata": {}, "state_dict": {}}, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match=r"w\.pt: is a checkpoint of arseg already.*; initial_weights takes a"):
-        initialize_backbone(build_network("bise18", 3, False), get_architecture("bise18"), str(tmp_path / "w.pt"))

@@ -12,7 +12,7 @@ from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import Backbone
 from arseg.errors import CheckpointError, ConfigError, DataError
 from arseg.models import imagenet
-from arseg.models.imagenet import initialize_backbone
+from arseg.models.imagenet import initialize_network
 from arseg.models.inference import to_low_resolution
 from arseg.models.registry import ARCHITECTURES, build_network, get_architecture
 
@@ -140,11 +140,10 @@ def resnet_weights():
     return resnet18(weights=None).state_dict()
 
 
-@pytest.mark.parametrize("source", ["imagenet", "resnet18.pth"])
-def test_a_network_without_resnet_takes_no_such_weights(source):
+def test_a_network_without_resnet_takes_no_such_weights():
     network = build_network("tiny", 7, fusion=False)
-    with pytest.raises(ConfigError, match=rf'initial_weights {source}: TinyNet has no ResNet-18 .* to "none"'):
-        initialize_backbone(network, get_architecture("tiny"), source)
+    with pytest.raises(ConfigError, match=r'initial_weights imagenet: tiny has no ResNet-18 .* to "none"'):
+        initialize_network(network, "tiny", "imagenet")
 
 
 @pytest.mark.parametrize("backbone", sorted(name for name, found in ARCHITECTURES.items() if found.backbone_modules))
@@ -154,7 +153,7 @@ def test_imagenet_weights_reach_the_backbone(backbone, resnet_weights, tmp_path,
     network = build_network(backbone, 7, fusion=False)
     head = network.last_convolution.weight.clone()
     with caplog.at_level("INFO"):
-        initialize_backbone(network, get_architecture(backbone), str(path))
+        initialize_network(network, backbone, str(path))
     assert str(path) in caplog.text
     assert torch.equal(head, network.last_convolution.weight)
     stem, block = {
@@ -195,22 +194,22 @@ def test_backbone_weights_must_fit(resnet_weights, tmp_path):
     architecture.load_imagenet(network, counters_missing)
     path = tmp_path / "weights.pth"
     with pytest.raises(CheckpointError, match='no such file; expected "imagenet", "none" or a path'):
-        initialize_backbone(network, architecture, str(path))
+        initialize_network(network, "psp18", str(path))
     path.write_bytes(b"not weights")
     with pytest.raises(
         CheckpointError, match=r"weights\.pth: not a readable checkpoint.*initial_weights takes a state dict"
     ):
-        initialize_backbone(network, architecture, str(path))
+        initialize_network(network, "psp18", str(path))
     torch.save(missing, path)
     with pytest.raises(CheckpointError, match=r"initial_weights .*weights\.pth: backbone weights: .* missing"):
-        initialize_backbone(network, architecture, str(path))
+        initialize_network(network, "psp18", str(path))
 
 
 def test_no_initial_weights_changes_nothing(caplog):
     network = build_network("psp18", 7, fusion=False)
     before = copy.deepcopy(network.state_dict())
     with caplog.at_level("INFO"):
-        initialize_backbone(network, get_architecture("psp18"), "none")
+        initialize_network(network, "psp18", "none")
     assert "random weights" in caplog.text
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
@@ -223,4 +222,4 @@ def test_failed_download_says_how_to_go_on(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     network = build_network("psp18", 7, fusion=False)
     with pytest.raises(CheckpointError, match=r'no route to host.*set initial_weights to the path.*"none"'):
-        imagenet.initialize_backbone(network, get_architecture("psp18"), "imagenet")
+        imagenet.initialize_network(network, "psp18", "imagenet")

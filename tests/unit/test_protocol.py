@@ -279,6 +279,13 @@ def test_logs_the_speed(tiny, caplog):
     assert any("tiny test: 12 frames in" in message and "frames/s on cpu" in message for message in caplog.messages)
 
 
+def test_frames_unlike_those_of_the_training_are_noted(tiny, tmp_path, caplog):
+    hr = save_network(tmp_path / "hr.pt", scale_percent=100, frame_size=(960, 720))
+    run(tiny, "hr", hr=hr)
+    (told,) = [message for message in caplog.messages if "trained on" in message]
+    assert told.startswith("tiny test: the network was trained on frames of 960x720 pixels, these have ")
+
+
 @pytest.mark.parametrize(
     ("encoding", "told"),
     [

@@ -171,6 +171,25 @@ def test_an_option_overrides_the_training_and_says_so(long_references, tmp_path,
         np.testing.assert_array_equal(file["part0/distance"], [*range(8), *range(8)])
 
 
+@pytest.mark.parametrize(
+    ("frame_size", "told"),
+    [
+        ([960, 640], "things in them are 0.1 times as large as it has learnt"),
+        (
+            [40, 30],
+            "trained on frames of 40x30 pixels, these have 96x64: things in them are 2.3 times as large as it has",
+        ),
+        ([192, 128], None),
+        ([48, 32], None),
+    ],
+)
+def test_frames_unlike_those_of_the_training_are_said_once(video, tmp_path, caplog, frame_size, told):
+    labels_of(video, write_checkpoints(tmp_path, frame_size=frame_size), max_frames=3)
+    found = [message for message in caplog.messages if "training" in message or "trained" in message]
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
+
+
 def test_options_as_in_the_training_say_nothing(video, checkpoints, caplog):
     following = Following(subpixel=False, max_distance=11, max_ref_back=3)
     labels_of(video, checkpoints, following=following, max_frames=2)
@@ -392,7 +411,6 @@ def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, label
     ("words", "message"),
     [
         ([], "--output: nothing would come of it"),
-        (["-o", "own.gif"], "cannot tell what to write"),
         (["-o", "areas.csv", "--motion", "stream"], "B-picture"),
     ],
 )
@@ -404,6 +422,33 @@ def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monk
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["own.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "own.webm"], "cannot tell what to write from .webm"),
+        (["-o", "areas.csv", "areas.csv"], "areas.csv: is named twice"),
+        (["-o", "own"], "a name without suffix is a folder for PNGs, and this is a file"),
+        (["-o", "filled"], "filled: this folder is not empty"),
+        (["-o", "own/over.mp4"], "over.mp4: cannot be written (Not a directory)"),
+        (["-o", "areas.csv", "--summary", "own/run.json"], "run.json: cannot be written (Not a directory)"),
+        (["-o", "own.mkv"], "output own.mkv is the file to read, which would be lost"),
+        (["-o", "over.mp4", "--alpha", "2"], "--alpha 2"),
+    ],
+)
+def test_outputs_are_looked_at_before_networks_and_video(tmp_path, capsys, words, message, monkeypatch):
+    """There are no networks, and the video is none: what is said first was seen before either."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "filled").mkdir()
+    for name in ("own.mkv", "own", "filled/mine"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        main(["segment", "own.mkv", "--checkpoint", "none.pt", *words])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["filled", "own", "own.mkv"]
+    assert (tmp_path / "own.mkv").read_text() == "mine"
 
 
 def test_a_video_from_standard_input(video, checkpoints, labels, tmp_path, monkeypatch):

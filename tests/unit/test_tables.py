@@ -163,7 +163,8 @@ def table(tmp_path):
 def test_table_has_the_stated_columns_and_order(table):
     assert list(table.columns) == [
         *("dataset", "split", "backbone", "codec", "rate", "gop", "encoding", "seed", "mode", "scale", "distance"),
-        *("miou", "miou_no_void", "num_classes_present", "gmacs_per_frame"),
+        *("miou", "miou_no_void", "num_classes_present", "num_classes_no_void", "classes_without_labels"),
+        "gmacs_per_frame",
         *("iou_sky", "iou_road", "iou_void", "iou_car"),
     ]
     keys = table[["rate", "mode", "scale", "distance"]].itertuples(index=False, name=None)
@@ -179,7 +180,8 @@ def test_table_values(table):
     second = table.iloc[3]
     assert (second["dataset"], second["split"], second["gop"], second["seed"]) == ("camvid", "test", 2, 233)
     assert second["miou"] == pytest.approx(0.6, abs=1e-15)
-    assert second["num_classes_present"] == 2
+    assert (second["num_classes_present"], second["num_classes_no_void"]) == (2, 2)
+    assert table["classes_without_labels"].tolist() == ["", "void"] * 4
     assert np.isnan(second["iou_void"])  # absent
     assert np.isnan(second["iou_car"])  # of the other data set
     assert table.iloc[0]["iou_car"] == pytest.approx(0.8, abs=1e-15)
@@ -199,7 +201,7 @@ def test_csv_is_stable_and_comes_back(table, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     lines = first.read_text().splitlines()
     assert lines[4].startswith(
-        "camvid,test,psp18,hevc,3000k,2,hevc-3000k-gop2-medium,233,HR,1.0,1,0.60000000,0.60000000,2,308.6400,0.6"
+        "camvid,test,psp18,hevc,3000k,2,hevc-3000k-gop2-medium,233,HR,1.0,1,0.60000000,0.60000000,2,2,void,308.6400,0.6"
     )
     pd.testing.assert_frame_equal(read_table(first), table, atol=1e-8)
 
@@ -230,11 +232,20 @@ def test_summary_has_one_table_per_encoding(table):
         "camvid test, psp18, hevc-3000k-gop2-medium",
     ]
     assert "what the paper calls GFLOPs" in text
-    assert "leaves the mean; at least 2 classes count at every distance" in text
+    assert "A class that occurs in neither labels nor predictions leaves the mean." in text
+    assert "mIoU is the mean of 2 to 3 classes. Without a labelled pixel, at some distances: void. Such a class" in text
     header, _, *rows = markdown_rows(text.partition("3000k")[2])
-    assert header == ["mode", "scale", "seeds", "mean", "no void", "GMACs/frame", "% of HR", "d=0", "d=1"]
+    scores = ["mean of 2 to 3 classes", "no void, of 2"]
+    assert header == ["mode", "scale", "seeds", *scores, "GMACs/frame", "% of HR", "d=0", "d=1"]
     assert rows[0] == ["HR", "1.0", "1", "72.50", "68.75", "308.6", "100.0", "85.00", "60.00"]
     assert [row[:2] for row in rows] == [["HR", "1.0"], ["LR", "0.5"], ["AR", "0.5"]]
+
+
+def test_a_class_without_labels_that_is_predicted_counts_nothing_and_is_named(tmp_path):
+    predicted = np.array([[[6, 2, 0], [0, 8, 1], [0, 0, 0]]] * 2)
+    text = summarize(collect_table(save_all(tmp_path, make_evaluation(predicted))))
+    assert "mIoU is the mean of 3 classes. Without a labelled pixel: void. Such a class does not count, or" in text
+    assert markdown_rows(text)[0][3:5] == ["mean of 3 classes", "no void, of 2"]
 
 
 def test_encodings_that_differ_in_a_preset_are_told_apart(tmp_path):

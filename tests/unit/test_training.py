@@ -95,7 +95,7 @@ def assert_equal_weights(first, second):
 def test_the_checkpoint_says_what_it_is(hr):
     _, spec, trained_on = load_checkpoint(hr)
     assert (spec.backbone, spec.role, trained_on.seed) == ("tiny", "hr", 3)
-    assert trained_on.constants["crop"] == "64x48"
+    assert (trained_on.constants["crop"], trained_on.frame_size) == ("64x48", (64, 48))
     assert trained_on.epoch in (0, 1)
     history = pd.read_csv(hr.parent / "history.csv")
     assert trained_on.score == pytest.approx(history["val_miou"].max(), rel=1e-4)
@@ -214,6 +214,7 @@ def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_data
     network, spec, trained_on = load_checkpoint(tmp_path / "weights.pt")
     assert spec.role == "ar"
     assert trained_on.encoding == Encoding("h264", "200k", gop=4)
+    assert trained_on.frame_size == (64, 48)
     assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
     assert not torch.equal(network.state_dict()["stem.0.0.weight"], before["stem.0.0.weight"])
     assert trained_on.epoch == 1, "only the fused epoch may be chosen"
