@@ -194,7 +194,7 @@ def _chosen_frames(rule: SheetRow, folder: Path, sheet_folder: Path) -> list[Fra
 
 def _read_list(rule: SheetRow, path: Path, stems: set[str], folder: Path) -> set[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{rule.place}: list names {path}, which cannot be read ({error}). "

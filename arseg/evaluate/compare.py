@@ -12,6 +12,7 @@ import pandas as pd
 
 from arseg.config import PUBLISHED_SPLITS, EncodeConfig, published_backbone
 from arseg.data.authors_import import ENCODING_SUFFIX
+from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, megabits_to_rate, read_published
 from arseg.evaluate.tables import collect_table, read_table
@@ -47,7 +48,8 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV sheet ({error}). {mend}") from error
     if missing := [name for name in PUBLISHED_COLUMNS if name not in values.columns]:
-        raise DataError(f"{path}: the sheet lacks the column {missing[0]}. {mend}")
+        problem = separator_problem(values.columns) or f"the sheet lacks the column {missing[0]}. {mend}"
+        raise DataError(f"{path}: {problem}")
     values["rate"] = [megabits_to_rate(f"{megabits}M") for megabits in values["bitrate_mbps"]]
     return values[[*CONFIGURATION, "distance", "miou"]].rename(columns={"miou": "published"})
 

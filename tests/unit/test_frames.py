@@ -102,7 +102,7 @@ def test_rules_add_up_and_splits_may_overlap(dataset):
 
 
 def test_list_of_stems_lies_beside_the_sheet(dataset):
-    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n\n 0006R0_f01080 \n")
+    (dataset.folder / "chosen.txt").write_text("\ufeff0016E5_07954\n\n 0006R0_f01080 \n")  # as Windows writes it
     rows = dataset("a,val,valannot,chosen.txt,,,,")
     assert [row.frame_index for row in rows] == [1080, 7954]
 
