@@ -30,7 +30,7 @@ from arseg.codec.encode import encode_clip
 from arseg.codec.extract_frames import extract_frames
 from arseg.config import EncodeConfig, TrainConfig
 from arseg.data.augmentation import draw_augmentation
-from arseg.data.cityscapes import write_train_ids
+from arseg.data.cityscapes_labels import write_train_ids
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest, ManifestRow

@@ -17,7 +17,8 @@ from arseg.config import encoding_name
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
 from arseg.data.camvid import camvid_classes
-from arseg.data.cityscapes import cityscapes_classes, convert_label_map
+from arseg.data.cityscapes import cityscapes_classes
+from arseg.data.cityscapes_labels import check_label_ids, convert_label_map
 from arseg.data.clips import store_path
 from arseg.data.images import check_sizes_match, read_image, read_label
 from arseg.data.manifest import ManifestRow, SegmentationClass, read_manifest, write_manifest
@@ -112,6 +113,8 @@ def import_authors_clips(
     tree, output = TREES[dataset](root), Path(output)
     wanted = sorted(set(range(tree.gop) if distances is None else distances))
     samples = list_samples(tree, split, wanted)
+    if dataset == "cityscapes":
+        check_label_ids([sample.label for sample in samples])
     labels = {sample.name: _usable_label(sample, dataset, output) for sample in track(samples, "labels")}
     manifest = output / "manifest.csv"
     write_manifest(

@@ -13,8 +13,8 @@ from arseg.data.cityscapes import (
     STILLS_FOLDER,
     VIDEO_FOLDER,
     AnnotatedFrame,
-    annotated_frames,
     missing_image,
+    usable_frames,
 )
 from arseg.data.images import check_sizes_match, read_image
 from arseg.errors import ConfigError, DataError
@@ -91,12 +91,12 @@ def verify_cityscapes(
             f"gop {gop}: Cityscapes has {ANNOTATED_POSITION} frames before each annotated one, so groups of pictures "
             f"have 1 to {ANNOTATED_POSITION + 1} frames there. Choose a smaller gop."
         )
-    frames = annotated_frames(root)
+    frames = usable_frames(root)
     problems: list[str] = []
     report = {}
     for split in SPLITS:
         of_split = [frame for frame in frames if frame.split == split]
-        report[split] = _check_split(root, labels, of_split, gop, problems)
+        report[split] = _check_split(root, labels, split, of_split, gop, problems)
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
@@ -112,13 +112,13 @@ def verify_cityscapes(
 
 
 def _check_split(
-    root: Path, labels: Path, frames: Sequence[AnnotatedFrame], gop: int, problems: list[str]
+    root: Path, labels: Path, split: str, frames: Sequence[AnnotatedFrame], gop: int, problems: list[str]
 ) -> SplitReport:
-    report = SplitReport(len(frames), EXPECTED_FRAMES[frames[0].split])
+    report = SplitReport(len(frames), EXPECTED_FRAMES[split])
     # Listed once: asking for each of 30 frames of 3,475 snippets takes minutes on a network disk.
     video_names = {folder: _names(root / VIDEO_FOLDER / folder) for folder in {frame.folder for frame in frames}}
     comparable = []
-    for frame in track(frames, f"snippets of {frames[0].split}"):
+    for frame in track(frames, f"snippets of {split}"):
         names = video_names[frame.folder]
         image = frame.image_path(root)
         if image is None:

@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from arseg.data.images import check_sizes_match
 from arseg.data.manifest import ManifestRow, SegmentationClass, check_unique, read_classes
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.errors import DataError
@@ -66,8 +65,8 @@ def frames_manifest(
     Raises
     ------
     DataError
-        If a sheet, folder, listed frame or label is missing, a rule chooses nothing, two frames of a split
-        have the same sequence and number, or a label map has another size than its frame.
+        If a sheet, folder, listed frame or label is missing, a rule chooses nothing, or two frames of a split
+        have the same sequence and number. The files themselves are looked at by `arseg.data.checks`.
     """
     root, splits = Path(root), Path(splits)
     if not root.is_dir():
@@ -217,5 +216,4 @@ def _label_of(rule: SheetRow, frame: FrameFile, folder: Path) -> Path:
             f"{rule.place}: {frame.path} has no label map {label}. Add it, narrow the rule (list, first, "
             "last), or leave labels empty."
         )
-    check_sizes_match(frame.path, label)
     return label

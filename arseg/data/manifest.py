@@ -122,9 +122,11 @@ class Manifest:
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
             known = ", ".join(sorted({row.split for row in self.rows})) or "none"
+            dataset = self.rows[0].dataset if self.rows else "<name>"
             raise DataError(
-                f"the data set's manifest has no split {name!r}; its splits are: {known}. "
-                "Choose one of them in datasets.<name>.splits, or add rules for it to the splits sheet."
+                f"data set {dataset}: its manifest has no split {name!r}; its splits are: {known}. Unpack what that "
+                "split needs (of Cityscapes, gtFine and leftImg8bit_sequence) and make the manifest again, choose "
+                f"another split in datasets.{dataset}.splits, or add rules for it to the splits sheet."
             )
         return rows
 

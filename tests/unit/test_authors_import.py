@@ -18,6 +18,7 @@ from PIL import Image
 
 from arseg.cli.main import main
 from arseg.data.authors_import import import_authors_clips
+from arseg.data.cityscapes_labels import convert_label_map
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError, MotionError, StoreError
 from arseg.store import ClipStore
@@ -151,6 +152,14 @@ def test_cityscapes_labels_become_train_ids(tmp_path):
     ids, train_ids = np.array(Image.open(source)), np.array(Image.open(row.label))
     for label_id, train_id in {0: 255, 3: 255, 7: 0, 8: 1, 11: 2, 21: 8, 23: 10, 26: 13, 33: 18}.items():
         assert set(train_ids[ids == label_id]) == {train_id}
+
+
+def test_cityscapes_labels_that_are_train_ids_already_are_refused(tmp_path):
+    tree = write_cityscapes_tree(tmp_path)
+    for path in tree.rglob("*_gtFine_labelIds.png"):
+        convert_label_map(path, path)
+    with pytest.raises(DataError, match=r"none of the 2 label maps of its split has a value above 18"):
+        import_cityscapes(tree)
 
 
 # Runs that go on

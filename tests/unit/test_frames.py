@@ -149,12 +149,6 @@ def test_frame_without_label_is_named(dataset):
         dataset("a,val,valannot,,,,,")
 
 
-def test_label_of_another_size_is_named(dataset):
-    picture(dataset.folder / "data/valannot/0016E5_07952.png", shape=(4, 7))
-    with pytest.raises(DataError, match=r"valannot/0016E5_07952\.png: the label map has 7x4"):
-        dataset("a,val,valannot,,,,,")
-
-
 def test_listed_name_without_a_frame_is_named(dataset):
     (dataset.folder / "chosen.txt").write_text("0016E5_07954\n0016E5_07955.png\n")
     with pytest.raises(DataError, match=r"chosen\.txt:2: '0016E5_07955\.png' is no frame in .*without .*suffix"):
