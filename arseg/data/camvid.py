@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from arseg.data.archives import PictureSource
-from arseg.data.manifest import ManifestRow, SegmentationClass
+from arseg.data.manifest import ManifestRow, SegmentationClass, read_classes
 from arseg.data.sheets import read_sheet
 from arseg.errors import DataError
 
@@ -22,22 +23,6 @@ PUBLISHED_GOP = 12
 """Frames with fewer frames before them than the keyframe of such a clip needs are used at d = 0 only."""
 
 KAGGLE_SPLITS = ("train", "val", "test")
-
-CLASSES = (
-    ("sky", (128, 128, 128)),
-    ("building", (128, 0, 0)),
-    ("column-pole", (192, 192, 128)),
-    ("road", (128, 64, 128)),
-    ("sidewalk", (0, 0, 192)),
-    ("tree", (128, 128, 0)),
-    ("sign-symbol", (192, 128, 128)),
-    ("fence", (64, 64, 128)),
-    ("car", (64, 0, 128)),
-    ("pedestrian", (64, 64, 0)),
-    ("bicyclist", (0, 128, 192)),
-    ("void", (0, 0, 0)),
-)
-"""Names and label colours of the twelve classes that count, by index; the other twenty of CamVid are ignored."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +50,13 @@ class CamVidSequence:
         return annotated - self.first_annotated + self.first_decoded
 
 
-SEQUENCES = {
-    sequence.name: sequence
-    for sequence in (
-        CamVidSequence("0001TP", "01TP_extract.avi", 6690, 10380, 31),
-        CamVidSequence("0006R0", "0006R0.MXF", 930, 3930, 932),
-        CamVidSequence("0016E5", "0016E5.MXF", 390, 8640, 392),
-        CamVidSequence("Seq05VD", "0005VD.MXF", 30, 5100, 32),
-    )
-}
-"""The published numbering; ``config/camvid-sequences.csv`` says the same, for workflows whose FFmpeg differs."""
-
-
+@cache
 def camvid_classes() -> tuple[SegmentationClass, ...]:
-    """Give the twelve classes; the last one is void, which the published figures count."""
-    return tuple(SegmentationClass(index, name, color, name == "void") for index, (name, color) in enumerate(CLASSES))
+    """Return the twelve classes that count; the last one is void, which the published figures count.
+
+    Their colours are those of CamVid's labels; its other twenty classes are ignored.
+    """
+    return read_classes(Path(__file__).with_name("camvid-classes.csv"))
 
 
 def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
@@ -104,6 +81,10 @@ def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
     if not sequences:
         raise DataError(f"{path}: no line below the header. Give one line per video.")
     return sequences
+
+
+SEQUENCES = read_sequences(Path(__file__).with_name("camvid-sequences.csv"))
+"""The published numbering; a workflow whose FFmpeg numbers frames differently has a sheet of its own."""
 
 
 def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[CamVidSequence, int]:

@@ -1,6 +1,5 @@
 """Check what was made of CamVid: frames are whole, and a still is the same picture as its decoded frame."""
 
-import io
 import logging
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -8,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from arseg.data.archives import PictureSource
 from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
+from arseg.data.images import decode_image, read_image, read_size
 from arseg.errors import DataError
 from arseg.progress import track
 
@@ -98,23 +97,23 @@ def _verify_sequence(
             PUBLISHED_GOP - 1,
             PUBLISHED_GOP,
         )
-    size = _size(_frame(folder, 1))
+    size = read_size(_frame(folder, 1))
     for _, name in stills:
-        _check_size(labels / f"{name}.png", _size(labels / f"{name}.png"), sequence, size)
+        _check_size(labels / f"{name}.png", read_size(labels / f"{name}.png"), sequence, size)
     chosen = [stills[place] for place in np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))]
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     differences = np.zeros(len(shifts))
     numbers = {name: number for number, name in chosen}
     num_compared = 0
     for member, content in track(source.read([members[name] for name in numbers]), sequence.name, len(numbers)):
-        still = _decode(content, f"{source.path}: {member}")
+        still = decode_image(content, f"{source.path}: {member}", "still")
         index = sequence.decoded(numbers[member.stem])
         _check_size(source.path / member, (still.shape[1], still.shape[0]), sequence, size)
         neighbours = [index + shift for shift in shifts]
         if neighbours[0] < 1 or neighbours[-1] > num_frames:
             continue  # at an end of the video there is nothing to compare with
         num_compared += 1
-        differences += [np.abs(_read(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
+        differences += [np.abs(read_image(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
     if not num_compared:
         raise DataError(f"{folder}: none of the stills has {MAX_SHIFT} decoded frames before and after it to compare")
     differences /= num_compared
@@ -174,24 +173,3 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
 
 def _frame(folder: Path, index: int) -> Path:
     return folder / f"{folder.name}_{index:06d}.png"
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its header."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error}). Make it again.") from error
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    return _decode(path.read_bytes(), str(path))
-
-
-def _decode(content: bytes, place: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{place}: cannot be read as a picture ({error}). Make or download it again.") from error

@@ -160,7 +160,7 @@ def _check_values(labels: Mapping[str, LabelSummary], num_classes: int, label_hi
         values = np.flatnonzero(is_stranger & np.any([labels[name].counts for name in strangers], axis=0)).tolist()
         shown = ", ".join(map(str, values[:SHOWN_VALUES])) + (" ..." if len(values) > SHOWN_VALUES else "")
         hint = label_hint or f"Set such pixels to {IGNORE_INDEX}, or add the classes to the classes sheet."
-        problems[f"label values {shown} are no class; {allowed_values(num_classes)}. {hint}"] += strangers
+        problems[f"label values that are no class: {shown}; {allowed_values(num_classes)}. {hint}"] += strangers
 
 
 def _check_ignored(

@@ -7,7 +7,7 @@ Most files are plain PNGs, which `arseg.data.png` reads; the others go through P
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.De
 
 LABEL_MODES = ("L", "P")
 """One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
+
+TO_RGB = "Convert it to an 8-bit RGB PNG."
 
 PNG_HEADER_BYTES = 33
 """Signature and first chunk, which has size and depth."""
@@ -79,17 +81,25 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return decode_image(_read_bytes(Path(path), "frame"), path)
 
 
-def decode_image(content: bytes, place: str | Path, what: str = "frame") -> NDArray[np.uint8]:
+def decode_image(
+    content: bytes,
+    place: str | Path,
+    what: str = "frame",
+    modes: Collection[str] = IMAGE_MODES,
+    hint: str = TO_RGB,
+) -> NDArray[np.uint8]:
     """Decode the content of an image file.
 
     Parameters
     ----------
     content : bytes
         The whole file.
-    place : str or path
-        Where it comes from, for errors.
-    what : str
-        What it is, for errors.
+    place, what : str or path
+        Where it comes from and what it is, for errors.
+    modes : collection of str
+        Pillow modes that are taken.
+    hint : str
+        What to do about others.
 
     Returns
     -------
@@ -99,12 +109,12 @@ def decode_image(content: bytes, place: str | Path, what: str = "frame") -> NDAr
     Raises
     ------
     DataError
-        If the content is unreadable, damaged or truncated, or has more than 8 bits a channel.
+        If the content is unreadable, damaged or truncated, or has more than 8 bits a channel or another mode.
     """
     image = _decode(content, place, what, channels=3)
     if isinstance(image, np.ndarray):
         return image
-    _check_frame_format(image, content, place, what)
+    _check_pixel_format(_pixel_format(image, content), modes, f"{place}: the {what}", hint)
     return np.array(image.convert("RGB"))
 
 
@@ -122,7 +132,7 @@ def read_header(path: str | Path) -> ImageHeader:
         file.seek(0)
         with Image.open(file) as image:
             exif = image.getexif() if "exif" in image.info else {}
-    _check_frame_format(image, start, path, "frame")
+    _check_pixel_format(_pixel_format(image, start), IMAGE_MODES, f"{path}: the frame")
     return ImageHeader(
         size=image.size,
         has_alpha=image.mode == "RGBA" or "transparency" in image.info,
@@ -199,6 +209,18 @@ def allowed_values(num_classes: int) -> str:
     return f"allowed are 0 to {num_classes - 1} (the {num_classes} classes) and {IGNORE_INDEX} (ignored)"
 
 
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Return width and height of an image from its header.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or no image.
+    """
+    with _reading(Path(path), "image"), Image.open(path) as image:
+        return image.size
+
+
 def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
     """Check that a frame and its label map have the same size; reads the files' headers only.
 
@@ -207,17 +229,12 @@ def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
     DataError
         If the sizes differ or a header cannot be read.
     """
-    image_size, label_size = _header_size(Path(image_path)), _header_size(Path(label_path))
+    image_size, label_size = read_size(image_path), read_size(label_path)
     if image_size != label_size:
         raise DataError(
             f"{label_path}: the label map has {label_size[0]}x{label_size[1]} pixels, its frame {image_path} "
             f"has {image_size[0]}x{image_size[1]}. Resize one of them (labels by nearest neighbour only)."
         )
-
-
-def _header_size(path: Path) -> tuple[int, int]:
-    with _reading(path, "image"), Image.open(path) as image:
-        return image.size
 
 
 def _read_bytes(path: Path, what: str) -> bytes:
@@ -254,13 +271,10 @@ def _pixel_format(image: Image.Image, content: bytes) -> str:
     return f"{image.mode};16" if is_cut else image.mode
 
 
-def _check_frame_format(image: Image.Image, content: bytes, place: str | Path, what: str) -> None:
-    pixel_format = _pixel_format(image, content)
-    if pixel_format not in IMAGE_MODES:
-        raise DataError(
-            f"{place}: the {what} has the pixel format {pixel_format}, expected 8-bit RGB or grey. "
-            "Convert it to an 8-bit RGB PNG."
-        )
+def _check_pixel_format(found: str, modes: Collection[str], subject: str, hint: str = TO_RGB) -> None:
+    if found not in modes:
+        expected = "8-bit RGB or grey" if "L" in modes else "8-bit RGB or a palette"
+        raise DataError(f"{subject} has the pixel format {found}, expected {expected}. {hint}")
 
 
 def _label_advice(pixel_format: str) -> str:

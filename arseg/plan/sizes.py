@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from arseg.data.camvid import CLASSES as CAMVID_CLASSES
+from arseg.data.camvid import camvid_classes
 from arseg.data.cityscapes_verify import EXPECTED_FRAMES
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import ManifestRow, read_manifest
@@ -140,7 +140,7 @@ class DataSizes:
                 return _synthetic(source, self._gop)
             case "camvid":
                 frames = CAMVID_FRAMES[source.get("split", "kaggle")]
-                return DataSize(*CAMVID_SIZE, len(CAMVID_CLASSES), frames, "as published")
+                return DataSize(*CAMVID_SIZE, len(camvid_classes()), frames, "as published")
             case "cityscapes":
                 return DataSize(*CITYSCAPES_SIZE, CITYSCAPES_CLASSES, EXPECTED_FRAMES, "as published")
         root, *sheets = (

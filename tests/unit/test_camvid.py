@@ -77,8 +77,7 @@ def change_sheet(folder, old, new):
     sheet.write_text(SEQUENCES.replace(old, new))
 
 
-def test_sheet_and_code_hold_the_published_numbering(repository):
-    assert read_sequences(repository / "config/camvid-sequences.csv") == PUBLISHED_SEQUENCES
+def test_published_numbering():
     last = {name: sequence.last_decoded for name, sequence in PUBLISHED_SEQUENCES.items()}
     assert last == {"0001TP": 3721, "0006R0": 3932, "0016E5": 8642, "Seq05VD": 5102}
     assert decoded_frame("0006R0_f00930") == ("0006R0", 932)
@@ -88,8 +87,9 @@ def test_sheet_and_code_hold_the_published_numbering(repository):
             decoded_frame(name)
 
 
-def test_classes_of_sheet_and_code_agree(repository):
+def test_the_sheets_of_the_configuration_are_those_of_the_package(repository):
     assert read_classes(repository / "config/camvid-classes.csv") == camvid_classes()
+    assert read_sequences(repository / "config/camvid-sequences.csv") == PUBLISHED_SEQUENCES
 
 
 def test_videos_become_frames_numbered_from_1(prepared):
@@ -266,7 +266,7 @@ def test_missing_labels_and_other_sizes(copied):
     with pytest.raises(DataError, match=message):
         verify(copied)
     (copied / "labels/0006R0_f00930.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"labels/0006R0_f00930\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"labels/0006R0_f00930\.png: the image cannot be read"):
         verify(copied)
 
 

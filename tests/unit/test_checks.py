@@ -55,8 +55,8 @@ def test_values_outside_the_classes_are_found_in_all_splits_at_once(files):
     for row, value in zip(files[2:], (3, 7, 3, 200, 3, 3), strict=True):
         save_label(row, np.where(INDICES == 1, value, INDICES))
     message = (
-        r"label_2\.png, .*label_3\.png, .*label_4\.png and 3 more: label values 3, 7, 200 are no class; allowed are "
-        r"0 to 2 \(the 3 classes\) and 255 \(ignored\)\. "
+        r"label_2\.png, .*label_3\.png, .*label_4\.png and 3 more: label values that are no class: 3, 7, 200; allowed "
+        r"are 0 to 2 \(the 3 classes\) and 255 \(ignored\)\. "
         r"Set such pixels to 255, or add the classes to the classes sheet\.$"
     )
     with pytest.raises(DataError, match=message):
@@ -205,5 +205,5 @@ def test_the_command_writes_no_manifest_of_unusable_files(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["manifest", "frames", "--dataset", "own", "--root", str(tmp_path), "--output", str(tmp_path / "m.csv")])
     assert stopped.value.code == 2
-    assert "labels/a_0.png: label values 5, 6, 7 are no class; allowed are 0 to 0" in capsys.readouterr().err
+    assert "labels/a_0.png: label values that are no class: 5, 6, 7; allowed are 0 to 0" in capsys.readouterr().err
     assert not (tmp_path / "m.csv").exists()

@@ -267,7 +267,7 @@ def test_label_ids_under_the_name_of_train_ids_are_refused(example, capsys):
     with pytest.raises(SystemExit):
         manifest_command(example)
     error = capsys.readouterr().err
-    assert "and 1 more: label values 21, 23, 26, 29 are no class; allowed are 0 to 18" in error
+    assert "and 1 more: label values that are no class: 21, 23, 26, 29; allowed are 0 to 18" in error
     assert "Train ids are 0 to 18, label ids go up to 33: one was taken for the other." in error
 
 
