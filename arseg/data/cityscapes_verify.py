@@ -16,7 +16,7 @@ from arseg.data.cityscapes import (
     missing_image,
     usable_frames,
 )
-from arseg.data.images import check_sizes_match, read_image
+from arseg.data.images import read_image, read_size
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -157,10 +157,15 @@ def _label_problem(image: Path, label: Path) -> str:
     if not label.is_file():
         return f"{label}: no such label map. Make it: arseg cityscapes labels"
     try:
-        check_sizes_match(image, label)
+        (width, height), found = read_size(image), read_size(label)
     except DataError as error:
         return str(error)
-    return ""
+    if found == (width, height):
+        return ""
+    return (
+        f"{label}: the label map has {found[0]}x{found[1]} pixels, its frame {image} has {width}x{height}. Unpack both "
+        "packages again, and make the label maps anew: arseg cityscapes labels"
+    )
 
 
 def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
@@ -178,7 +183,7 @@ def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
 
 
 def _warn(root: Path, split: str, found: SplitReport) -> None:
-    if found.annotated != found.expected:
+    if found.annotated not in (0, found.expected):  # of a split that is not there, another warning tells
         logger.warning(
             "%s: split %s has %d annotated frames, the full data set has %d",
             root,

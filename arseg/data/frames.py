@@ -87,7 +87,10 @@ def list_frames(folder: Path) -> list[FrameFile]:
     sequence. Frame numbers are padded with zeros to the shortest number among the folder's names of the same
     form.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    # macOS puts a shadow "._NAME.png" beside each file on disks of others.
+    paths = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     matches = {path: NAME_PATTERN.fullmatch(path.stem) for path in paths}
     # Unpadded numbers get longer as they grow, padded ones only when the padding is used up: in both cases
     # the shortest one tells the padding.

@@ -221,22 +221,6 @@ def read_size(path: str | Path) -> tuple[int, int]:
         return image.size
 
 
-def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
-    """Check that a frame and its label map have the same size; reads the files' headers only.
-
-    Raises
-    ------
-    DataError
-        If the sizes differ or a header cannot be read.
-    """
-    image_size, label_size = read_size(image_path), read_size(label_path)
-    if image_size != label_size:
-        raise DataError(
-            f"{label_path}: the label map has {label_size[0]}x{label_size[1]} pixels, its frame {image_path} "
-            f"has {image_size[0]}x{image_size[1]}. Resize one of them (labels by nearest neighbour only)."
-        )
-
-
 def _read_bytes(path: Path, what: str) -> bytes:
     with _reading(path, what):
         return path.read_bytes()

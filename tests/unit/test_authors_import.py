@@ -269,14 +269,14 @@ def test_keyframe_of_another_size(tree):
 def test_label_of_another_size(tree):
     label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
     save_picture(label, np.zeros((HEIGHT, 32), np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame .* has 64x48"):
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame 64x48"):
         import_camvid(tree)
 
 
 def test_labels_of_other_classes(tree):
     label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
     save_picture(label, np.full((HEIGHT, WIDTH), 31, np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: label value 31 at row 0.*the 12 classes"):
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: label values that are no class: 31; .*the 12 classes"):
         import_camvid(tree)
 
 

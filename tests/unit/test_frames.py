@@ -65,6 +65,12 @@ def test_name_without_a_number_is_its_own_sequence(tmp_path):
     assert (frame.sequence, frame.frame_index, frame.pattern) == ("crossing", 0, "")
 
 
+def test_shadows_that_macos_leaves_are_no_frames(tmp_path):
+    picture(tmp_path / "a_01.png")
+    (tmp_path / "._a_01.png").write_bytes(b"Mac OS X")
+    assert [frame.path.name for frame in list_frames(tmp_path)] == ["a_01.png"]
+
+
 def test_unpadded_numbers_stay_unpadded(tmp_path):
     for number in (8, 9, 10, 11):
         picture(tmp_path / f"clip_{number}.png")

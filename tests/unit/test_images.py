@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from arseg.data.images import check_sizes_match, read_image, read_label
+from arseg.data.images import read_image, read_label
 from arseg.errors import DataError
 
 LABEL = np.array([[0, 1, 2], [2, 255, 0]], dtype=np.uint8)
@@ -197,11 +197,3 @@ def test_missing_unreadable_and_truncated_files_are_told_apart(tmp_path, read):
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.png: .* cannot be read .*intact copy"):
         read(tmp_path / "cut.png")
-
-
-def test_frame_and_label_of_different_size_are_refused(tmp_path):
-    image = save(tmp_path / "image.png", np.zeros((4, 6, 3), dtype=np.uint8))
-    label = save(tmp_path / "label.png", np.zeros((4, 5), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"label\.png: the label map has 5x4 pixels, its frame .* has 6x4"):
-        check_sizes_match(image, label)
-    check_sizes_match(image, image)
