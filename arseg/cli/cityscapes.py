@@ -44,7 +44,7 @@ def unpack(archives: list[Path], /, *, output: Path) -> None:
 
 @records("cityscapes labels", inputs=["root"], outputs=["output"])
 def labels(*, root: Path, output: Path, workers: int = 1) -> None:
-    """Turn label ids into train ids: 19 classes, and 255 for all others; run again, it continues.
+    """Convert label ids to train ids: 19 classes, and 255 for all others; run again, it continues.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def verify(*, root: Path, labels: Path, output: Path, gop: int = 12) -> None:
     output : Path
         JSON report to write.
     gop : int
-        Longest group of pictures that clips shall have.
+        Longest GOP that clips shall have.
     """
     for split, found in verify_cityscapes(root, labels, output, gop=gop).items():
         print(f"{split}: {found.annotated} annotated frames, {found.videos} with their video")

@@ -46,7 +46,7 @@ class CamVidSequence:
         return self.decoded(self.last_annotated)
 
     def decoded(self, annotated: int) -> int:
-        """Turn the number of a still into that of the decoded frame."""
+        """Return the number of the decoded frame that is a still."""
         return annotated - self.first_annotated + self.first_decoded
 
 
@@ -88,7 +88,7 @@ SEQUENCES = read_sequences(Path(__file__).with_name("camvid-sequences.csv"))
 
 
 def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[CamVidSequence, int]:
-    """Read sequence and number off the name of a still.
+    """Return sequence and number of a still by its name.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) 
 
 
 def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[str, int]:
-    """Give the sequence of a still, and the number of the decoded frame that is the same picture.
+    """Return the sequence of a still, and the number of the decoded frame that is the same image.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES
 
 
 def official_split(sequence: str, number: int) -> str:
-    """Tell the split of a still in the field's division 367/101/233.
+    """Return the split of a still in the field's division 367/101/233.
 
     Training: the first half of 0001TP, 0006R0, and 0016E5 but for its part with labels at 15 Hz, which is validation.
     Test: the second half of 0001TP, and Seq05VD.
@@ -150,7 +150,7 @@ def camvid_manifest(
     split: CamVidSplit,
     sequences: str | Path,
 ) -> list[ManifestRow]:
-    """Make the manifest's rows of CamVid.
+    """Return the manifest's rows of CamVid.
 
     Images are decoded frames of the videos, so that a frame and those around it come from one source.
 
@@ -192,7 +192,7 @@ def camvid_manifest(
         image, label = Path(pattern.format(index=index)), Path(labels) / f"{name}.png"
         if not image.is_file():
             raise DataError(
-                f"{image}: no such decoded frame, which should be the same picture as the still {name}. Decode the "
+                f"{image}: no such decoded frame, which should be the same image as the still {name}. Decode the "
                 f"whole of {sequence.video}, or correct the numbers of {sequence.name} in {sequences}."
             )
         if not label.is_file():
@@ -214,7 +214,7 @@ def camvid_manifest(
 
 
 def is_label(source: PictureSource, member: PurePosixPath) -> bool:
-    """Tell label maps from stills: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
+    """Return whether a file is a label map: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
     return member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
 
 

@@ -64,10 +64,10 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
     DataError
         If there are none, one occurs twice, or one is damaged or not in colours.
     """
-    pictures = PictureSource(source)
+    images = PictureSource(source)
     members: dict[str, PurePosixPath] = {}
-    for member in pictures.members:
-        if is_label(pictures, member):
+    for member in images.members:
+        if is_label(images, member):
             name = member.stem.removesuffix("_L")
             if name in members:
                 raise DataError(
@@ -82,7 +82,7 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
     num_ignored = num_pixels = 0
     with atomic_path(Path(output)) as folder:
         folder.mkdir()
-        for member, content in track(pictures.read(list(members.values())), "labels", len(members)):
+        for member, content in track(images.read(list(members.values())), "labels", len(members)):
             colors = decode_image(content, f"{source}: {member}", "colour label", COLOR_MODES, INDEX_LABELS)
             indices = colors_to_indices(colors)
             Image.fromarray(indices).save(folder / f"{member.stem.removesuffix('_L')}.png")

@@ -1,4 +1,4 @@
-"""Check what was made of CamVid: frames are whole, and a still is the same picture as its decoded frame."""
+"""Check what was made of CamVid: frames are whole, and a still is the same image as its decoded frame."""
 
 import logging
 from collections import defaultdict
@@ -23,7 +23,7 @@ MAX_SHIFT = 3
 """The decoded frames this far before and after are compared, too."""
 
 MAX_DIFFERENCE = 16.0
-"""Mean absolute difference of 8-bit values up to which pictures are alike. Another colour matrix makes a few units,
+"""Mean absolute difference of 8-bit values up to which images are alike. Another colour matrix makes a few units,
 another street several tens."""
 
 
@@ -32,7 +32,7 @@ def verify_camvid(
 ) -> dict[str, dict[str, Any]]:
     """Check decoded frames, stills and labels against one another.
 
-    Of each sequence, some stills are compared with the decoded frames that should be the same pictures and with
+    Of each sequence, some stills are compared with the decoded frames that should be the same images and with
     those around them: an error in the numbering shows as a better match at another place.
 
     Parameters
@@ -56,7 +56,7 @@ def verify_camvid(
     ------
     DataError
         If frames are missing, sizes differ, a still occurs twice or has no label, or stills and frames are not the
-        same pictures.
+        same images.
     """
     table = read_sequences(sequences)
     names: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -156,7 +156,7 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
     best = int(differences.argmin()) - MAX_SHIFT
     if differences[best + MAX_SHIFT] > MAX_DIFFERENCE:
         raise DataError(
-            f"{sequence.name}: decoded frames and stills are other pictures: they differ by "
+            f"{sequence.name}: decoded frames and stills are different images: they differ by "
             f"{differences[MAX_SHIFT]:.1f} of 255 on average, and by {differences[best + MAX_SHIFT]:.1f} at best. "
             f"Check that {sequence.video} is the video of these stills, and first_decoded in {sequences}."
         )
@@ -164,10 +164,10 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
         where = "later" if best > 0 else "earlier"
         beyond = ", and verify again, as they may lie farther still" if abs(best) == MAX_SHIFT else ""
         raise DataError(
-            f"{sequence.name}: stills are the pictures of decoded frames {abs(best)} {where} than {sequences} says "
+            f"{sequence.name}: stills match decoded frames {abs(best)} {where} than {sequences} says "
             f"(mean difference {differences[best + MAX_SHIFT]:.2f} instead of {differences[MAX_SHIFT]:.2f}). Your "
             f"FFmpeg numbers {sequence.video} differently: set first_decoded of {sequence.name} to "
-            f"{sequence.first_decoded + best} there{beyond}."
+            f"{sequence.first_decoded + best} in a copy of that sheet, and name it as source.sequences{beyond}."
         )
 
 

@@ -73,7 +73,7 @@ class AnnotatedFrame:
 
 
 def cityscapes_classes() -> tuple[SegmentationClass, ...]:
-    """Give the 19 classes that Cityscapes evaluates, by train id, with their official names and colours."""
+    """Return the 19 classes that Cityscapes evaluates, by train id, with their official names and colours."""
     from cityscapesscripts.helpers.labels import labels  # noqa: PLC0415
 
     evaluated = sorted(
@@ -182,7 +182,7 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
 
 
 def missing_image(root: Path, frame: AnnotatedFrame) -> str:
-    """Say that an annotated frame is nowhere, and how to mend it."""
+    """Return, for errors, that an annotated frame is nowhere, and the fix."""
     video, still = (root / package / frame.folder / frame.image_name() for package in (VIDEO_FOLDER, STILLS_FOLDER))
     return (
         f"{video}: the annotated frame is missing, and {still} as well. Unpack {VIDEO_FOLDER}_trainvaltest.zip (for "

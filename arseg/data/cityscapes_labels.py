@@ -75,7 +75,7 @@ def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 
 
 
 def convert_label_map(source: Path, output: Path) -> None:
-    """Turn the label ids of one map into train ids.
+    """Convert the label ids of one map to train ids.
 
     Raises
     ------

@@ -70,7 +70,7 @@ def verify_cityscapes(
     output : path
         JSON file to write: what was found, by split.
     gop : int
-        Longest group of pictures L that clips shall have: L - 1 frames are needed before the annotated one.
+        Longest GOP L that clips shall have: L - 1 frames are needed before the annotated one.
 
     Returns
     -------
@@ -80,10 +80,10 @@ def verify_cityscapes(
     Raises
     ------
     ConfigError
-        If a snippet has no room for the group of pictures.
+        If a snippet has no room for the GOP.
     DataError
         If an image, a label map or a needed frame is missing, a label map has another size than its image, or the
-        still of a frame is another picture than the video's frame. The message shows the first of many.
+        still of a frame is another image than the video's frame. The message shows the first of many.
     """
     root, labels = Path(root), Path(labels)
     if not 1 <= gop <= ANNOTATED_POSITION + 1:
@@ -177,7 +177,7 @@ def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
     if same:
         return ""
     return (
-        f"{video}: another picture than {still}, of which the labels were made. Unpack both packages again; if only "
+        f"{video}: another image than {still}, of which the labels were made. Unpack both packages again; if only "
         f"the stills are changed copies, move {STILLS_FOLDER} elsewhere, it is not needed beside {VIDEO_FOLDER}"
     )
 

@@ -38,7 +38,7 @@ class FrameFile:
 def frames_manifest(
     dataset: str, root: str | Path, classes: str | Path, splits: str | Path
 ) -> tuple[list[ManifestRow], tuple[SegmentationClass, ...]]:
-    """Make a manifest of folders of frames and labels.
+    """Return the rows and classes of a manifest of folders of frames and labels.
 
     Parameters
     ----------

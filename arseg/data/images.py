@@ -1,4 +1,4 @@
-"""Reading frames and label maps, with errors that say which file is wrong and how to mend it.
+"""Reading frames and label maps, with errors that say which file is wrong and how to fix it.
 
 Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
 which belong together, is the manifest's business. PNG has checksums, and a damaged one is refused; JPEG has none.

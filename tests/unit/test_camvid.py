@@ -206,9 +206,7 @@ def test_verification_reports_what_is_there(prepared, tmp_path):
 @pytest.mark.parametrize(("wrong", "where"), [(12, "1 later"), (14, "1 earlier"), (11, "2 later")])
 def test_shifted_numbers_are_caught_with_the_right_one(copied, wrong, where):
     change_sheet(copied, "930,936,13", f"930,936,{wrong}")
-    message = (
-        rf"0006R0: stills are the pictures of decoded frames {where} than .*set first_decoded of 0006R0 to 13 there\.$"
-    )
+    message = rf"0006R0: stills match .* {where} than .*first_decoded of 0006R0 to 13 in a copy of .*\.sequences\.$"
     with pytest.raises(DataError, match=message):
         verify(copied)
 
@@ -216,7 +214,7 @@ def test_shifted_numbers_are_caught_with_the_right_one(copied, wrong, where):
 def test_the_farthest_shift_asks_for_another_look(copied):
     change_sheet(copied, "930,936,13", "930,936,10")
     with pytest.raises(
-        DataError, match=r"3 later than .* to 13 there, and verify again, as they may lie farther still"
+        DataError, match=r"3 later than .* to 13 in a copy .*, and verify again, as they may lie farther still"
     ):
         verify(copied)
 
@@ -236,7 +234,7 @@ def test_another_video_is_caught(copied):
     shutil.copytree(copied / "frames/Seq05VD", copied / "frames/0006R0")
     for path in (copied / "frames/0006R0").iterdir():
         path.rename(path.with_name(path.name.replace("Seq05VD", "0006R0")))
-    with pytest.raises(DataError, match=r"0006R0: decoded frames and stills are other pictures"):
+    with pytest.raises(DataError, match=r"0006R0: decoded frames and stills are different images"):
         verify(copied)
 
 

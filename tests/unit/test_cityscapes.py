@@ -347,7 +347,7 @@ def test_missing_and_misfitting_label_maps_are_problems(example):
 
 def test_still_that_is_another_picture_than_the_frame_is_a_problem(example):
     shutil.copy(example / "root" / FIRST_FRAME.replace("000019", "000018"), example / "root" / FIRST_STILL)
-    with pytest.raises(DataError, match=rf"{FIRST_FRAME}: another picture than .*{FIRST_STILL}, of which the labels"):
+    with pytest.raises(DataError, match=rf"{FIRST_FRAME}: another image than .*{FIRST_STILL}, of which the labels"):
         verify(example)
 
 
