@@ -53,7 +53,7 @@ def frames(source: list[Path], *, sequence: str, output: Path, ffmpeg: str | Non
 
 @records("camvid labels", inputs=["source"], outputs=["output"])
 def labels(source: Path, *, output: Path) -> None:
-    """Turn CamVid's colour labels into index labels; colours of none of the twelve classes become 255.
+    """Convert CamVid's colour labels to index labels; colours of none of the twelve classes become 255.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def labels(source: Path, *, output: Path) -> None:
 
 @records("camvid verify", inputs=["frames", "stills", "labels", "sequences"], outputs=["output"])
 def verify(*, frames: Path, stills: Path, labels: Path, sequences: Path, output: Path) -> None:
-    """Check that frames are whole, and that stills are the same pictures as the decoded frames with their numbers.
+    """Check that frames are whole, and that stills are the same images as the decoded frames with their numbers.
 
     Parameters
     ----------

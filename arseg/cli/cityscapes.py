@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from arseg.data.cityscapes import write_train_ids
 from arseg.data.cityscapes_download import download_package
+from arseg.data.cityscapes_labels import write_train_ids
 from arseg.data.cityscapes_unpack import unpack_cityscapes
 from arseg.data.cityscapes_verify import verify_cityscapes
 from arseg.provenance.recording import records
@@ -44,7 +44,7 @@ def unpack(archives: list[Path], /, *, output: Path) -> None:
 
 @records("cityscapes labels", inputs=["root"], outputs=["output"])
 def labels(*, root: Path, output: Path, workers: int = 1) -> None:
-    """Turn label ids into train ids: 19 classes, and 255 for all others; run again, it continues.
+    """Convert label ids to train ids: 19 classes, and 255 for all others; run again, it continues.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def verify(*, root: Path, labels: Path, output: Path, gop: int = 12) -> None:
     output : Path
         JSON report to write.
     gop : int
-        Longest group of pictures that clips shall have.
+        Longest GOP that clips shall have.
     """
     for split, found in verify_cityscapes(root, labels, output, gop=gop).items():
         print(f"{split}: {found.annotated} annotated frames, {found.videos} with their video")

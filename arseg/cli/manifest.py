@@ -6,7 +6,9 @@ from typing import Literal
 
 from arseg.cli.recorded import written_classes
 from arseg.data.camvid import camvid_classes, camvid_manifest
+from arseg.data.checks import check_files
 from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
+from arseg.data.cityscapes_labels import train_ids_hint
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import ManifestRow, write_manifest
 from arseg.provenance.recording import Arguments, records
@@ -88,10 +90,12 @@ def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
     output : Path
         Manifest to write; the classes go beside it, as <stem>.classes.csv.
     """
-    _write(output, cityscapes_manifest(dataset, root, labels), cityscapes_classes())
+    rows = cityscapes_manifest(dataset, root, labels)
+    _write(output, rows, cityscapes_classes(), train_ids_hint(root, labels))
 
 
-def _write(output: Path, rows: list[ManifestRow], classes: tuple[SegmentationClass, ...]) -> None:
+def _write(output: Path, rows: list[ManifestRow], classes: tuple[SegmentationClass, ...], label_hint: str = "") -> None:
+    check_files(rows, classes, label_hint)
     write_manifest(output, rows, classes)
     counts = Counter(row.split for row in rows)
     print(f"wrote {output}: " + ", ".join(f"{split} {count}" for split, count in sorted(counts.items())) + " frames")

@@ -17,9 +17,11 @@ from arseg.access import reading
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
 from arseg.data.camvid import camvid_classes
-from arseg.data.cityscapes import cityscapes_classes, convert_label_map
+from arseg.data.checks import check_files
+from arseg.data.cityscapes import cityscapes_classes
+from arseg.data.cityscapes_labels import check_label_ids, convert_label_map
 from arseg.data.clips import store_path
-from arseg.data.images import check_sizes_match, read_image, read_label
+from arseg.data.images import read_image
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
@@ -107,11 +109,13 @@ def import_authors_clips(
     tree, output = TREES[dataset](root), Path(output)
     wanted = sorted(set(range(tree.gop) if distances is None else distances))
     samples = list_samples(tree, split, wanted)
-    labels = {sample.name: _usable_label(sample, dataset, output) for sample in track(samples, "labels")}
+    if dataset == "cityscapes":
+        check_label_ids([sample.label for sample in samples])
+    labels = {sample.name: _index_label(sample, dataset, output) for sample in track(samples, "labels")}
     manifest = output / "manifest.csv"
-    write_manifest(
-        manifest, [_row(dataset, split, sample, labels[sample.name]) for sample in samples], CLASSES[dataset]()
-    )
+    rows = [_row(dataset, split, sample, labels[sample.name]) for sample in samples]
+    check_files(rows, CLASSES[dataset]())
+    write_manifest(manifest, rows, CLASSES[dataset]())
     digest = read_manifest(manifest).digest
     stores = []
     for distance in wanted:
@@ -218,12 +222,9 @@ def _read_motion(path: Path, height: int, width: int) -> NDArray[np.int16]:
     return np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
 
 
-def _usable_label(sample: AuthorsSample, dataset: AuthorsDataset, output: Path) -> Path:
-    """Check the label map of a sample, and turn label ids into train ids; give the path of the class indices."""
-    check_sizes_match(sample.image, sample.label)
-    num_classes = len(CLASSES[dataset]())
+def _index_label(sample: AuthorsSample, dataset: AuthorsDataset, output: Path) -> Path:
+    """Return the path of a sample's class indices; label ids are turned into train ids."""
     if dataset == "camvid":
-        read_label(sample.label, num_classes)
         return sample.label
     converted = output / "labels" / f"{sample.name}_gtFine_labelTrainIds.png"
     if not converted.is_file():

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from arseg.data.archives import PictureSource
-from arseg.data.manifest import ManifestRow
+from arseg.data.manifest import ManifestRow, read_classes
 from arseg.data.sheets import read_sheet
 from arseg.errors import DataError
 from arseg.spec import SegmentationClass
@@ -23,22 +24,6 @@ PUBLISHED_GOP = 12
 """Frames with fewer frames before them than the keyframe of such a clip needs are used at d = 0 only."""
 
 KAGGLE_SPLITS = ("train", "val", "test")
-
-CLASSES = (
-    ("sky", (128, 128, 128)),
-    ("building", (128, 0, 0)),
-    ("column-pole", (192, 192, 128)),
-    ("road", (128, 64, 128)),
-    ("sidewalk", (0, 0, 192)),
-    ("tree", (128, 128, 0)),
-    ("sign-symbol", (192, 128, 128)),
-    ("fence", (64, 64, 128)),
-    ("car", (64, 0, 128)),
-    ("pedestrian", (64, 64, 0)),
-    ("bicyclist", (0, 128, 192)),
-    ("void", (0, 0, 0)),
-)
-"""Names and label colours of the twelve classes that count, by index; the other twenty of CamVid are ignored."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +47,17 @@ class CamVidSequence:
         return self.decoded(self.last_annotated)
 
     def decoded(self, annotated: int) -> int:
-        """Turn the number of a still into that of the decoded frame."""
+        """Return the number of the decoded frame that is a still."""
         return annotated - self.first_annotated + self.first_decoded
 
 
-SEQUENCES = {
-    sequence.name: sequence
-    for sequence in (
-        CamVidSequence("0001TP", "01TP_extract.avi", 6690, 10380, 31),
-        CamVidSequence("0006R0", "0006R0.MXF", 930, 3930, 932),
-        CamVidSequence("0016E5", "0016E5.MXF", 390, 8640, 392),
-        CamVidSequence("Seq05VD", "0005VD.MXF", 30, 5100, 32),
-    )
-}
-"""The published numbering; ``config/camvid-sequences.csv`` says the same, for workflows whose FFmpeg differs."""
-
-
+@cache
 def camvid_classes() -> tuple[SegmentationClass, ...]:
-    """Give the twelve classes; the last one is void, which the published figures count."""
-    return tuple(SegmentationClass(index, name, color, name == "void") for index, (name, color) in enumerate(CLASSES))
+    """Return the twelve classes that count; the last one is void, which the published figures count.
+
+    Their colours are those of CamVid's labels; its other twenty classes are ignored.
+    """
+    return read_classes(Path(__file__).with_name("camvid-classes.csv"))
 
 
 def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
@@ -107,8 +84,12 @@ def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
     return sequences
 
 
+SEQUENCES = read_sequences(Path(__file__).with_name("camvid-sequences.csv"))
+"""The published numbering; a workflow whose FFmpeg numbers frames differently has a sheet of its own."""
+
+
 def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[CamVidSequence, int]:
-    """Read sequence and number off the name of a still.
+    """Return sequence and number of a still by its name.
 
     Parameters
     ----------
@@ -137,7 +118,7 @@ def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) 
 
 
 def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[str, int]:
-    """Give the sequence of a still, and the number of the decoded frame that is the same picture.
+    """Return the sequence of a still, and the number of the decoded frame that is the same image.
 
     Raises
     ------
@@ -149,7 +130,7 @@ def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES
 
 
 def official_split(sequence: str, number: int) -> str:
-    """Tell the split of a still in the field's division 367/101/233.
+    """Return the split of a still in the field's division 367/101/233.
 
     Training: the first half of 0001TP, 0006R0, and 0016E5 but for its part with labels at 15 Hz, which is validation.
     Test: the second half of 0001TP, and Seq05VD.
@@ -170,7 +151,7 @@ def camvid_manifest(
     split: CamVidSplit,
     sequences: str | Path,
 ) -> list[ManifestRow]:
-    """Make the manifest's rows of CamVid.
+    """Return the manifest's rows of CamVid.
 
     Images are decoded frames of the videos, so that a frame and those around it come from one source.
 
@@ -212,7 +193,7 @@ def camvid_manifest(
         image, label = Path(pattern.format(index=index)), Path(labels) / f"{name}.png"
         if not image.is_file():
             raise DataError(
-                f"{image}: no such decoded frame, which should be the same picture as the still {name}. Decode the "
+                f"{image}: no such decoded frame, which should be the same image as the still {name}. Decode the "
                 f"whole of {sequence.video}, or correct the numbers of {sequence.name} in {sequences}."
             )
         if not label.is_file():
@@ -234,7 +215,7 @@ def camvid_manifest(
 
 
 def is_label(source: PictureSource, member: PurePosixPath) -> bool:
-    """Tell label maps from stills: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
+    """Return whether a file is a label map: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
     return member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
 
 

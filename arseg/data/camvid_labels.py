@@ -1,22 +1,25 @@
 """CamVid's colour labels to class indices."""
 
-import io
 import logging
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.archives import PictureSource
-from arseg.data.camvid import CLASSES, is_label
+from arseg.data.camvid import camvid_classes, is_label
+from arseg.data.images import decode_image
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.progress import track
 
 USUALLY_IGNORED = 0.2
 """A share of ignored pixels that CamVid's own labels do not reach."""
+
+COLOR_MODES = ("RGB", "RGBA", "P")
+INDEX_LABELS = "Give CamVid's own colour labels; index labels need no conversion."
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +39,8 @@ def colors_to_indices(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     indices = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
     packed = _pack(rgb)
-    for index, (_, color) in enumerate(CLASSES):
-        indices[packed == _pack(np.array(color))] = index
+    for cls in camvid_classes():
+        indices[packed == _pack(np.array(cls.color))] = cls.index
     return indices
 
 
@@ -61,10 +64,10 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
     DataError
         If there are none, one occurs twice, or one is damaged or not in colours.
     """
-    pictures = PictureSource(source)
+    images = PictureSource(source)
     members: dict[str, PurePosixPath] = {}
-    for member in pictures.members:
-        if is_label(pictures, member):
+    for member in images.members:
+        if is_label(images, member):
             name = member.stem.removesuffix("_L")
             if name in members:
                 raise DataError(
@@ -79,8 +82,9 @@ def write_index_labels(source: str | Path, output: str | Path) -> int:
     num_ignored = num_pixels = 0
     with atomic_path(Path(output)) as folder:
         folder.mkdir()
-        for member, content in track(pictures.read(list(members.values())), "labels", len(members)):
-            indices = colors_to_indices(_read_colors(content, f"{source}: {member}"))
+        for member, content in track(images.read(list(members.values())), "labels", len(members)):
+            colors = decode_image(content, f"{source}: {member}", "colour label", COLOR_MODES, INDEX_LABELS)
+            indices = colors_to_indices(colors)
             Image.fromarray(indices).save(folder / f"{member.stem.removesuffix('_L')}.png")
             num_ignored += int(np.count_nonzero(indices == IGNORE_INDEX))
             num_pixels += indices.size
@@ -95,17 +99,3 @@ def _pack(rgb: NDArray[np.integer]) -> NDArray[np.integer]:
     """Join the channels to one number per pixel, which compares faster than three."""
     channels = rgb.astype(np.int32)
     return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
-
-
-def _read_colors(content: bytes, place: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-            if picture.mode not in ("RGB", "RGBA", "P"):
-                raise DataError(
-                    f"{place} has the pixel format {picture.mode}, expected colours. Give CamVid's own colour "
-                    "labels; index labels need no conversion."
-                )
-            return np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{place} cannot be read as a picture ({error}). Download it again.") from error

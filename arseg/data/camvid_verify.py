@@ -1,19 +1,16 @@
-"""Check what was made of CamVid: frames are whole, and a still is the same picture as its decoded frame."""
+"""Check what was made of CamVid: frames are whole, and a still is the same image as its decoded frame."""
 
-import io
 import logging
 from collections import defaultdict
-from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from arseg.access import reading
 from arseg.data.archives import PictureSource
 from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
+from arseg.data.images import decode_image, read_image, read_size
 from arseg.errors import DataError
 from arseg.progress import track
 
@@ -26,7 +23,7 @@ MAX_SHIFT = 3
 """The decoded frames this far before and after are compared, too."""
 
 MAX_DIFFERENCE = 16.0
-"""Mean absolute difference of 8-bit values up to which pictures are alike. Another colour matrix makes a few units,
+"""Mean absolute difference of 8-bit values up to which images are alike. Another colour matrix makes a few units,
 another street several tens."""
 
 
@@ -35,7 +32,7 @@ def verify_camvid(
 ) -> dict[str, dict[str, Any]]:
     """Check decoded frames, stills and labels against one another.
 
-    Of each sequence, some stills are compared with the decoded frames that should be the same pictures and with
+    Of each sequence, some stills are compared with the decoded frames that should be the same images and with
     those around them: an error in the numbering shows as a better match at another place.
 
     Parameters
@@ -59,7 +56,7 @@ def verify_camvid(
     ------
     DataError
         If frames are missing, sizes differ, a still occurs twice or has no label, or stills and frames are not the
-        same pictures.
+        same images.
     """
     table = read_sequences(sequences)
     names: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -100,23 +97,23 @@ def _verify_sequence(
             PUBLISHED_GOP - 1,
             PUBLISHED_GOP,
         )
-    size = _size(_frame(folder, 1))
+    size = read_size(_frame(folder, 1))
     for _, name in stills:
-        _check_size(labels / f"{name}.png", _size(labels / f"{name}.png"), sequence, size)
+        _check_size(labels / f"{name}.png", read_size(labels / f"{name}.png"), sequence, size)
     chosen = [stills[place] for place in np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))]
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
     differences = np.zeros(len(shifts))
     numbers = {name: number for number, name in chosen}
     num_compared = 0
     for member, content in track(source.read([members[name] for name in numbers]), sequence.name, len(numbers)):
-        still = _decode(content, f"{source.path}: {member}")
+        still = decode_image(content, f"{source.path}: {member}", "still")
         index = sequence.decoded(numbers[member.stem])
         _check_size(source.path / member, (still.shape[1], still.shape[0]), sequence, size)
         neighbours = [index + shift for shift in shifts]
         if neighbours[0] < 1 or neighbours[-1] > num_frames:
             continue  # at an end of the video there is nothing to compare with
         num_compared += 1
-        differences += [np.abs(_read(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
+        differences += [np.abs(read_image(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
     if not num_compared:
         raise DataError(f"{folder}: none of the stills has {MAX_SHIFT} decoded frames before and after it to compare")
     differences /= num_compared
@@ -159,7 +156,7 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
     best = int(differences.argmin()) - MAX_SHIFT
     if differences[best + MAX_SHIFT] > MAX_DIFFERENCE:
         raise DataError(
-            f"{sequence.name}: decoded frames and stills are other pictures: they differ by "
+            f"{sequence.name}: decoded frames and stills are different images: they differ by "
             f"{differences[MAX_SHIFT]:.1f} of 255 on average, and by {differences[best + MAX_SHIFT]:.1f} at best. "
             f"Check that {sequence.video} is the video of these stills, and first_decoded in {sequences}."
         )
@@ -167,36 +164,12 @@ def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64],
         where = "later" if best > 0 else "earlier"
         beyond = ", and verify again, as they may lie farther still" if abs(best) == MAX_SHIFT else ""
         raise DataError(
-            f"{sequence.name}: stills are the pictures of decoded frames {abs(best)} {where} than {sequences} says "
+            f"{sequence.name}: stills match decoded frames {abs(best)} {where} than {sequences} says "
             f"(mean difference {differences[best + MAX_SHIFT]:.2f} instead of {differences[MAX_SHIFT]:.2f}). Your "
             f"FFmpeg numbers {sequence.video} differently: set first_decoded of {sequence.name} to "
-            f"{sequence.first_decoded + best} there{beyond}."
+            f"{sequence.first_decoded + best} in a copy of that sheet, and name it as source.sequences{beyond}."
         )
 
 
 def _frame(folder: Path, index: int) -> Path:
     return folder / f"{folder.name}_{index:06d}.png"
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture, from its header."""
-    with _decoding(str(path)), Image.open(path) as picture:
-        return picture.size
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    with reading(path):
-        return _decode(path.read_bytes(), str(path))
-
-
-def _decode(content: bytes, place: str) -> NDArray[np.uint8]:
-    with _decoding(place), Image.open(io.BytesIO(content)) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def _decoding(place: str) -> AbstractContextManager[None]:
-    return reading(
-        Path(place),
-        lambda error: DataError(f"{place}: cannot be read as a picture ({error}). Make or download it again."),
-        SyntaxError,
-    )

@@ -1,4 +1,4 @@
-"""Cityscapes as its packages are unpacked: which frames are annotated, their train ids, and the manifest.
+"""Cityscapes as its packages are unpacked: which frames are annotated, its classes, and the manifest.
 
 A snippet of 30 frames has one annotated frame, the 20th. Snippets of one recording share a sequence name where their
 frame numbers tell them apart (``bochum_000000``), so a frame is known by city, sequence and frame number together.
@@ -6,22 +6,12 @@ frame numbers tell them apart (``bochum_000000``), so a frame is known by city, 
 
 import logging
 import re
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from arseg.config import IGNORE_INDEX
-from arseg.data.images import read_label
 from arseg.data.manifest import ManifestRow
-from arseg.errors import ConfigError, DataError
-from arseg.files import atomic_path
-from arseg.progress import track
+from arseg.errors import DataError
 from arseg.spec import SegmentationClass
 
 SPLITS = ("train", "val")
@@ -32,7 +22,6 @@ STILLS_FOLDER = "leftImg8bit"
 VIDEO_FOLDER = "leftImg8bit_sequence"
 
 _LABEL_NAME = re.compile(r"(?P<city>[^_]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_gtFine_labelIds\.png")
-_UNKNOWN_ID = -1
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +69,12 @@ class AnnotatedFrame:
         return None
 
     def train_ids_path(self, labels: Path) -> Path:
-        """Path of the frame's map of train ids, which `write_train_ids` wrote."""
+        """Path of the frame's map of train ids, which `arseg.data.cityscapes_labels.write_train_ids` wrote."""
         return labels / self.folder / self.label_name("labelTrainIds")
 
 
 def cityscapes_classes() -> tuple[SegmentationClass, ...]:
-    """Give the 19 classes that Cityscapes evaluates, by train id, with their official names and colours."""
+    """Return the 19 classes that Cityscapes evaluates, by train id, with their official names and colours."""
     from cityscapesscripts.helpers.labels import labels  # noqa: PLC0415
 
     evaluated = sorted(
@@ -95,7 +84,7 @@ def cityscapes_classes() -> tuple[SegmentationClass, ...]:
 
 
 def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
-    """List the frames that have labels, in the splits train and val, sorted.
+    """Return the frames that have labels, of those of the splits train and val that are there, sorted.
 
     Parameters
     ----------
@@ -105,18 +94,12 @@ def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
     Raises
     ------
     DataError
-        If ``gtFine`` or one of its splits is missing or empty, or a name is not as in Cityscapes.
+        If ``gtFine`` is missing or has labels of neither split, or a name is not as in Cityscapes.
     """
     gt_fine = _labels_folder(Path(root))
     frames = []
     for split in SPLITS:
-        paths = sorted((gt_fine / split).glob("*/*_gtFine_labelIds.png"))
-        if not paths:
-            raise DataError(
-                f"{gt_fine / split}: no labels of the form {{city}}/{{city}}_000000_000000_gtFine_labelIds.png. Unpack "
-                "gtFine_trainvaltest.zip: arseg cityscapes unpack"
-            )
-        for path in paths:
+        for path in (gt_fine / split).glob("*/*_gtFine_labelIds.png"):
             match = _LABEL_NAME.fullmatch(path.name)
             if not match or match["city"] != path.parent.name:
                 raise DataError(
@@ -124,54 +107,42 @@ def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
                     "Unpack the original package again, or move the file elsewhere."
                 )
             frames.append(AnnotatedFrame(split, match["city"], match["sequence"], int(match["frame"])))
+    if not frames:
+        raise DataError(
+            f"{gt_fine}: no labels of the form {{split}}/{{city}}/{{city}}_000000_000000_gtFine_labelIds.png of the "
+            f"splits {' and '.join(SPLITS)}. Unpack gtFine_trainvaltest.zip: arseg cityscapes unpack"
+        )
     return sorted(frames)
 
 
-def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 1) -> None:
-    """Turn label ids into train ids: 0 ... 18, and 255 for all that is not evaluated (docs/method.md, 'Cityscapes').
-
-    ``gtFine/{split}/{city}/*_gtFine_labelIds.png`` below `root` becomes ``{split}/{city}/*_gtFine_labelTrainIds.png``
-    below `output`. Maps that are there are kept, so that a killed run goes on where it was.
-
-    Parameters
-    ----------
-    root : path
-        Folder that holds ``gtFine``.
-    output : path
-        Folder to write to.
-    num_workers : int
-        Processes that convert.
+def usable_frames(root: str | Path) -> list[AnnotatedFrame]:
+    """Return the annotated frames of the splits that have labels and images; a warning names a split left out.
 
     Raises
     ------
-    ConfigError
-        If `num_workers` is not positive.
     DataError
-        If ``gtFine`` is incomplete, or a label map is damaged or holds a value that is no label id.
+        As `annotated_frames`.
     """
-    if num_workers < 1:
-        raise ConfigError(f"num_workers {num_workers}: must be at least 1")
-    root, output = Path(root), Path(output)
+    root = Path(root)
     frames = annotated_frames(root)
-    todo = [
-        (root / LABELS_FOLDER / frame.folder / frame.label_name("labelIds"), frame.train_ids_path(output))
-        for frame in frames
-        if not frame.train_ids_path(output).exists()
+    with_images = [
+        split for split in SPLITS if any((root / package / split).is_dir() for package in (VIDEO_FOLDER, STILLS_FOLDER))
     ]
-    if len(todo) < len(frames):
-        logger.info("%s: %d of %d label maps are there already", output, len(frames) - len(todo), len(frames))
-    if num_workers == 1 or not todo:
-        for source, converted in track(todo, "label maps"):
-            convert_label_map(source, converted)
-    else:
-        # Spawned, not forked: a fork of a process that runs threads may hang.
-        with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-            for _ in track(pool.map(convert_label_map, *zip(*todo, strict=True), chunksize=8), "label maps", len(todo)):
-                pass
+    usable = [frame for frame in frames if frame.split in with_images]
+    for split in SPLITS:
+        if usable and not any(frame.split == split for frame in usable):
+            missing = VIDEO_FOLDER if any(frame.split == split for frame in frames) else LABELS_FOLDER
+            logger.warning(
+                "%s: not there, so split %s is left out. For what needs it, unpack %s_trainvaltest.zip",
+                root / missing / split,
+                split,
+                missing,
+            )
+    return usable or frames
 
 
 def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> list[ManifestRow]:
-    """Make the manifest of the splits train and val.
+    """Return the manifest's rows of the splits train and val, as far as they are there.
 
     A frame that ``leftImg8bit_sequence`` lacks is a still of ``leftImg8bit``: phase 1 can train on it, no clip can be
     made of it.
@@ -183,7 +154,7 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
     root : path
         Folder with ``gtFine`` and ``leftImg8bit_sequence``, or ``leftImg8bit``, or both.
     labels : path
-        Folder that `write_train_ids` wrote.
+        Folder that `arseg.data.cityscapes_labels.write_train_ids` wrote.
 
     Returns
     -------
@@ -196,7 +167,7 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
         If labels, or the image of an annotated frame, are missing.
     """
     root, labels = Path(root), Path(labels)
-    rows = [_manifest_row(dataset, root, labels, frame) for frame in annotated_frames(root)]
+    rows = [_manifest_row(dataset, root, labels, frame) for frame in usable_frames(root)]
     for split in SPLITS:
         of_split = [row for row in rows if row.split == split]
         stills = sum(not row.frame_pattern for row in of_split)
@@ -212,7 +183,7 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
 
 
 def missing_image(root: Path, frame: AnnotatedFrame) -> str:
-    """Say that an annotated frame is nowhere, and how to mend it."""
+    """Return, for errors, that an annotated frame is nowhere, and the fix."""
     video, still = (root / package / frame.folder / frame.image_name() for package in (VIDEO_FOLDER, STILLS_FOLDER))
     return (
         f"{video}: the annotated frame is missing, and {still} as well. Unpack {VIDEO_FOLDER}_trainvaltest.zip (for "
@@ -236,38 +207,6 @@ def _labels_folder(root: Path) -> Path:
         f"{folder}: no such folder. Give the folder that holds {LABELS_FOLDER}, or unpack gtFine_trainvaltest.zip "
         f"there: arseg cityscapes unpack gtFine_trainvaltest.zip --output {root}"
     )
-
-
-@cache
-def _train_ids() -> NDArray[np.int16]:
-    """Train id of each value that a label map may hold, -1 where the official table has none; shape (256,)."""
-    from cityscapesscripts.helpers.labels import labels  # noqa: PLC0415
-
-    table = np.full(256, _UNKNOWN_ID, dtype=np.int16)
-    for label in labels:
-        # Licence plates have the id -1, which is 255 in the eight bits of a PNG, and the train id -1.
-        table[label.id % 256] = label.trainId % 256
-    return table
-
-
-def convert_label_map(source: Path, output: Path) -> None:
-    """Turn the label ids of one map into train ids.
-
-    Raises
-    ------
-    DataError
-        If the map is damaged, or holds a value that is no label id.
-    """
-    label_ids = read_label(source, num_classes=256)
-    train_ids = _train_ids()[label_ids]
-    if (train_ids == _UNKNOWN_ID).any():
-        row, column = np.argwhere(train_ids == _UNKNOWN_ID)[0]
-        raise DataError(
-            f"{source}: label value {label_ids[row, column]} at row {row}, column {column} is no label id of "
-            "Cityscapes (0 to 33, and 255 for -1). Replace the file by the original."
-        )
-    with atomic_path(output) as temporary:
-        Image.fromarray(train_ids.astype(np.uint8)).save(temporary)
 
 
 def _manifest_row(dataset: str, root: Path, labels: Path, frame: AnnotatedFrame) -> ManifestRow:

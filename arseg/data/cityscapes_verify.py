@@ -13,10 +13,10 @@ from arseg.data.cityscapes import (
     STILLS_FOLDER,
     VIDEO_FOLDER,
     AnnotatedFrame,
-    annotated_frames,
     missing_image,
+    usable_frames,
 )
-from arseg.data.images import check_sizes_match, read_image
+from arseg.data.images import read_image, read_size
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -70,7 +70,7 @@ def verify_cityscapes(
     output : path
         JSON file to write: what was found, by split.
     gop : int
-        Longest group of pictures L that clips shall have: L - 1 frames are needed before the annotated one.
+        Longest GOP L that clips shall have: L - 1 frames are needed before the annotated one.
 
     Returns
     -------
@@ -80,10 +80,10 @@ def verify_cityscapes(
     Raises
     ------
     ConfigError
-        If a snippet has no room for the group of pictures.
+        If a snippet has no room for the GOP.
     DataError
         If an image, a label map or a needed frame is missing, a label map has another size than its image, or the
-        still of a frame is another picture than the video's frame. The message shows the first of many.
+        still of a frame is another image than the video's frame. The message shows the first of many.
     """
     root, labels = Path(root), Path(labels)
     if not 1 <= gop <= ANNOTATED_POSITION + 1:
@@ -91,12 +91,12 @@ def verify_cityscapes(
             f"gop {gop}: Cityscapes has {ANNOTATED_POSITION} frames before each annotated one, so groups of pictures "
             f"have 1 to {ANNOTATED_POSITION + 1} frames there. Choose a smaller gop."
         )
-    frames = annotated_frames(root)
+    frames = usable_frames(root)
     problems: list[str] = []
     report = {}
     for split in SPLITS:
         of_split = [frame for frame in frames if frame.split == split]
-        report[split] = _check_split(root, labels, of_split, gop, problems)
+        report[split] = _check_split(root, labels, split, of_split, gop, problems)
     if problems:
         more = len(problems) - SHOWN_PROBLEMS
         shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
@@ -112,13 +112,13 @@ def verify_cityscapes(
 
 
 def _check_split(
-    root: Path, labels: Path, frames: Sequence[AnnotatedFrame], gop: int, problems: list[str]
+    root: Path, labels: Path, split: str, frames: Sequence[AnnotatedFrame], gop: int, problems: list[str]
 ) -> SplitReport:
-    report = SplitReport(len(frames), EXPECTED_FRAMES[frames[0].split])
+    report = SplitReport(len(frames), EXPECTED_FRAMES[split])
     # Listed once: asking for each of 30 frames of 3,475 snippets takes minutes on a network disk.
     video_names = {folder: _names(root / VIDEO_FOLDER / folder) for folder in {frame.folder for frame in frames}}
     comparable = []
-    for frame in track(frames, f"snippets of {frames[0].split}"):
+    for frame in track(frames, f"snippets of {split}"):
         names = video_names[frame.folder]
         image = frame.image_path(root)
         if image is None:
@@ -157,10 +157,15 @@ def _label_problem(image: Path, label: Path) -> str:
     if not label.is_file():
         return f"{label}: no such label map. Make it: arseg cityscapes labels"
     try:
-        check_sizes_match(image, label)
+        (width, height), found = read_size(image), read_size(label)
     except DataError as error:
         return str(error)
-    return ""
+    if found == (width, height):
+        return ""
+    return (
+        f"{label}: the label map has {found[0]}x{found[1]} pixels, its frame {image} has {width}x{height}. Unpack both "
+        "packages again, and make the label maps anew: arseg cityscapes labels"
+    )
 
 
 def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
@@ -172,13 +177,13 @@ def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
     if same:
         return ""
     return (
-        f"{video}: another picture than {still}, of which the labels were made. Unpack both packages again; if only "
+        f"{video}: another image than {still}, of which the labels were made. Unpack both packages again; if only "
         f"the stills are changed copies, move {STILLS_FOLDER} elsewhere, it is not needed beside {VIDEO_FOLDER}"
     )
 
 
 def _warn(root: Path, split: str, found: SplitReport) -> None:
-    if found.annotated != found.expected:
+    if found.annotated not in (0, found.expected):  # of a split that is not there, another warning tells
         logger.warning(
             "%s: split %s has %d annotated frames, the full data set has %d",
             root,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arseg.access import reading
-from arseg.data.images import check_sizes_match
 from arseg.data.manifest import ManifestRow, check_unique, read_classes
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.errors import DataError
@@ -41,7 +40,7 @@ class FrameFile:
 def frames_manifest(
     dataset: str, root: str | Path, classes: str | Path, splits: str | Path
 ) -> tuple[list[ManifestRow], tuple[SegmentationClass, ...]]:
-    """Make a manifest of folders of frames and labels.
+    """Return the rows and classes of a manifest of folders of frames and labels.
 
     Parameters
     ----------
@@ -68,8 +67,8 @@ def frames_manifest(
     Raises
     ------
     DataError
-        If a sheet, folder, listed frame or label is missing, a rule chooses nothing, two frames of a split
-        have the same sequence and number, or a label map has another size than its frame.
+        If a sheet, folder, listed frame or label is missing, a rule chooses nothing, or two frames of a split
+        have the same sequence and number. The files themselves are looked at by `arseg.data.checks`.
     """
     root, splits = Path(root), Path(splits)
     if not root.is_dir():
@@ -90,7 +89,10 @@ def list_frames(folder: Path) -> list[FrameFile]:
     sequence. Frame numbers are padded with zeros to the shortest number among the folder's names of the same
     form.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    # macOS puts a shadow "._NAME.png" beside each file on disks of others.
+    paths = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     matches = {path: NAME_PATTERN.fullmatch(path.stem) for path in paths}
     # Unpadded numbers get longer as they grow, padded ones only when the padding is used up: in both cases
     # the shortest one tells the padding.
@@ -197,7 +199,7 @@ def _chosen_frames(rule: SheetRow, folder: Path, sheet_folder: Path) -> list[Fra
 def _read_list(rule: SheetRow, path: Path, stems: set[str], folder: Path) -> set[str]:
     try:
         with reading(path):
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise DataError(
             f"{rule.place}: list names {path}, which cannot be read ({error}). "
@@ -220,5 +222,4 @@ def _label_of(rule: SheetRow, frame: FrameFile, folder: Path) -> Path:
             f"{rule.place}: {frame.path} has no label map {label}. Add it, narrow the rule (list, first, "
             "last), or leave labels empty."
         )
-    check_sizes_match(frame.path, label)
     return label

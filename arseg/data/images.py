@@ -1,4 +1,4 @@
-"""Reading frames and label maps, with errors that say which file is wrong and how to mend it.
+"""Reading frames and label maps, with errors that say which file is wrong and how to fix it.
 
 Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
 which belong together, is the manifest's business. PNG has checksums, and a damaged one is refused; JPEG has none.
@@ -7,13 +7,14 @@ Most files are plain PNGs, which `arseg.data.png` reads; the others go through P
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from arseg.access import reading
 from arseg.config import IGNORE_INDEX
@@ -28,6 +29,36 @@ DAMAGE = (SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBo
 
 LABEL_MODES = ("L", "P")
 """One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
+
+TO_RGB = "Convert it to an 8-bit RGB PNG."
+
+PNG_HEADER_BYTES = 33
+"""Signature and first chunk, which has size and depth."""
+
+LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
+"""Formats that change class indices, whatever a file's name says."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the first bytes of a frame's file say."""
+
+    size: tuple[int, int]
+    """Width and height in pixels, as stored."""
+    has_alpha: bool
+    """Whether there is a channel of transparency, which `read_image` drops."""
+    is_turned: bool
+    """Whether viewers turn or mirror the image (EXIF orientation), which `read_image` does not."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A label map as it is stored, whatever its values mean."""
+
+    indices: NDArray[np.uint8]
+    """Stored values, shape (H, W)."""
+    palette: NDArray[np.uint8] | None
+    """RGB by value, shape (N, 3) with N at most 256; None without a palette."""
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -50,15 +81,99 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     FileAccessError
         If the operating system does not let it be read.
     """
-    image = _load(Path(path), "frame", channels=3)
+    return decode_image(_read_bytes(Path(path), "frame"), path)
+
+
+def decode_image(
+    content: bytes,
+    place: str | Path,
+    what: str = "frame",
+    modes: Collection[str] = IMAGE_MODES,
+    hint: str = TO_RGB,
+) -> NDArray[np.uint8]:
+    """Decode the content of an image file.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    place, what : str or path
+        Where it comes from and what it is, for errors.
+    modes : collection of str
+        Pillow modes that are taken.
+    hint : str
+        What to do about others.
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+
+    Raises
+    ------
+    DataError
+        If the content is unreadable, damaged or truncated, or has more than 8 bits a channel or another mode.
+    """
+    image = _decode(content, place, what, channels=3)
     if isinstance(image, np.ndarray):
         return image
-    if image.mode not in IMAGE_MODES:
-        raise DataError(
-            f"{path}: the frame has the pixel format {image.mode}, expected 8-bit RGB or grey. "
-            "Convert it to an 8-bit RGB PNG."
-        )
+    _check_pixel_format(_pixel_format(image, content), modes, f"{place}: the {what}", hint)
     return np.array(image.convert("RGB"))
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Read what the file of a frame says of it before its pixels.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, or no image that `read_image` takes.
+    """
+    path = Path(path)
+    with _reading(path, "frame"), path.open("rb") as file:
+        start = file.read(PNG_HEADER_BYTES)
+        file.seek(0)
+        with Image.open(file) as image:
+            exif = image.getexif() if "exif" in image.info else {}
+    _check_pixel_format(_pixel_format(image, start), IMAGE_MODES, f"{path}: the frame")
+    return ImageHeader(
+        size=image.size,
+        has_alpha=image.mode == "RGBA" or "transparency" in image.info,
+        is_turned=exif.get(ExifTags.Base.Orientation, 1) != 1,
+    )
+
+
+def read_label_map(path: str | Path) -> LabelMap:
+    """Read a label map without asking what its values mean.
+
+    Parameters
+    ----------
+    path : path
+        A PNG of one channel of at most 8 bits, with or without a palette.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable, damaged or truncated, has several channels or more than 8 bits, or is of a
+        format that changes values.
+    """
+    content = _read_bytes(Path(path), "label map")
+    image = _decode(content, path, "label map", channels=1)
+    if isinstance(image, np.ndarray):
+        return LabelMap(image, None)
+    if image.format in LOSSY_FORMATS:
+        raise DataError(
+            f"{path}: the label map is a {image.format}, which changes class indices near their borders. Make it again "
+            "from what it was made of, and save it as PNG."
+        )
+    pixel_format = _pixel_format(image, content)
+    if pixel_format not in LABEL_MODES:
+        raise DataError(
+            f"{path}: the label map has the pixel format {pixel_format}, expected one 8-bit channel of class indices. "
+            f"{_label_advice(pixel_format)}."
+        )
+    palette = image.getpalette("RGB") if image.mode == "P" else None
+    return LabelMap(np.array(image), None if palette is None else np.array(palette, np.uint8).reshape(-1, 3))
 
 
 def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
@@ -67,7 +182,7 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     Parameters
     ----------
     path : path
-        A PNG of one channel of at most 8 bits, with or without a palette.
+        A file that `read_label_map` takes.
     num_classes : int
         Number of classes K.
 
@@ -83,53 +198,42 @@ def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
     FileAccessError
         If the operating system does not let it be read.
     """
-    image = _load(Path(path), "label map", channels=1)
-    if isinstance(image, Image.Image) and image.mode not in LABEL_MODES:
-        deep = image.mode.startswith(("I", "F"))
-        advice = (
-            "Store the indices in 8 bits" if deep else "Convert colour labels to indices first, one index per class"
-        )
-        raise DataError(
-            f"{path}: the label map has the pixel format {image.mode}, expected one 8-bit channel of class indices. "
-            f"{advice}."
-        )
-    label = np.array(image)
+    label = read_label_map(path).indices
     valid = (label < num_classes) | (label == IGNORE_INDEX)
     if not valid.all():
         row, column = np.argwhere(~valid)[0]
         raise DataError(
-            f"{path}: label value {label[row, column]} at row {row}, column {column}; allowed are 0 to "
-            f"{num_classes - 1} (the {num_classes} classes) and {IGNORE_INDEX} (ignored). "
+            f"{path}: label value {label[row, column]} at row {row}, column {column}; {allowed_values(num_classes)}. "
             f"Set such pixels to {IGNORE_INDEX}, or add the class to the classes sheet."
         )
     return label
 
 
-def check_sizes_match(image_path: str | Path, label_path: str | Path) -> None:
-    """Check that a frame and its label map have the same size; reads the files' headers only.
+def allowed_values(num_classes: int) -> str:
+    """Return what label maps may hold, for errors."""
+    return f"allowed are 0 to {num_classes - 1} (the {num_classes} classes) and {IGNORE_INDEX} (ignored)"
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Return width and height of an image from its header.
 
     Raises
     ------
     DataError
-        If the sizes differ or a header cannot be read.
+        If the file is missing or no image.
     """
-    image_size, label_size = _header_size(Path(image_path)), _header_size(Path(label_path))
-    if image_size != label_size:
-        raise DataError(
-            f"{label_path}: the label map has {label_size[0]}x{label_size[1]} pixels, its frame {image_path} "
-            f"has {image_size[0]}x{image_size[1]}. Resize one of them (labels by nearest neighbour only)."
-        )
-
-
-def _header_size(path: Path) -> tuple[int, int]:
-    with _reading(path, "image"), Image.open(path) as image:
+    with _reading(Path(path), "image"), Image.open(path) as image:
         return image.size
 
 
-def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Image:
-    """Read the pixels of a plain PNG of so many channels, or what Pillow makes of any other file."""
+def _read_bytes(path: Path, what: str) -> bytes:
     with _reading(path, what):
-        content = path.read_bytes()
+        return path.read_bytes()
+
+
+def _decode(content: bytes, place: str | Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Image:
+    """Decode the pixels of a plain PNG of so many channels, or what Pillow makes of any other file."""
+    with _reading(Path(place), what):
         pixels = decode_png(content, channels)
         if pixels is not None:
             return pixels
@@ -138,16 +242,36 @@ def _load(path: Path, what: str, channels: int) -> NDArray[np.uint8] | Image.Ima
             image.verify()
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            bits = _grey_bits(content)
-            if channels == 1 and bits < 8:  # Pillow spreads the levels to 0 ... 255; a label map's are indices
+            bits = _png_bits(content)
+            # Pillow spreads the levels of few bits to 0 ... 255; a label map's are indices.
+            if channels == 1 and image.mode in ("1", "L") and bits < 8:
                 return np.asarray(image.convert("L")) // np.uint8(255 // (2**bits - 1))
             return image
 
 
-def _grey_bits(content: bytes) -> int:
-    """Bits of a pixel in a grey PNG file that has been read; 8 for any other file."""
-    is_grey_png = content[12:16] == b"IHDR" and content[25] == 0
-    return content[24] if is_grey_png else 8
+def _png_bits(content: bytes) -> int:
+    """Bits of a channel in a PNG file; 8 for any other file."""
+    return content[24] if content[12:16] == b"IHDR" and len(content) > 24 else 8
+
+
+def _pixel_format(image: Image.Image, content: bytes) -> str:
+    """Return Pillow's mode, and that a channel has 16 bits where Pillow would drop half of them."""
+    is_cut = _png_bits(content) == 16 and not image.mode.startswith("I")
+    return f"{image.mode};16" if is_cut else image.mode
+
+
+def _check_pixel_format(found: str, modes: Collection[str], subject: str, hint: str = TO_RGB) -> None:
+    if found not in modes:
+        expected = "8-bit RGB or grey" if "L" in modes else "8-bit RGB or a palette"
+        raise DataError(f"{subject} has the pixel format {found}, expected {expected}. {hint}")
+
+
+def _label_advice(pixel_format: str) -> str:
+    if pixel_format == "LA":
+        return "Remove the alpha channel"
+    if pixel_format.startswith(("I", "F", "1")):
+        return "Store the indices in 8 bits"
+    return "Convert colour labels to indices first, one index per class"
 
 
 @contextmanager

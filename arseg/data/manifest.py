@@ -109,9 +109,11 @@ class Manifest:
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
             known = ", ".join(sorted({row.split for row in self.rows})) or "none"
+            dataset = self.rows[0].dataset if self.rows else "<name>"
             raise DataError(
-                f"the data set's manifest has no split {name!r}; its splits are: {known}. "
-                "Choose one of them in datasets.<name>.splits, or add rules for it to the splits sheet."
+                f"data set {dataset}: its manifest has no split {name!r}; its splits are: {known}. Unpack what that "
+                "split needs (of Cityscapes, gtFine and leftImg8bit_sequence) and make the manifest again, choose "
+                f"another split in datasets.{dataset}.splits, or add rules for it to the splits sheet."
             )
         return rows
 
@@ -163,16 +165,26 @@ def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
     Raises
     ------
     DataError
-        If the file is missing, a line does not fit, or the indices are not 0 ... K - 1 in this order.
+        If the file is missing, a line does not fit, the indices are not 0 ... K - 1 in this order, or two classes
+        have one name.
     """
     path = Path(path)
-    classes = []
+    classes: list[SegmentationClass] = []
     for row in read_sheet(path, CLASS_COLUMNS, "Give one line per class."):
         void = row.cells["void"].lower()
         if void not in ("true", "false"):
             raise DataError(f"{row.place}: void is {row.cells['void']!r}, expected true or false")
         red, green, blue = (row.integer(channel, 0, 255) for channel in ("red", "green", "blue"))
+        if row.cells["index"] == str(IGNORE_INDEX):
+            raise DataError(
+                f"{row.place}: index {IGNORE_INDEX} is no class: pixels of that value count nowhere. Remove the line."
+            )
         index = row.integer("index", 0, IGNORE_INDEX - 1)
+        if not row.cells["name"] or row.cells["name"] in (cls.name for cls in classes):
+            raise DataError(
+                f"{row.place}: expected a name that no other class has, found {row.cells['name']!r}: tables have a "
+                "column for each."
+            )
         classes.append(SegmentationClass(index, row.cells["name"], (red, green, blue), void == "true"))
     _check_indices(str(path), classes)
     return tuple(classes)

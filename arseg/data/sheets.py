@@ -1,12 +1,15 @@
 """CSV sheets that people edit: reading with errors that name file, line and column, and plain writing."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from arseg.access import reading
 from arseg.errors import DataError
+
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What spreadsheets put between cells instead of commas, where the comma is the decimal point."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class SheetRow:
         return self.integer(column, minimum) if self.cells[column] else None
 
 
-def read_sheet(path: Path, columns: Sequence[str], mend: str) -> list[SheetRow]:
+def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
     """Read a CSV with a header; cells are stripped, empty lines are left out.
 
     Parameters
@@ -49,19 +52,20 @@ def read_sheet(path: Path, columns: Sequence[str], mend: str) -> list[SheetRow]:
         The sheet.
     columns : sequence of str
         Columns that it must have; others are ignored.
-    mend : str
+    hint : str
         What the user can do when the sheet is missing or incomplete; ends the error message.
 
     Raises
     ------
     DataError
-        If the file is missing, is no text, or lacks a column, or a line has fewer cells than the header.
+        If the file is missing, is no text, or separates its cells by something else than commas, a column is missing
+        or occurs twice, or a line has another number of cells than the header.
     FileAccessError
         If the operating system does not let it be read.
     """
 
     def damaged(error: Exception) -> DataError:
-        return DataError(f"{path}: cannot be read as a CSV sheet in UTF-8 ({error}). {mend}")
+        return DataError(f"{path}: cannot be read as a CSV sheet in UTF-8 ({error}). {hint}")
 
     try:
         with (
@@ -69,26 +73,45 @@ def read_sheet(path: Path, columns: Sequence[str], mend: str) -> list[SheetRow]:
             path.open(newline="", encoding="utf-8-sig") as stream,  # spreadsheets write a byte-order mark
         ):
             reader = csv.reader(stream)
-            header = [name.strip() for name in next(reader, [])]
-            missing = [name for name in columns if name not in header]
-            if missing:
-                raise DataError(
-                    f"{path}:1: missing column {', '.join(missing)}; expected {','.join(columns)}, "
-                    f"found {','.join(header) or 'an empty file'}. {mend}"
+            first_line = next(reader, [])
+            header = [name.strip() for name in first_line]
+            if missing := [name for name in columns if name not in header]:
+                problem = separator_problem(first_line) or (
+                    f"missing column {', '.join(missing)}; expected {','.join(columns)}, "
+                    f"found {','.join(header) or 'an empty file'}. {hint}"
                 )
+                raise DataError(f"{path}:1: {problem}")
+            if twice := [name for name in columns if header.count(name) > 1]:
+                raise DataError(f"{path}:1: the column {twice[0]} occurs {header.count(twice[0])} times. Keep one.")
             rows = []
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(header):
-                    raise DataError(
-                        f"{path}:{reader.line_num}: {len(cells)} cells, expected {len(header)} as in the header"
-                    )
+                    problem = f"{len(cells)} cells, expected {len(header)} as in the header"
+                    raise DataError(f"{path}:{reader.line_num}: {separator_problem(cells) or problem}")
                 by_column = dict(zip(header, (cell.strip() for cell in cells), strict=True))
                 rows.append(SheetRow(f"{path}:{reader.line_num}", {name: by_column[name] for name in columns}))
             return rows
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such sheet. {mend}") from error
+        raise DataError(f"{path}: no such sheet. {hint}") from error
+
+
+def separator_problem(cells: Collection[str]) -> str:
+    """Return what is wrong with a line, and the fix, if its cells are not separated by commas; else an empty text.
+
+    Parameters
+    ----------
+    cells : collection of str
+        What is between the commas of a line that does not fit.
+    """
+    for separator, name in SEPARATORS.items():
+        if any(separator in cell for cell in cells):
+            return (
+                f"its cells are separated by {name}, expected commas. In the spreadsheet's dialogue for CSV choose the "
+                f"comma as separator (LibreOffice: field delimiter), or replace the {name} by commas."
+            )
+    return ""
 
 
 def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from arseg.access import reading
 from arseg.config import PUBLISHED_SPLITS, published_backbone
+from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, read_published
 from arseg.evaluate.tables import collect_table, describe_classes, read_table
@@ -52,7 +53,8 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV sheet ({error}). {mend}") from error
     if missing := [name for name in PUBLISHED_COLUMNS if name not in values.columns]:
-        raise DataError(f"{path}: the sheet lacks the column {missing[0]}. {mend}")
+        problem = separator_problem(values.columns) or f"the sheet lacks the column {missing[0]}. {mend}"
+        raise DataError(f"{path}: {problem}")
     values["rate"] = list(map(Rate.from_mbps, values["bitrate_mbps"]))
     return values[[*CONFIGURATION, "distance", "miou"]].rename(columns={"miou": "published"})
 

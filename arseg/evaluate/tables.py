@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from arseg.access import reading
+from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
@@ -136,7 +137,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table ({error}). Make it again: arseg tabulate ...") from error
     if missing := [name for name in KEY_COLUMNS + SCORE_COLUMNS if name not in table.columns]:
-        raise DataError(f"{path}: the table lacks the column {missing[0]}. Make it again: arseg tabulate ...")
+        lacking = f"the table lacks the column {missing[0]}. Make it again: arseg tabulate ..."
+        raise DataError(f"{path}: {separator_problem(table.columns) or lacking}")
     table["classes_without_labels"] = table["classes_without_labels"].fillna("")  # as an empty cell is read
     return table
 

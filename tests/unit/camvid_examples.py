@@ -10,7 +10,7 @@ from video_examples import moving_texture
 
 from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
-from arseg.data.camvid import CLASSES
+from arseg.data.camvid import camvid_classes
 
 HEIGHT, WIDTH = 64, 96
 UNKNOWN = (64, 192, 0)
@@ -60,7 +60,7 @@ def color_label(frame):
     """Classes by brightness, all twelve of them, and a corner of a colour that does not count."""
     brightness = frame.mean(axis=-1)
     ranks = np.searchsorted(np.quantile(brightness, np.linspace(0, 1, 13)[1:-1]), brightness)
-    label = np.array([color for _, color in CLASSES], np.uint8)[ranks]
+    label = np.array([cls.color for cls in camvid_classes()], np.uint8)[ranks]
     label[:8, :8] = UNKNOWN
     return label
 

@@ -27,9 +27,9 @@ from arseg.codec.extract_frames import extract_frames
 from arseg.codec.native_source import _unpack
 from arseg.codec.stream import open_video
 from arseg.codec.video import create_video
-from arseg.data import authors_import, camvid_verify, cityscapes_unpack, frames
+from arseg.data import authors_import, cityscapes_unpack, frames
 from arseg.data.archives import PictureSource, extract_only
-from arseg.data.images import check_sizes_match, read_image, read_label
+from arseg.data.images import read_header, read_image, read_label, read_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
 from arseg.evaluate.compare import read_published_values
@@ -128,13 +128,15 @@ READERS = {
         load_evaluation,
         ("evaluate/result.py:load_evaluation", "files.py:zip_damage"),
     ),
-    "frame": Reader("frame.png", make_frame, read_image, ("data/images.py:_load",)),
-    "label map": Reader("label.png", make_label, lambda path: read_label(path, 256), ("data/images.py:_load",)),
-    "size": Reader(
-        "frame.png", make_frame, lambda path: check_sizes_match(path, path), ("data/images.py:_header_size",), cut=0.01
+    "frame": Reader("frame.png", make_frame, read_image, ("data/images.py:_read_bytes", "data/images.py:_decode")),
+    "label map": Reader(
+        "label.png",
+        make_label,
+        lambda path: read_label(path, 256),
+        ("data/images.py:_read_bytes", "data/images.py:_decode"),
     ),
-    "decoded frame": Reader("frame.png", make_frame, camvid_verify._read, ("data/camvid_verify.py:_read",)),
-    "its size": Reader("frame.png", make_frame, camvid_verify._size, ("data/camvid_verify.py:_size",), cut=0.01),
+    "size": Reader("frame.png", make_frame, read_size, ("data/images.py:read_size",), cut=0.01),
+    "header": Reader("frame.png", make_frame, read_header, ("data/images.py:read_header",), cut=0.01),
     "manifest": Reader(
         "m.csv", write_rows, read_manifest, ("data/sheets.py:read_sheet", "data/manifest.py:read_manifest"), cut=0.9
     ),
@@ -236,7 +238,7 @@ CONTINUED = {
 }
 """Parts of downloads, under their own name on purpose; `arseg.data.download` says what the system refuses."""
 
-OF_BYTES = {"data/camvid_labels.py:_read_colors", "data/camvid_verify.py:_decode", "codec/encode.py:_feed"}
+OF_BYTES = {"data/images.py:_decode", "codec/encode.py:_feed"}
 """What is opened is in memory, or a pipe."""
 
 OWN = {

@@ -18,6 +18,7 @@ from PIL import Image
 
 from arseg.cli.main import main
 from arseg.data.authors_import import import_authors_clips
+from arseg.data.cityscapes_labels import convert_label_map
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError, MotionError, StoreError
 from arseg.spec import Encoding
@@ -151,6 +152,14 @@ def test_cityscapes_labels_become_train_ids(tmp_path):
         assert set(train_ids[ids == label_id]) == {train_id}
 
 
+def test_cityscapes_labels_that_are_train_ids_already_are_refused(tmp_path):
+    tree = write_cityscapes_tree(tmp_path)
+    for path in tree.rglob("*_gtFine_labelIds.png"):
+        convert_label_map(path, path)
+    with pytest.raises(DataError, match=r"none of the 2 label maps of its split has a value above 18"):
+        import_cityscapes(tree)
+
+
 # Runs that go on
 
 
@@ -258,14 +267,14 @@ def test_keyframe_of_another_size(tree):
 def test_label_of_another_size(tree):
     label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
     save_picture(label, np.zeros((HEIGHT, 32), np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame .* has 64x48"):
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame 64x48"):
         import_camvid(tree)
 
 
 def test_labels_of_other_classes(tree):
     label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
     save_picture(label, np.full((HEIGHT, WIDTH), 31, np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: label value 31 at row 0.*the 12 classes"):
+    with pytest.raises(DataError, match=rf"{FRAME}\.png: label values that are no class: 31; .*the 12 classes"):
         import_camvid(tree)
 
 

@@ -77,8 +77,7 @@ def change_sheet(folder, old, new):
     sheet.write_text(SEQUENCES.replace(old, new))
 
 
-def test_sheet_and_code_hold_the_published_numbering(repository):
-    assert read_sequences(repository / "config/camvid-sequences.csv") == PUBLISHED_SEQUENCES
+def test_published_numbering():
     last = {name: sequence.last_decoded for name, sequence in PUBLISHED_SEQUENCES.items()}
     assert last == {"0001TP": 3721, "0006R0": 3932, "0016E5": 8642, "Seq05VD": 5102}
     assert decoded_frame("0006R0_f00930") == ("0006R0", 932)
@@ -88,8 +87,9 @@ def test_sheet_and_code_hold_the_published_numbering(repository):
             decoded_frame(name)
 
 
-def test_classes_of_sheet_and_code_agree(repository):
+def test_the_sheets_of_the_configuration_are_those_of_the_package(repository):
     assert read_classes(repository / "config/camvid-classes.csv") == camvid_classes()
+    assert read_sequences(repository / "config/camvid-sequences.csv") == PUBLISHED_SEQUENCES
 
 
 def test_videos_become_frames_numbered_from_1(prepared):
@@ -206,9 +206,7 @@ def test_verification_reports_what_is_there(prepared, tmp_path):
 @pytest.mark.parametrize(("wrong", "where"), [(12, "1 later"), (14, "1 earlier"), (11, "2 later")])
 def test_shifted_numbers_are_caught_with_the_right_one(copied, wrong, where):
     change_sheet(copied, "930,936,13", f"930,936,{wrong}")
-    message = (
-        rf"0006R0: stills are the pictures of decoded frames {where} than .*set first_decoded of 0006R0 to 13 there\.$"
-    )
+    message = rf"0006R0: stills match .* {where} than .*first_decoded of 0006R0 to 13 in a copy of .*\.sequences\.$"
     with pytest.raises(DataError, match=message):
         verify(copied)
 
@@ -216,7 +214,7 @@ def test_shifted_numbers_are_caught_with_the_right_one(copied, wrong, where):
 def test_the_farthest_shift_asks_for_another_look(copied):
     change_sheet(copied, "930,936,13", "930,936,10")
     with pytest.raises(
-        DataError, match=r"3 later than .* to 13 there, and verify again, as they may lie farther still"
+        DataError, match=r"3 later than .* to 13 in a copy .*, and verify again, as they may lie farther still"
     ):
         verify(copied)
 
@@ -236,7 +234,7 @@ def test_another_video_is_caught(copied):
     shutil.copytree(copied / "frames/Seq05VD", copied / "frames/0006R0")
     for path in (copied / "frames/0006R0").iterdir():
         path.rename(path.with_name(path.name.replace("Seq05VD", "0006R0")))
-    with pytest.raises(DataError, match=r"0006R0: decoded frames and stills are other pictures"):
+    with pytest.raises(DataError, match=r"0006R0: decoded frames and stills are different images"):
         verify(copied)
 
 
@@ -266,7 +264,7 @@ def test_missing_labels_and_other_sizes(copied):
     with pytest.raises(DataError, match=message):
         verify(copied)
     (copied / "labels/0006R0_f00930.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"labels/0006R0_f00930\.png: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"labels/0006R0_f00930\.png: the image cannot be read"):
         verify(copied)
 
 

@@ -16,10 +16,12 @@ def test_labels_of_other_kinds_are_refused(tmp_path):
     folder = tmp_path / "labels"
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "0001TP_006690_L.png")
-    with pytest.raises(DataError, match=r"0001TP_006690_L\.png has the pixel format L, expected colours"):
+    with pytest.raises(
+        DataError, match=r"_L\.png: the colour label has the pixel format L, .* Give CamVid's own colour"
+    ):
         write_index_labels(folder, tmp_path / "out")
     (folder / "0001TP_006690_L.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"0001TP_006690_L\.png cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"0001TP_006690_L\.png: the colour label cannot be read"):
         write_index_labels(folder, tmp_path / "out")
     shutil.copy(folder / "0001TP_006690_L.png", folder / "0001TP_006690.png")
     with pytest.raises(DataError, match=r"are labels of one still"):

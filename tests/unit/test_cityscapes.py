@@ -11,7 +11,12 @@ from cityscapes_examples import SNIPPETS, save, write_cityscapes
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.cityscapes import annotated_frames, cityscapes_classes, cityscapes_manifest, write_train_ids
+from arseg.data.cityscapes import (
+    annotated_frames,
+    cityscapes_classes,
+    cityscapes_manifest,
+)
+from arseg.data.cityscapes_labels import convert_label_map, write_train_ids
 from arseg.data.cityscapes_unpack import unpack_cityscapes
 from arseg.data.cityscapes_verify import verify_cityscapes
 from arseg.data.clips import make_clip_stores
@@ -160,7 +165,6 @@ def test_missing_image_and_label_are_named(example):
         (None, ".", r"gtFine: no such folder, but there is .*/root/gtFine\. Give .*/root as the root"),
         (None, "nowhere", r"nowhere/gtFine: no such folder.* unpack gtFine_trainvaltest\.zip"),
         (("gtFine", "gtfine"), "root", r"root/gtfine: expected the name gtFine"),
-        (("gtFine/val", "gtFine/validation"), "root", r"gtFine/val: no labels of the form"),
         (("gtFine/val/frankfurt", "gtFine/val/bonn"), "root", r"bonn/frankfurt_.*: expected a name of the form bonn_"),
     ],
 )
@@ -169,6 +173,101 @@ def test_wrong_tree_is_explained(example, spoil, given, message):
         (example / "root" / spoil[0]).rename(example / "root" / spoil[1])
     with pytest.raises(DataError, match=message):
         annotated_frames(example / given)
+
+
+@pytest.mark.parametrize("there", ["train", "val"])
+def test_one_split_at_hand_is_enough_for_what_needs_no_other(example, there, caplog):
+    missing = {"train": "val", "val": "train"}[there]
+    shutil.rmtree(example / "root/gtFine" / missing)
+    shutil.rmtree(example / "labels")
+    write_train_ids(example / "root", example / "labels")
+    assert verify(example)[there].videos == 2
+    rows = cityscapes_manifest("city", example / "root", example / "labels")
+    assert {row.split for row in rows} == {there}
+    assert (
+        f"gtFine/{missing}: not there, so split {missing} is left out. For what needs it, unpack gtFine" in caplog.text
+    )
+    write_manifest(example / "city.csv", rows, cityscapes_classes())
+    message = (
+        rf"data set city: its manifest has no split '{missing}'; its splits are: {there}\. Unpack what that split "
+        r"needs \(of Cityscapes, gtFine and leftImg8bit_sequence\) and make the manifest again, choose another "
+    )
+    with pytest.raises(DataError, match=message):
+        read_manifest(example / "city.csv").split(missing)
+
+
+def test_a_split_with_labels_but_no_images_is_left_out(example, caplog):
+    for package in ("leftImg8bit_sequence", "leftImg8bit"):
+        shutil.rmtree(example / "root" / package / "train")
+    assert verify(example)["train"].annotated == 0
+    rows = cityscapes_manifest("city", example / "root", example / "labels")
+    assert {row.split for row in rows} == {"val"}
+    assert "leftImg8bit_sequence/train: not there, so split train is left out" in caplog.text
+    for package in ("leftImg8bit_sequence", "leftImg8bit"):
+        shutil.rmtree(example / "root" / package)
+    with pytest.raises(DataError, match="the annotated frame is missing, and"):
+        cityscapes_manifest("city", example / "root", example / "labels")
+
+
+def test_no_split_at_all_is_refused(example):
+    for split in ("train", "val"):
+        (example / "root/gtFine" / split).rename(example / f"root/gtFine/my-{split}")
+    with pytest.raises(DataError, match=r"gtFine: no labels of the form .* of the splits train and val\. Unpack"):
+        annotated_frames(example / "root")
+
+
+def manifest_command(folder):
+    words = [
+        "--dataset",
+        "city",
+        "--root",
+        folder / "root",
+        "--labels",
+        folder / "labels",
+        "--output",
+        folder / "m.csv",
+    ]
+    main(["manifest", "cityscapes", *map(str, words)])
+
+
+def test_train_ids_under_the_name_of_label_ids_are_refused(example):
+    for path in sorted((example / "labels/val").rglob("*.png")):
+        name = path.name.replace("labelTrainIds", "labelIds")
+        shutil.copy(path, example / "root/gtFine/val/frankfurt" / name)
+    shutil.rmtree(example / "labels")
+    message = (
+        r"none of the 2 label maps of its split has a value above 18, so these are train ids under the name of label"
+    )
+    with pytest.raises(DataError, match=message):
+        write_train_ids(example / "root", example / "labels")
+    assert not (example / "labels").exists()
+
+
+def test_train_ids_made_of_train_ids_are_refused(example, capsys):
+    manifest_command(example)
+    (example / "m.csv").unlink()
+    for path in (example / "labels/val").rglob("*.png"):
+        convert_label_map(path, path)
+    with pytest.raises(SystemExit):
+        manifest_command(example)
+    error = capsys.readouterr().err
+    assert "split val: " in error
+    assert (
+        "% of the pixels of its 2 label maps are 255 (ignored). Train ids are 0 to 18, label ids go up to 33" in error
+    )
+    assert "arseg cityscapes labels --root" in error
+    assert not (example / "m.csv").exists()
+
+
+def test_label_ids_under_the_name_of_train_ids_are_refused(example, capsys):
+    for path in (example / "root/gtFine").rglob("*_labelIds.png"):
+        name = path.name.replace("labelIds", "labelTrainIds")
+        shutil.copy(path, example / "labels" / path.relative_to(example / "root/gtFine").with_name(name))
+    with pytest.raises(SystemExit):
+        manifest_command(example)
+    error = capsys.readouterr().err
+    assert "and 1 more: label values that are no class: 21, 23, 26, 29; allowed are 0 to 18" in error
+    assert "Train ids are 0 to 18, label ids go up to 33: one was taken for the other." in error
 
 
 def test_clips_are_made_of_the_miniature(written, tmp_path):
@@ -250,7 +349,7 @@ def test_missing_and_misfitting_label_maps_are_problems(example):
 
 def test_still_that_is_another_picture_than_the_frame_is_a_problem(example):
     shutil.copy(example / "root" / FIRST_FRAME.replace("000019", "000018"), example / "root" / FIRST_STILL)
-    with pytest.raises(DataError, match=rf"{FIRST_FRAME}: another picture than .*{FIRST_STILL}, of which the labels"):
+    with pytest.raises(DataError, match=rf"{FIRST_FRAME}: another image than .*{FIRST_STILL}, of which the labels"):
         verify(example)
 
 

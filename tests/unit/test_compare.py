@@ -14,6 +14,7 @@ from arseg.evaluate.compare import (
     with_published_names,
 )
 from arseg.evaluate.published import PublishedResult, write_published
+from arseg.evaluate.tables import read_table
 from arseg.plots.curves import miou_by_distance
 from arseg.spec import Rate
 
@@ -127,6 +128,11 @@ def test_other_files_are_refused(tmp_path, repository):
         read_published_values(tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match=r"lacks the column dataset"):
         read_published_values(repository / "config/camvid-classes.csv")
+    saved = (repository / "config/published-miou.csv").read_text().replace(",", ";").replace("0.", "0,")
+    (tmp_path / "saved.csv").write_text(saved)
+    for read in (read_published_values, read_table):
+        with pytest.raises(DataError, match=r"saved\.csv: its cells are separated by semicolons, expected commas"):
+            read(tmp_path / "saved.csv")
 
 
 def test_published_lines_are_drawn(tmp_path, published):

@@ -65,6 +65,12 @@ def test_name_without_a_number_is_its_own_sequence(tmp_path):
     assert (frame.sequence, frame.frame_index, frame.pattern) == ("crossing", 0, "")
 
 
+def test_shadows_that_macos_leaves_are_no_frames(tmp_path):
+    picture(tmp_path / "a_01.png")
+    (tmp_path / "._a_01.png").write_bytes(b"Mac OS X")
+    assert [frame.path.name for frame in list_frames(tmp_path)] == ["a_01.png"]
+
+
 def test_unpadded_numbers_stay_unpadded(tmp_path):
     for number in (8, 9, 10, 11):
         picture(tmp_path / f"clip_{number}.png")
@@ -102,7 +108,7 @@ def test_rules_add_up_and_splits_may_overlap(dataset):
 
 
 def test_list_of_stems_lies_beside_the_sheet(dataset):
-    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n\n 0006R0_f01080 \n")
+    (dataset.folder / "chosen.txt").write_text("\ufeff0016E5_07954\n\n 0006R0_f01080 \n")  # as Windows writes it
     rows = dataset("a,val,valannot,chosen.txt,,,,")
     assert [row.frame_index for row in rows] == [1080, 7954]
 
@@ -146,12 +152,6 @@ def test_bad_rule_is_named(dataset, rules, message):
 def test_frame_without_label_is_named(dataset):
     (dataset.folder / "data/valannot/0016E5_07952.png").unlink()
     with pytest.raises(DataError, match=r"splits\.csv:2: .*val/0016E5_07952\.png has no label map .*narrow"):
-        dataset("a,val,valannot,,,,,")
-
-
-def test_label_of_another_size_is_named(dataset):
-    picture(dataset.folder / "data/valannot/0016E5_07952.png", shape=(4, 7))
-    with pytest.raises(DataError, match=r"valannot/0016E5_07952\.png: the label map has 7x4"):
         dataset("a,val,valannot,,,,,")
 
 

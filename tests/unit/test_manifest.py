@@ -142,7 +142,16 @@ def test_one_frame_may_be_in_two_splits(tmp_path):
     ("old", "new", "message"),
     [
         ("1,void", "2,void", r"classes\.csv: class indices are \[0, 2\], expected 0, 1, 2"),
-        ("1,void", "255,void", r"classes\.csv:3: index is '255', expected a whole number from 0 to 254"),
+        ("1,void", "255,void", r"classes\.csv:3: index 255 is no class: pixels of that value count nowhere\. Remove"),
+        ("1,void", "256,void", r"classes\.csv:3: index is '256', expected a whole number from 0 to 254"),
+        ("1,void", "1,road", r"classes\.csv:3: expected a name that no other class has, found 'road'"),
+        ("1,void", "1, ", r"classes\.csv:3: expected a name that no other class has, found ''"),
+        ("name,red", "name,name,red", r"classes\.csv:1: the column name occurs 2 times\. Keep one"),
+        (
+            "1,void,0,0,0,true",
+            "1;void;0;0;0;true",
+            r"classes\.csv:3: its cells are separated by semicolons, expected commas",
+        ),
         ("128,64,", "128,256,", r"classes\.csv:2: green is '256', expected a whole number from 0 to 255"),
         ("false", "maybe", r"classes\.csv:2: void is 'maybe', expected true or false"),
     ],
@@ -178,3 +187,17 @@ def test_sheet_that_is_no_text(tmp_path):
     path.write_bytes(b"\xff\xfe\x00index")
     with pytest.raises(DataError, match=r"classes\.csv: cannot be read as a CSV sheet in UTF-8"):
         read_classes(path)
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+@pytest.mark.parametrize("first_line", ["", "sep={}\n"])
+def test_sheets_without_commas_name_what_separates_their_cells(manifest_path, separator, name, first_line):
+    for path in (manifest_path.with_name("camvid.classes.csv"), manifest_path):
+        whole = path.read_text()
+        path.write_text(first_line.format(separator) + whole.replace(",", separator))
+        with pytest.raises(
+            DataError, match=rf"csv:1: its cells are separated by {name}, expected commas.*replace the {name}"
+        ):
+            read_manifest(manifest_path)
+        path.write_text(whole)
+    read_manifest(manifest_path)

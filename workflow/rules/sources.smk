@@ -2,6 +2,10 @@
 import csv
 import os
 from glob import escape, glob
+from pathlib import Path
+
+from arseg.data.sheets import read_sheet
+from arseg.errors import DataError
 
 CAMVID_SOURCE = {
     "split": "kaggle",
@@ -56,8 +60,15 @@ def source_of(dataset):
 
 def sheet_of(dataset, key):
     """Read a CSV sheet that a data set's source names."""
-    with open(source_path(dataset, key), newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    columns = {"sequences": ["sequence", "video"], "files": ["file"]}[key]
+    name = f"datasets.{dataset}.source.{key}"
+    try:
+        rows = read_sheet(
+            Path(source_path(dataset, key)), columns, f"Or name another sheet: {name}"
+        )
+    except DataError as error:
+        raise WorkflowError(str(error)) from None
+    return [row.cells for row in rows]
 
 
 def synthesize_flags(wildcards):
