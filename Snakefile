@@ -1,6 +1,10 @@
 # AR-Seg from data set to tables and figures. Plain `snakemake --cores N` runs config/config.yaml, the paper;
 # `snakemake --cores N --configfile config/demo.yaml` runs the demo.
+import sys
+
 from snakemake.utils import min_version
+
+from arseg.workflow.gpus import profile_named, settle_gpus
 
 min_version("9.20")
 
@@ -31,6 +35,9 @@ include: "workflow/rules/clips.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
+
+settle_gpus(workflow.rules, config["device"], profile_named(sys.argv))
 
 
 localrules:

@@ -4,8 +4,10 @@ The flow is YAML -> schema -> Snakemake parameters -> command-line flags -> thes
 Nothing here reads YAML. Field docstrings are what ``arseg ... --help`` shows.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from arseg.encoder_parameters import digest_parameters, read_parameters
@@ -21,8 +23,45 @@ WarpAlignment = Literal["published", "consistent"]
 
 RATE_PATTERN = re.compile(r"(?P<kbps>[1-9]\d*)k|qp(?P<qp>\d+)|crf(?P<crf>\d+)")
 
+NTSC_TOLERANCE = 2e-4
+"""Relative error of 23.98, the coarsest abbreviation of an NTSC rate; a whole number is 1e-3 away from one."""
+
 MAX_REFERENCES = 16
 """Pictures that a decoder of either standard can hold."""
+
+
+def parse_fps(value: int | float | str | Fraction) -> Fraction:
+    """Return a number of frames per second as the fraction that is meant.
+
+    Parameters
+    ----------
+    value : int, float, str or Fraction
+        A number (30, 12.5), a fraction ("30000/1001"), or the usual abbreviation of an NTSC rate, which is a whole
+        number times 1000/1001: 29.97 is 30000/1001, and 23.976 and 23.98 are 24000/1001.
+
+    Returns
+    -------
+    fps : Fraction
+        Exact frames per second.
+
+    Raises
+    ------
+    ConfigError
+        If it is no positive number.
+    """
+    try:
+        fps = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        fps = Fraction(0)
+    if fps <= 0:
+        raise ConfigError(f"fps {value}: expected a positive number, like 30, 29.97 or 30000/1001")
+    ntsc = Fraction(math.ceil(fps) * 1000, 1001)
+    return ntsc if abs(fps / ntsc - 1) < NTSC_TOLERANCE else fps
+
+
+def plain_fps(fps: Fraction) -> int | str:
+    """Return a number of frames per second as files store it: a whole number, or a text like "30000/1001"."""
+    return fps.numerator if fps.denominator == 1 else str(fps)
 
 
 @dataclass(frozen=True)
@@ -35,8 +74,8 @@ class EncodeConfig:
     """Rate control: an average bitrate in kb/s ("3000k"), a constant quantiser ("qp27") or quality ("crf23")."""
     gop: int = 12
     """Length L of a group of pictures, in frames: one keyframe and L - 1 inter frames."""
-    fps: int = 30
-    """Frames per second that the rate control assumes."""
+    fps: Fraction = Fraction(30)
+    """Frames per second that the rate control assumes: 30, 30000/1001, or 29.97, which means the same fraction."""
     preset: str = "medium"
     """The encoder's own speed preset."""
     references: int | None = None
@@ -50,8 +89,7 @@ class EncodeConfig:
             raise ConfigError(f"rate {self.rate!r}: expected a bitrate like 3000k, or qp27, or crf23")
         if self.gop < 2:
             raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
-        if self.fps < 1:
-            raise ConfigError(f"fps {self.fps}: must be at least 1")
+        object.__setattr__(self, "fps", parse_fps(self.fps))
         if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
             raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
         if self.codec == "h264" and self.references not in (None, 1):

@@ -59,8 +59,8 @@ class StoreAttributes:
     """Rate control as in the configuration: ``3000k``, ``qp27`` or ``crf23``."""
     gop: int
     """Frames in a group of pictures."""
-    fps: int
-    """Frames per second that the rate control assumed."""
+    fps: int | str
+    """Frames per second that the rate control assumed; a text, "30000/1001", where it is no whole number."""
     preset: str
     """The encoder's speed preset."""
     references: int

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.config import encoding_name
+from arseg.config import encoding_name, plain_fps
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
 from arseg.data.camvid import camvid_classes
@@ -154,7 +154,7 @@ def _attributes(tree: AuthorsTree, split: str, distance: int, digest: str) -> St
         codec=encode.codec,
         rate=encode.rate,
         gop=encode.gop,
-        fps=encode.fps,
+        fps=plain_fps(encode.fps),
         preset=encode.preset,
         references=encode.references or 0,
         parameters=encode.parameters,

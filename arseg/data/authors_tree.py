@@ -10,6 +10,7 @@ written last, and its pixels are not quite those that the other clips' motion wa
 
 import re
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -69,7 +70,7 @@ class AuthorsTree(ABC):
     @property
     def encode(self) -> EncodeConfig:
         """How the authors' programs compressed the clips (spec section 3)."""
-        return EncodeConfig(codec="hevc", rate=self.rate, gop=self.gop, fps=self.fps)
+        return EncodeConfig(codec="hevc", rate=self.rate, gop=self.gop, fps=Fraction(self.fps))
 
     def decoded(self, distance: int) -> Path:
         """Folder of what was decoded at a distance."""

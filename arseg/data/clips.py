@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import EncodedClip, encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
-from arseg.config import EncodeConfig, encoding_name
+from arseg.config import EncodeConfig, encoding_name, plain_fps
 from arseg.data.clip_plans import ClipPlan, ClipTail, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
@@ -119,7 +119,7 @@ def make_clip_stores(
                 codec=config.codec,
                 rate=config.rate,
                 gop=config.gop,
-                fps=config.fps,
+                fps=plain_fps(config.fps),
                 preset=config.preset,
                 references=config.references or 0,
                 parameters=config.parameters,

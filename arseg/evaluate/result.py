@@ -40,8 +40,8 @@ class EvaluationSettings:
     """Rate control of the clips: "3000k", "qp27" or "crf23"."""
     gop: int
     """Length L of a group of pictures, in frames."""
-    fps: int
-    """Frames per second that the rate control assumed."""
+    fps: int | str
+    """Frames per second that the rate control assumed, as the clips' store has it."""
     preset: str
     """The encoder's speed preset."""
     references: int

@@ -209,6 +209,12 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
             assert (identity.sequence, identity.label) == (row.sequence, row.label)
 
 
+def test_a_rate_of_frames_may_be_a_fraction(rows, tmp_path):
+    (path,) = make_clip_stores(manifest_of(rows), "test", replace(CONFIG, fps=29.97), [2], tmp_path, num_shards=2)
+    with ClipStore(path) as store:
+        assert store.attributes.fps == "30000/1001"
+
+
 def test_attributes_record_how_a_store_was_made(rows, tmp_path):
     (path,) = make_clip_stores(
         manifest_of(rows), "test", CONFIG, [2], tmp_path, shard=1, num_shards=2, tail="annotated"

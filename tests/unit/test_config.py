@@ -1,8 +1,9 @@
 import hashlib
+from fractions import Fraction
 
 import pytest
 
-from arseg.config import EncodeConfig, TrainConfig, encoding_name, scaled_size
+from arseg.config import EncodeConfig, TrainConfig, encoding_name, parse_fps, plain_fps, scaled_size
 from arseg.errors import ConfigError
 
 AQ_MODE_1 = hashlib.sha256(b"aq-mode=1").hexdigest()[:8]
@@ -121,3 +122,30 @@ def test_malformed_crops_are_refused(crop):
 )
 def test_low_resolution_is_truncated_as_published(percent, size):
     assert scaled_size(720, 960, percent) == size
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (30, Fraction(30)),
+        ("25", Fraction(25)),
+        (12.5, Fraction(25, 2)),
+        ("30000/1001", Fraction(30000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        (23.976, Fraction(24000, 1001)),
+        (23.98, Fraction(24000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (29.9, Fraction(299, 10)),
+    ],
+)
+def test_frames_per_second_are_the_fraction_that_is_meant(written, meant):
+    assert parse_fps(written) == meant
+    assert EncodeConfig(fps=written).fps == meant
+    assert parse_fps(plain_fps(meant)) == meant
+
+
+@pytest.mark.parametrize("written", [0, -30, "0", "30/0", "fast", "", float("nan"), True])
+def test_frames_per_second_that_cannot_be_are_refused(written):
+    with pytest.raises(ConfigError, match=r"expected a positive number, like 30, 29\.97 or 30000/1001"):
+        parse_fps(written)

@@ -1,11 +1,14 @@
 import re
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import yaml
 
+from arseg.cli.synthesize import synthesize as synthesize_command
 from arseg.config import EncodeConfig, TrainConfig
+from arseg.data.synthetic.dataset import synthesize
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 
@@ -68,6 +71,22 @@ def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, sche
     assert complete["scales"][0] == 0.3
     assert complete["datasets"]["camvid"]["shards"] == 1
     assert "scales" not in config
+
+
+def test_the_source_gets_the_defaults_of_its_kind(config, schema, repository):
+    complete = check_config(config, schema)
+    assert complete["datasets"]["camvid"]["source"] == {
+        "split": "kaggle",
+        **dict.fromkeys(("package", "stills", "labels", "videos"), ""),
+        "files": "config/camvid-files.csv",
+        "sequences": "config/camvid-sequences.csv",
+    }
+    demo = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    source = check_config(demo, schema)["datasets"]["synthetic"]["source"]
+    assert source.pop("seed") == 1
+    for function in (synthesize_command, synthesize):
+        defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
+        assert source == {name: defaults[name] for name in source}
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ rule index_camvid_labels:
         runtime=15,
     params:
         stage=STAGES["camvid"],
+        files=files_digest,
     shell:
         "arseg camvid labels {input:q} --output {output:q} > {log:q} 2>&1"
 
@@ -94,6 +95,7 @@ rule verify_camvid:
         runtime=15,
     params:
         stage=STAGES["camvid"],
+        files=files_digest,
     shell:
         "arseg camvid verify --frames resources/{wildcards.dataset}/frames --stills {input.stills:q} --labels {input.labels:q}"
         " --sequences {input.sequences:q} --output {output:q} > {log:q} 2>&1"

@@ -67,6 +67,7 @@ rule label_cityscapes:
         runtime=60,
     params:
         stage=STAGES["cityscapes"],
+        files=files_digest,
     shell:
         "arseg cityscapes labels --root {input:q} --output {output:q} --workers {threads} > {log:q} 2>&1"
 
@@ -90,6 +91,7 @@ rule verify_cityscapes:
         runtime=60,
     params:
         stage=STAGES["cityscapes"],
+        files=files_digest,
         gop=max(config["gops"]),
     shell:
         "arseg cityscapes verify --root {input.root:q} --labels {input.labels:q} --gop {params.gop}"

@@ -30,6 +30,7 @@ rule make_test_clips:
         runtime=240,
     params:
         stage=STAGES["clips"],
+        files=files_digest,
         num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
         flags=encode_flags,
     shell:
@@ -57,6 +58,7 @@ rule make_training_clips:
         runtime=240,
     params:
         stage=STAGES["clips"],
+        files=files_digest,
         folder=subpath(output[0], parent=True),
         num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
         flags=encode_flags,

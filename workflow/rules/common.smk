@@ -2,6 +2,7 @@
 import csv
 import os
 import shlex
+from functools import cache
 
 ENCODING_NAMES = sorted({name for table in ENCODINGS.values() for name in table})
 
@@ -16,6 +17,20 @@ wildcard_constraints:
     mode="hr|lr|ar",
     scale=r"\d+",
     seed=r"\d+",
+
+
+@cache
+def digest_of(dataset):
+    """Digest the user's folders that a data set is read from."""
+    return digest_folders(**own_folders(dataset))
+
+
+def files_digest(wildcards):
+    """Make what changes in the user's folders change a rule's parameters.
+
+    A job's own process plans nothing and records nothing: there it need not be known.
+    """
+    return digest_of(wildcards.dataset) if workflow.is_main_process else ""
 
 
 def encode_flags(wildcards):

@@ -9,6 +9,8 @@ from arseg.config import (
     PUBLISHED_SPLITS,
     EncodeConfig,
     encoding_name,
+    parse_fps,
+    plain_fps,
     published_backbone,
 )
 from arseg.errors import ConfigError
@@ -38,7 +40,8 @@ def checked_config(raw):
                 f"{CONFIG_FILES}: panel_scale: {complete['panel_scale']} is none of scales {complete['scales']}"
             )
         for name, dataset in complete["datasets"].items():
-            dataset.setdefault("splits", splits_of(dataset))
+            if "splits" not in dataset:
+                dataset["splits"] = splits_of(dataset)
         return complete
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
@@ -46,11 +49,16 @@ def checked_config(raw):
 
 def splits_of(dataset):
     """Name the manifest splits that serve each purpose in the data sets whose splits are their own."""
-    if dataset["kind"] == "cityscapes":  # its test labels are not public
+    kind = dataset["kind"]
+    if kind == "cityscapes":  # its test labels are not public
         train, val, test = "train", "val", "val"
-    else:
-        package = dataset["source"].get("split", "kaggle")
+    elif kind == "camvid":
+        package = dataset["source"]["split"]
         train, val, test = (f"{package}-{name}" for name in ("train", "val", "test"))
+    else:
+        raise ConfigError(
+            f"{CONFIG_FILES}: splits: this key is missing, and data sets of the kind {kind} have none of their own"
+        )
     return {
         "phase1_train": train,
         "phase1_val": val,
@@ -77,28 +85,37 @@ PUBLISHED = str(Path(workflow.basedir, "config/published-miou.csv"))
 SCALES = [round(scale * 100) for scale in config["scales"]]
 
 
-def encodings_of(dataset):
+def encodings_of(name, dataset):
     """List the ways in which a data set is compressed: settings of `arseg clips`, by the name in all paths."""
     settings = {"tail": dataset["clip_tail"], "subpixel": config["motion"]["subpixel"]}
     table = {}
     for codec, rate, gop, preset in product(
         config["codecs"], dataset["rates"], config["gops"], dataset["presets"]
     ):
-        encode = EncodeConfig(
-            codec=codec,
-            rate=rate,
-            gop=gop,
-            fps=dataset["fps"],
-            preset=preset,
-            references=config["encoder"].get("references"),
-            parameters=config["encoder"]["parameters"][codec],
-        )
-        name = encoding_name(encode, subpixel=settings["subpixel"])
-        table[name] = asdict(encode) | settings
+        try:
+            fps = parse_fps(dataset["fps"])
+        except ConfigError as error:
+            raise ConfigError(f"datasets.{name}.{error}") from None
+        try:
+            encode = EncodeConfig(
+                codec=codec,
+                rate=rate,
+                gop=gop,
+                fps=fps,
+                preset=preset,
+                references=config["encoder"].get("references"),
+                parameters=config["encoder"]["parameters"][codec],
+            )
+        except ConfigError as error:
+            raise ConfigError(f"encoder.{error}") from None
+        encoding = encoding_name(encode, subpixel=settings["subpixel"])
+        table[encoding] = asdict(encode) | settings | {"fps": plain_fps(encode.fps)}
     return table
 
 
 try:
-    ENCODINGS = {name: encodings_of(dataset) for name, dataset in DATASETS.items()}
+    ENCODINGS = {
+        name: encodings_of(name, dataset) for name, dataset in DATASETS.items()
+    }
 except ConfigError as error:
-    raise WorkflowError(f"{CONFIG_FILES}: encoder.{error}") from None
+    raise WorkflowError(f"{CONFIG_FILES}: {error}") from None

@@ -39,6 +39,7 @@ rule write_manifest:
         runtime=15,
     params:
         stage=STAGES["manifest"],
+        files=files_digest,
         kind_and_flags=manifest_command,
     shell:
         "arseg manifest {params.kind_and_flags} --dataset {wildcards.dataset}"

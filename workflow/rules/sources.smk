@@ -3,15 +3,8 @@ import csv
 import os
 from glob import escape, glob
 
-CAMVID_SOURCE = {
-    "split": "kaggle",
-    "files": "config/camvid-files.csv",
-    "sequences": "config/camvid-sequences.csv",
-    "package": "",
-    "stills": "",
-    "labels": "",
-    "videos": "",
-}
+from arseg.workflow.folders import digest_folders
+
 CITYSCAPES_PACKAGES = [
     "gtFine_trainvaltest",
     "leftImg8bit_trainvaltest",
@@ -23,6 +16,9 @@ def datasets_of(*kinds):
     """Write a wildcard constraint: the data sets of some kinds, or what no name can be."""
     names = [name for name, dataset in DATASETS.items() if dataset["kind"] in kinds]
     return "|".join(names) or "(?!)"
+
+
+CITYSCAPES_FOLDERS = ["gtFine", "leftImg8bit", "leftImg8bit_sequence"]
 
 
 def expanded(path, key):
@@ -49,9 +45,7 @@ def source_path(dataset, key):
 
 
 def source_of(dataset):
-    """Complete the source of a data set."""
-    settings = DATASETS[dataset]
-    return (CAMVID_SOURCE if settings["kind"] == "camvid" else {}) | settings["source"]
+    return DATASETS[dataset]["source"]
 
 
 def sheet_of(dataset, key):
@@ -75,7 +69,7 @@ def manifest_source(wildcards):
     if kind == "frames":
         sheets = {key: source_path(dataset, key) for key in ("classes", "splits")}
         root = source_path(dataset, "root")
-        return {**sheets, "chosen": files_of_sheet(sheets["splits"], root)}
+        return {**sheets, "lists": lists_of_sheet(sheets["splits"])}
     prepared = {
         "labels": f"resources/{dataset}/labels",
         "verified": f"resources/{dataset}/verified.json",
@@ -90,22 +84,37 @@ def manifest_source(wildcards):
     }
 
 
-def files_of_sheet(splits, root):
-    """Name the folders and lists that a splits sheet refers to: the manifest changes when they do."""
+def own_folders(dataset):
+    """Name the user's folders that a data set is read from, and what counts in them, as `digest_folders` takes it."""
+    kind = DATASETS[dataset]["kind"]
+    if kind == "frames":
+        root = source_path(dataset, "root")
+        folders = {
+            os.path.join(root, rule.get(key) or ".")
+            for rule in sheet_of(dataset, "splits")
+            for key in ("images", "labels")
+        }
+        return {"folders": folders, "recursive": False}
+    if kind == "cityscapes" and source_of(dataset)["root"]:
+        root = source_path(dataset, "root")
+        folders = [os.path.join(root, name) for name in CITYSCAPES_FOLDERS]
+        suffixes = ("_labelids.png", "_leftimg8bit.png")
+        return {"folders": folders, "suffixes": suffixes}
+    if kind == "camvid":
+        keys = [
+            key for key in ("stills", "labels", "package") if source_of(dataset)[key]
+        ]
+        return {"folders": [source_path(dataset, key) for key in keys]}
+    return {"folders": []}
+
+
+def lists_of_sheet(splits):
+    """Name the lists that a splits sheet refers to: the manifest changes when they do."""
     with open(splits, newline="", encoding="utf-8") as file:
-        rules = list(csv.DictReader(file))
-    paths = {
-        os.path.join(root, rule.get(key) or ".")
-        for rule in rules
-        for key in ("images", "labels")
-    }
-    paths |= {
-        os.path.join(os.path.dirname(splits), rule["list"])
-        for rule in rules
-        if rule.get("list")
-    }
+        lists = {rule["list"] for rule in csv.DictReader(file) if rule.get("list")}
+    paths = [os.path.join(os.path.dirname(splits), name) for name in sorted(lists)]
     # What is missing is left to `arseg manifest`, which names the line of the sheet.
-    return sorted(path for path in paths if os.path.exists(path))
+    return [path for path in paths if os.path.exists(path)]
 
 
 def manifest_command(wildcards):
@@ -197,6 +206,6 @@ def camvid_frames(wildcards):
 
 def cityscapes_root(wildcards):
     """Name the folder of Cityscapes: the user's, or the one that is downloaded and unpacked."""
-    if DATASETS[wildcards.dataset]["source"].get("root"):
+    if DATASETS[wildcards.dataset]["source"]["root"]:
         return source_path(wildcards.dataset, "root")
     return f"resources/{wildcards.dataset}/data"

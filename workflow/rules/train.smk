@@ -45,6 +45,7 @@ rule train_phase1:
         runtime=1440,
     params:
         stage=STAGES["phase1"],
+        files=files_digest,
         resume=subpath(output.weights, parent=True),
         train_split=split_of("phase1_train"),
         val_split=split_of("phase1_val"),
