@@ -1,10 +1,6 @@
 # AR-Seg from data set to tables and figures. Plain `snakemake --cores N` runs config/config.yaml, the paper;
 # `snakemake --cores N --configfile config/demo.yaml` runs the demo.
-import sys
-
 from snakemake.utils import min_version
-
-from arseg.workflow.gpus import profile_named, settle_gpus
 
 min_version("9.20")
 
@@ -24,9 +20,7 @@ resource_scopes:
     gpu="local",
 
 
-include: "workflow/rules/config.smk"
-include: "workflow/rules/common.smk"
-include: "workflow/rules/sources.smk"
+include: "workflow/rules/experiment.smk"
 include: "workflow/rules/camvid.smk"
 include: "workflow/rules/cityscapes.smk"
 include: "workflow/rules/data.smk"
@@ -37,7 +31,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-settle_gpus(workflow.rules, config["device"], profile_named(sys.argv))
+settle_gpus(workflow.rules, experiment.config.device, profile_named(sys.argv))
 
 
 localrules:
@@ -50,15 +44,15 @@ rule all:
     default_target: True
     input:
         rules.tabulate.output,
-        comparisons(),
-        figures(),
+        experiment.comparisons(),
+        experiment.figures(),
 
 
 rule clips:
     input:
-        all_clips(),
+        experiment.clips(),
 
 
 rule networks:
     input:
-        all_networks(),
+        experiment.networks(),
