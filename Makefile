@@ -9,7 +9,7 @@ SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 # One process more than cores, because tests wait now and then: for a scheduler, a disk, a program.
 PYTEST := $(RUN) pytest --numprocesses $$(($(CORES) + 1))
 
-.PHONY: demo camvid-sequence test check unit workflow slurm format clean
+.PHONY: demo camvid-sequence test check unit workflow slurm format schema clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -45,6 +45,9 @@ format: $(INSTALLED)
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 	$(RUN) snakefmt Snakefile workflow
+
+schema: $(INSTALLED)
+	$(RUN) python -m arseg.workflow.schema
 
 clean:
 	rm -rf results/demo logs/demo

@@ -20,9 +20,7 @@ resource_scopes:
     gpu="local",
 
 
-include: "workflow/rules/config.smk"
-include: "workflow/rules/common.smk"
-include: "workflow/rules/sources.smk"
+include: "workflow/rules/experiment.smk"
 include: "workflow/rules/camvid.smk"
 include: "workflow/rules/cityscapes.smk"
 include: "workflow/rules/data.smk"
@@ -31,6 +29,9 @@ include: "workflow/rules/clips.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+
+
+settle_gpus(workflow.rules, experiment.config.device, profile_named(sys.argv))
 
 
 localrules:
@@ -43,15 +44,15 @@ rule all:
     default_target: True
     input:
         rules.tabulate.output,
-        comparisons(),
-        figures(),
+        experiment.comparisons(),
+        experiment.figures(),
 
 
 rule clips:
     input:
-        all_clips(),
+        experiment.clips(),
 
 
 rule networks:
     input:
-        all_networks(),
+        experiment.networks(),

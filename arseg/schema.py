@@ -89,9 +89,14 @@ def _nearest(word: str, allowed: list[str]) -> str:
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
-    """Fill defaults of object properties in place, through references; other combinations carry none here."""
+    """Fill defaults of object properties in place, through references and what applies of ``allOf`` and ``if``."""
     if "$ref" in schema:
         _fill_defaults(value, _resolve(schema["$ref"], root), root)
+    for part in schema.get("allOf", []):
+        _fill_defaults(value, part, root)
+    if "if" in schema:
+        applies = jsonschema.Draft202012Validator(schema["if"]).is_valid(value)
+        _fill_defaults(value, schema.get("then" if applies else "else", {}), root)
     if isinstance(value, dict):
         for key, subschema in schema.get("properties", {}).items():
             if key not in value and "default" in subschema:

@@ -1,5 +1,6 @@
 """How clips are compressed and their motion is composed, as values."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,9 @@ ClipTail = Literal["gop", "annotated"]
 
 MAX_REFERENCES = 16
 """Frames that a decoder of either standard can hold."""
+
+NTSC_TOLERANCE = 2e-4
+"""Relative error of 23.98, the coarsest abbreviation of an NTSC rate; a whole number is 1e-3 away from one."""
 
 PAPER_GOP = 12
 """Frames in a group of pictures of the published experiments."""
@@ -33,7 +37,7 @@ class Rate(str):
         If the text has none of the three forms.
     """
 
-    PATTERN = re.compile(r"(?P<kbps>[1-9]\d*)k|qp(?P<qp>\d+)|crf(?P<crf>\d+)")
+    PATTERN = re.compile(r"[1-9][0-9]*k|qp[0-9]+|crf[0-9]+")
     """The three forms."""
 
     def __new__(cls, text: str) -> Self:  # noqa: D102
@@ -123,7 +127,7 @@ class Encoding:
     gop: int = PAPER_GOP
     """Length L of a group of pictures, in frames: one keyframe and L - 1 inter frames."""
     fps: Fraction = Fraction(30)
-    """Frames per second that the rate control assumes: 30, or a fraction such as 30000/1001."""
+    """Frames per second that the rate control assumes: 30, 30000/1001, or 29.97, which means the same fraction."""
     preset: str = "medium"
     """The encoder's own speed preset."""
     references: int | None = None
@@ -196,13 +200,14 @@ class Encoding:
         return cls(**settings | {"references": settings["references"] or None})  # earlier versions wrote 0 for None
 
 
-def parse_fps(text: Fraction | float | str) -> Fraction:
-    """Return a number of frames per second as a fraction.
+def parse_fps(value: Fraction | float | str) -> Fraction:
+    """Return a number of frames per second as the fraction that is meant.
 
     Parameters
     ----------
-    text : Fraction, int, float or str
-        ``30``, ``30000/1001``, or a rate of NTSC as it is usually rounded: ``29.97``, ``23.976``, ``59.94``.
+    value : Fraction, int, float or str
+        A number (30, 12.5), a fraction ("30000/1001"), or the usual abbreviation of an NTSC rate, which is a whole
+        number times 1000/1001: 29.97 is 30000/1001, and 23.976 and 23.98 are 24000/1001.
 
     Raises
     ------
@@ -210,10 +215,10 @@ def parse_fps(text: Fraction | float | str) -> Fraction:
         If it is not a positive number.
     """
     try:
-        fps = Fraction(str(text))
+        fps = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         fps = Fraction(0)
     if fps <= 0:
-        raise ConfigError(f"fps {text}: expected frames per second, like 30, 29.97 or 30000/1001")
-    ntsc = Fraction(round(fps * Fraction(1001, 1000)) * 1000, 1001)
-    return ntsc if fps.denominator not in (1, 1001) and abs(ntsc - fps) < Fraction(1, 100) else fps
+        raise ConfigError(f"fps {value}: expected a positive number, like 30, 29.97 or 30000/1001")
+    ntsc = Fraction(math.ceil(fps) * 1000, 1001)
+    return ntsc if abs(fps / ntsc - 1) < NTSC_TOLERANCE else fps

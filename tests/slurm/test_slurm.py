@@ -111,10 +111,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster, program
     (own / "arseg").write_text(ARSEG.format(python=sys.executable, folder=own, warm=programs))
     (own / "arseg").chmod(0o755)
     shutil.copytree(PROFILE, folder / "profile")
+    (folder / "tiny.yaml").write_text(TINY.read_text().replace("device: cpu", "device: auto"))
     path = os.pathsep.join([str(own), str(Path(sys.executable).parent), cluster.environment["PATH"]])
     environment = os.environ | cluster.environment | {"PATH": path}
     words = [sys.executable, own / "workflow.py", "--snakefile", REPOSITORY / "Snakefile"]
-    words += ["--workflow-profile", folder / "profile", "--configfile", TINY]
+    words += ["--workflow-profile", folder / "profile", "--configfile", folder / "tiny.yaml"]
     words += ["--slurm-status-command", "squeue", "--latency-wait", "5"]
     words += ["--set-threads", *(f"{rule}=2" for rule in GPU_RULES)]
     seen, struck = Finished(folder, [], ""), set()

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,12 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
             assert identity.keyframe_index == row.frame_index - distance * row.frame_step
             assert (identity.image, identity.keyframe_image) == (row.image, sources[0])
             assert (identity.sequence, identity.label) == (row.sequence, row.label)
+
+
+def test_a_rate_of_frames_may_be_a_fraction(rows, tmp_path):
+    (path,) = make_clip_stores(manifest_of(rows), "test", replace(CONFIG, fps=29.97), [2], tmp_path, num_shards=2)
+    with ClipStore(path) as store:
+        assert store.attributes.encoding.fps == Fraction(30000, 1001)
 
 
 def test_attributes_record_how_a_store_was_made(rows, tmp_path):

@@ -1,11 +1,12 @@
 import hashlib
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 from arseg.config import TrainConfig, scaled_size
 from arseg.errors import ConfigError
-from arseg.spec import Encoding
+from arseg.spec import Encoding, parse_fps
 
 AQ_MODE_1 = hashlib.sha256(b"aq-mode=1").hexdigest()[:8]
 
@@ -122,3 +123,30 @@ def test_malformed_crops_are_refused(crop):
 )
 def test_low_resolution_is_truncated_as_published(percent, size):
     assert scaled_size(720, 960, percent) == size
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (30, Fraction(30)),
+        ("25", Fraction(25)),
+        (12.5, Fraction(25, 2)),
+        ("30000/1001", Fraction(30000, 1001)),
+        (29.97, Fraction(30000, 1001)),
+        ("29.97", Fraction(30000, 1001)),
+        (23.976, Fraction(24000, 1001)),
+        (23.98, Fraction(24000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (29.9, Fraction(299, 10)),
+    ],
+)
+def test_frames_per_second_are_the_fraction_that_is_meant(written, meant):
+    assert parse_fps(written) == meant
+    assert Encoding(fps=written).fps == meant
+    assert Encoding.from_dict(Encoding(fps=written).to_dict()).fps == meant
+
+
+@pytest.mark.parametrize("written", [0, -30, "0", "30/0", "fast", "", float("nan"), True])
+def test_frames_per_second_that_cannot_be_are_refused(written):
+    with pytest.raises(ConfigError, match=r"expected a positive number, like 30, 29\.97 or 30000/1001"):
+        parse_fps(written)

@@ -1,6 +1,8 @@
+import io
 import os
 import re
 import stat
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -209,3 +211,10 @@ def test_other_program_is_no_ffmpeg():
         ffmpeg_version("/bin/true")
     with pytest.raises(CodecError, match=r"FFmpeg failed with exit status 1(?s:.*)The command was:\n  /bin/false -f"):
         encode_clip(moving_frames(2), Encoding("h264"), "/bin/false")
+
+
+def test_a_rate_of_frames_may_be_a_fraction():
+    frames = np.zeros((3, 32, 48, 3), dtype=np.uint8)
+    bitstream = encode_clip(frames, Encoding("h264", "300k", gop=3, fps="29.97", preset="ultrafast")).bitstream
+    with av.open(io.BytesIO(bitstream), format="h264") as container:
+        assert container.streams.video[0].codec_context.framerate == Fraction(30000, 1001)

@@ -6,16 +6,20 @@ import pytest
 import yaml
 
 from arseg.config import TrainConfig
+from arseg.data.synthetic.dataset import StreetOptions
 from arseg.errors import ConfigError
 from arseg.schema import check_config, read_schema
 from arseg.spec import Encoding
+from arseg.workflow.experiment import SCHEMA
+from arseg.workflow.keys import TRAINING
+from arseg.workflow.schema import schema_text, with_tables
 
 CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]
 
 
 @pytest.fixture(scope="module")
 def schema(repository: Path) -> dict:
-    return read_schema(repository / "workflow/schemas/config.schema.yaml")
+    return read_schema(repository / SCHEMA)
 
 
 @pytest.fixture
@@ -69,6 +73,21 @@ def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, sche
     assert complete["scales"][0] == 0.3
     assert complete["datasets"]["camvid"]["shards"] == 1
     assert "scales" not in config
+
+
+def test_the_source_gets_the_defaults_of_its_kind(config, schema, repository):
+    complete = check_config(config, schema)
+    assert complete["datasets"]["camvid"]["source"] == {
+        "split": "kaggle",
+        **dict.fromkeys(("package", "stills", "labels", "videos"), ""),
+        "files": "config/camvid-files.csv",
+        "sequences": "config/camvid-sequences.csv",
+    }
+    demo = yaml.safe_load((repository / "config/demo.yaml").read_text())
+    source = check_config(demo, schema)["datasets"]["synthetic"]["source"]
+    assert source.pop("seed") == 1
+    defaults = vars(StreetOptions())
+    assert source == {name: defaults[name] for name in source}
 
 
 @pytest.mark.parametrize(
@@ -130,25 +149,13 @@ def test_all_problems_are_reported_at_once(config, schema):
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_training_keys_of_schema_and_command_line_agree(schema):
-    properties = schema["$defs"]["training"]["properties"]
-    options = {field.name: field.default for field in fields(TrainConfig)}
+def test_schema_and_tables_are_those_of_the_keys(repository):
+    """If not: `make schema`."""
+    assert (repository / SCHEMA).read_text() == schema_text()
+    tables = (repository / "config/README.md").read_text()
+    assert tables == with_tables(tables)
+
+
+def test_every_training_constant_is_a_key():
     # original_quirks belongs to the whole experiment, not to one training.
-    options.pop("original_quirks")
-    assert set(properties) == set(options)
-    for name, default in options.items():
-        assert properties[name]["default"] == (list(default) if isinstance(default, tuple) else default), name
-
-
-def test_every_key_is_described_and_documented(schema, repository):
-    documented = (repository / "config/README.md").read_text()
-
-    def leaves(node, path=""):
-        for name, child in node.get("properties", {}).items():
-            yield f"{path}{name}", child
-            yield from leaves(child, f"{path}{name}.")
-
-    for definition in [schema, *schema["$defs"].values()]:
-        for name, leaf in leaves(definition):
-            assert "description" in leaf or "$ref" in leaf, f"{name} has no description"
-            assert f"`{name.rpartition('.')[2]}`" in documented, f"config/README.md does not explain {name}"
+    assert set(TRAINING) == {field.name for field in fields(TrainConfig)} - {"original_quirks"}

@@ -34,15 +34,16 @@ def snakemake(
     )
 
 
-def planned_jobs(folder: Path, config: Path, checkout: Path = REPOSITORY) -> dict[str, int]:
-    """Count the jobs of each rule in a dry run; without `all`, which stands for the whole."""
-    run = snakemake(folder, "--dry-run", "--configfile", str(config), checkout=checkout)
+def planned_jobs(folder: Path, config: Path, *targets: str, checkout: Path = REPOSITORY) -> dict[str, int]:
+    """Count the jobs of each rule in a dry run; without target rules, which stand for others."""
+    run = snakemake(folder, *targets, "--dry-run", "--configfile", str(config), checkout=checkout)
     assert run.returncode == 0, run.stdout + run.stderr
     text = run.stdout + run.stderr
     if "Nothing to be done" in text:
         return {}
     stats = text.partition("Job stats:")[2].partition("total ")[0]
     jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", stats, flags=re.MULTILINE)}
-    jobs.pop("all", None)
+    for target in ("all", *targets):
+        jobs.pop(target, None)
     assert jobs, text
     return jobs

@@ -5,15 +5,15 @@
 rule download_camvid:
     input:
         # Another mirror in the sheet is no reason to fetch again what is there.
-        sheet=ancient(lambda wildcards: source_path(wildcards.dataset, "files")),
+        sheet=ancient(sources.camvid_files),
     output:
         "resources/{dataset}/download/{file}",
     log:
-        f"{LOGS}/download_camvid/{{dataset}}/{{file}}.log",
+        f"{experiment.logs}/download_camvid/{{dataset}}/{{file}}.log",
     benchmark:
-        f"{BENCHMARKS}/download_camvid/{{dataset}}/{{file}}.tsv"
+        f"{experiment.benchmarks}/download_camvid/{{dataset}}/{{file}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("camvid"),
+        dataset=experiment.datasets_of("camvid"),
         file="[A-Za-z0-9_.-]+",
     retries: 2
     localrule: True
@@ -22,20 +22,23 @@ rule download_camvid:
     params:
         stage=STAGES["download"],
     shell:
-        "arseg download {wildcards.file:q} --sheet {input.sheet:q} --output {output:q} > {log:q} 2>&1"
+        "arseg download {wildcards.file:q}"
+        " --sheet {input.sheet:q}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule decode_camvid:
     input:
-        camvid_video,
+        sources.camvid_video,
     output:
         directory("resources/{dataset}/frames/{sequence}"),
     log:
-        f"{LOGS}/decode_camvid/{{dataset}}/{{sequence}}.log",
+        f"{experiment.logs}/decode_camvid/{{dataset}}/{{sequence}}.log",
     benchmark:
-        f"{BENCHMARKS}/decode_camvid/{{dataset}}/{{sequence}}.tsv"
+        f"{experiment.benchmarks}/decode_camvid/{{dataset}}/{{sequence}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("camvid"),
+        dataset=experiment.datasets_of("camvid"),
         sequence="[A-Za-z0-9]+",
     conda:
         "../../envs/arseg.yaml"
@@ -45,23 +48,27 @@ rule decode_camvid:
         runtime=120,
     params:
         stage=STAGES["camvid"],
-        flags=ffmpeg_flags,
+        ffmpeg=jobs.ffmpeg,
     shell:
-        "arseg camvid frames {input:q} --sequence {wildcards.sequence} --threads {threads} {params.flags}"
-        " --output {output:q} > {log:q} 2>&1"
+        "arseg camvid frames {input:q}"
+        " --sequence {wildcards.sequence}"
+        " --threads {threads}"
+        " {params.ffmpeg:q}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule index_camvid_labels:
     input:
-        camvid_pictures("labels"),
+        sources.camvid_labels,
     output:
         directory("resources/{dataset}/labels"),
     log:
-        f"{LOGS}/index_camvid_labels/{{dataset}}.log",
+        f"{experiment.logs}/index_camvid_labels/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/index_camvid_labels/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/index_camvid_labels/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("camvid"),
+        dataset=experiment.datasets_of("camvid"),
     conda:
         "../../envs/arseg.yaml"
     resources:
@@ -69,24 +76,25 @@ rule index_camvid_labels:
         runtime=15,
     params:
         stage=STAGES["camvid"],
+        files=sources.digest,
     shell:
         "arseg camvid labels {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule verify_camvid:
     input:
-        frames=camvid_frames,
+        frames=sources.camvid_frames,
         labels=rules.index_camvid_labels.output,
-        stills=camvid_pictures("stills"),
-        sequences=lambda wildcards: source_path(wildcards.dataset, "sequences"),
+        stills=sources.camvid_stills,
+        sequences=sources.camvid_sequences,
     output:
         "resources/{dataset}/verified.json",
     log:
-        f"{LOGS}/verify_camvid/{{dataset}}.log",
+        f"{experiment.logs}/verify_camvid/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/verify_camvid/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/verify_camvid/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("camvid"),
+        dataset=experiment.datasets_of("camvid"),
     conda:
         "../../envs/arseg.yaml"
     resources:
@@ -94,6 +102,12 @@ rule verify_camvid:
         runtime=15,
     params:
         stage=STAGES["camvid"],
+        files=sources.digest,
     shell:
-        "arseg camvid verify --frames resources/{wildcards.dataset}/frames --stills {input.stills:q} --labels {input.labels:q}"
-        " --sequences {input.sequences:q} --output {output:q} > {log:q} 2>&1"
+        "arseg camvid verify"
+        " --frames resources/{wildcards.dataset}/frames"
+        " --stills {input.stills:q}"
+        " --labels {input.labels:q}"
+        " --sequences {input.sequences:q}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"

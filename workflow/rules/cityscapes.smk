@@ -9,11 +9,11 @@ rule download_cityscapes:
     output:
         "resources/{dataset}/download/{package}.zip",
     log:
-        f"{LOGS}/download_cityscapes/{{dataset}}/{{package}}.log",
+        f"{experiment.logs}/download_cityscapes/{{dataset}}/{{package}}.log",
     benchmark:
-        f"{BENCHMARKS}/download_cityscapes/{{dataset}}/{{package}}.tsv"
+        f"{experiment.benchmarks}/download_cityscapes/{{dataset}}/{{package}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("cityscapes"),
+        dataset=experiment.datasets_of("cityscapes"),
         package="|".join(CITYSCAPES_PACKAGES),
     retries: 2
     localrule: True
@@ -22,7 +22,9 @@ rule download_cityscapes:
     params:
         stage=STAGES["download"],
     shell:
-        "arseg cityscapes download {wildcards.package}.zip --output {output:q} > {log:q} 2>&1"
+        "arseg cityscapes download {wildcards.package}.zip"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule unpack_cityscapes:
@@ -34,11 +36,11 @@ rule unpack_cityscapes:
     output:
         directory("resources/{dataset}/data"),
     log:
-        f"{LOGS}/unpack_cityscapes/{{dataset}}.log",
+        f"{experiment.logs}/unpack_cityscapes/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/unpack_cityscapes/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/unpack_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("cityscapes"),
+        dataset=experiment.datasets_of("cityscapes"),
     localrule: True
     conda:
         "../../envs/arseg.yaml"
@@ -50,15 +52,15 @@ rule unpack_cityscapes:
 
 rule label_cityscapes:
     input:
-        cityscapes_root,
+        sources.cityscapes_root,
     output:
         directory("resources/{dataset}/labels"),
     log:
-        f"{LOGS}/label_cityscapes/{{dataset}}.log",
+        f"{experiment.logs}/label_cityscapes/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/label_cityscapes/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/label_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("cityscapes"),
+        dataset=experiment.datasets_of("cityscapes"),
     conda:
         "../../envs/arseg.yaml"
     threads: 4
@@ -67,22 +69,27 @@ rule label_cityscapes:
         runtime=60,
     params:
         stage=STAGES["cityscapes"],
+        files=sources.digest,
     shell:
-        "arseg cityscapes labels --root {input:q} --output {output:q} --workers {threads} > {log:q} 2>&1"
+        "arseg cityscapes labels"
+        " --root {input:q}"
+        " --workers {threads}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule verify_cityscapes:
     input:
-        root=cityscapes_root,
+        root=sources.cityscapes_root,
         labels=rules.label_cityscapes.output,
     output:
         "resources/{dataset}/verified.json",
     log:
-        f"{LOGS}/verify_cityscapes/{{dataset}}.log",
+        f"{experiment.logs}/verify_cityscapes/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/verify_cityscapes/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/verify_cityscapes/{{dataset}}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("cityscapes"),
+        dataset=experiment.datasets_of("cityscapes"),
     conda:
         "../../envs/arseg.yaml"
     resources:
@@ -90,7 +97,12 @@ rule verify_cityscapes:
         runtime=60,
     params:
         stage=STAGES["cityscapes"],
-        gop=max(config["gops"]),
+        files=sources.digest,
+        gop=max(experiment.config.gops),
     shell:
-        "arseg cityscapes verify --root {input.root:q} --labels {input.labels:q} --gop {params.gop}"
-        " --output {output:q} > {log:q} 2>&1"
+        "arseg cityscapes verify"
+        " --root {input.root:q}"
+        " --labels {input.labels:q}"
+        " --gop {params.gop}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"

@@ -12,15 +12,15 @@ rule make_test_clips:
     input:
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        reader=native_reader,
+        reader=ancient(jobs.native_reader),
     output:
         directory(
-            f"{RESULTS}/clips/{{dataset}}/{{encoding}}/all-distances/{{split}}/shard{{shard}}"
+            f"{experiment.results}/clips/{{dataset}}/{{encoding}}/all-distances/{{split}}/shard{{shard}}"
         ),
     log:
-        f"{LOGS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
+        f"{experiment.logs}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.log",
     benchmark:
-        f"{BENCHMARKS}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.tsv"
+        f"{experiment.benchmarks}/make_test_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}.tsv"
     priority: 1
     conda:
         "../../envs/arseg.yaml"
@@ -30,24 +30,43 @@ rule make_test_clips:
         runtime=240,
     params:
         stage=STAGES["clips"],
-        num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
-        flags=encode_flags,
+        files=sources.digest,
+        num_shards=jobs.num_shards,
+        encoding=jobs.encoding,
+        ffmpeg=jobs.ffmpeg,
     shell:
-        "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --all-distances {params.flags}"
-        " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        "arseg clips"
+        " --manifest {input.manifest:q}"
+        " --split {wildcards.split}"
+        " --all-distances"
+        " --codec {params.encoding[codec]}"
+        " --rate {params.encoding[rate]}"
+        " --gop {params.encoding[gop]}"
+        " --fps {params.encoding[fps]}"
+        " --preset {params.encoding[preset]}"
+        " {params.encoding[references]}"
+        " {params.encoding[parameters]:q}"
+        " --tail {params.encoding[tail]}"
+        " {params.encoding[subpixel]}"
+        " {params.ffmpeg:q}"
+        " --shard {wildcards.shard}"
+        " --num-shards {params.num_shards}"
+        " --threads {threads}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule make_training_clips:
     input:
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        reader=native_reader,
+        reader=ancient(jobs.native_reader),
     output:
-        f"{RESULTS}/clips/{{dataset}}/{{encoding}}/last-distance/{{split}}/shard{{shard}}/d{{distance}}.h5",
+        f"{experiment.results}/clips/{{dataset}}/{{encoding}}/last-distance/{{split}}/shard{{shard}}/d{{distance}}.h5",
     log:
-        f"{LOGS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
+        f"{experiment.logs}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.log",
     benchmark:
-        f"{BENCHMARKS}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.tsv"
+        f"{experiment.benchmarks}/make_training_clips/{{dataset}}/{{encoding}}/{{split}}/shard{{shard}}-d{{distance}}.tsv"
     priority: 1
     conda:
         "../../envs/arseg.yaml"
@@ -57,9 +76,28 @@ rule make_training_clips:
         runtime=240,
     params:
         stage=STAGES["clips"],
+        files=sources.digest,
         folder=subpath(output[0], parent=True),
-        num_shards=lambda wildcards: DATASETS[wildcards.dataset]["shards"],
-        flags=encode_flags,
+        num_shards=jobs.num_shards,
+        encoding=jobs.encoding,
+        ffmpeg=jobs.ffmpeg,
     shell:
-        "arseg clips --manifest {input.manifest:q} --split {wildcards.split} --distances {wildcards.distance} {params.flags}"
-        " --shard {wildcards.shard} --num-shards {params.num_shards} --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
+        "arseg clips"
+        " --manifest {input.manifest:q}"
+        " --split {wildcards.split}"
+        " --distances {wildcards.distance}"
+        " --codec {params.encoding[codec]}"
+        " --rate {params.encoding[rate]}"
+        " --gop {params.encoding[gop]}"
+        " --fps {params.encoding[fps]}"
+        " --preset {params.encoding[preset]}"
+        " {params.encoding[references]}"
+        " {params.encoding[parameters]:q}"
+        " --tail {params.encoding[tail]}"
+        " {params.encoding[subpixel]}"
+        " {params.ffmpeg:q}"
+        " --shard {wildcards.shard}"
+        " --num-shards {params.num_shards}"
+        " --threads {threads}"
+        " --output {params.folder:q}"
+        " > {log:q} 2>&1"

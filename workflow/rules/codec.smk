@@ -4,20 +4,19 @@
 
 rule build_native_reader:
     output:
-        "resources/native/hevc-motion.json",
+        NATIVE_READER,
     log:
-        f"{LOGS}/build_native_reader.log",
+        f"{experiment.logs}/build_native_reader.log",
     benchmark:
-        f"{BENCHMARKS}/build_native_reader.tsv"
+        f"{experiment.benchmarks}/build_native_reader.tsv"
     localrule: True
     conda:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["native"],
-        flags=lambda wildcards: as_flags(
-            {"source": expanded(config["native_source"], "native_source")}
-            if config["native_source"]
-            else {}
-        ),
+        source=jobs.native_source,
     shell:
-        "arseg native build {params.flags} --record {output:q} > {log:q} 2>&1"
+        "arseg native build"
+        " {params.source:q}"
+        " --record {output:q}"
+        " > {log:q} 2>&1"

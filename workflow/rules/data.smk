@@ -1,14 +1,14 @@
 # Data sets to manifests. Inputs: what config names under datasets.<name>.source. Outputs: results/<name>/manifest/.
-# Everything behind this file knows a data set by its manifest alone.
+# Everything after this file knows a data set by its manifest alone.
 
 
 rule synthesize:
     output:
-        directory(f"{RESULTS}/frames/{{dataset}}"),
+        directory(f"{experiment.results}/frames/{{dataset}}"),
     log:
-        f"{LOGS}/synthesize/{{dataset}}.log",
+        f"{experiment.logs}/synthesize/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/synthesize/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/synthesize/{{dataset}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     threads: 4
@@ -17,21 +17,33 @@ rule synthesize:
         runtime=15,
     params:
         stage=STAGES["synthesize"],
-        flags=synthesize_flags,
+        scenes=sources.scenes,
     shell:
-        "arseg synthesize --output {output:q} {params.flags} --workers {threads} > {log:q} 2>&1"
+        "arseg synthesize"
+        " --seed {params.scenes[seed]}"
+        " --num-train-sequences {params.scenes[num_train_sequences]}"
+        " --num-val-sequences {params.scenes[num_val_sequences]}"
+        " --num-test-sequences {params.scenes[num_test_sequences]}"
+        " --frames-per-sequence {params.scenes[frames_per_sequence]}"
+        " --annotate-every {params.scenes[annotate_every]}"
+        " --width {params.scenes[width]}"
+        " --height {params.scenes[height]}"
+        " --gop {params.scenes[gop]}"
+        " --workers {threads}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule write_manifest:
     input:
-        unpack(manifest_source),
+        unpack(sources.manifest_inputs),
     output:
-        manifest=f"{RESULTS}/manifest/{{dataset}}.csv",
-        classes=f"{RESULTS}/manifest/{{dataset}}.classes.csv",
+        manifest=f"{experiment.results}/manifest/{{dataset}}.csv",
+        classes=f"{experiment.results}/manifest/{{dataset}}.classes.csv",
     log:
-        f"{LOGS}/write_manifest/{{dataset}}.log",
+        f"{experiment.logs}/write_manifest/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/write_manifest/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/write_manifest/{{dataset}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     resources:
@@ -39,7 +51,10 @@ rule write_manifest:
         runtime=15,
     params:
         stage=STAGES["manifest"],
-        kind_and_flags=manifest_command,
+        files=sources.digest,
+        kind_and_source=sources.manifest_words,
     shell:
-        "arseg manifest {params.kind_and_flags} --dataset {wildcards.dataset}"
-        " --output {output.manifest:q} > {log:q} 2>&1"
+        "arseg manifest {params.kind_and_source:q}"
+        " --dataset {wildcards.dataset}"
+        " --output {output.manifest:q}"
+        " > {log:q} 2>&1"

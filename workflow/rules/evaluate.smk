@@ -4,31 +4,40 @@
 
 rule evaluate:
     input:
-        unpack(evaluated_weights),
+        unpack(jobs.evaluated_weights),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        stores=outputs_with(test_stores),
+        stores=jobs.test_clips,
     output:
-        f"{RESULTS}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
+        f"{experiment.results}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
     log:
-        f"{LOGS}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.log",
+        f"{experiment.logs}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.tsv"
+        f"{experiment.benchmarks}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: network_threads(4)
+    threads: jobs.evaluation_threads
     resources:
-        gpu=NEEDS_GPU,
+        gpu=1,
         workers=loader_workers,
         mem_mb=8000,
         runtime=240,
     params:
         stage=STAGES["evaluate"],
-        networks=network_flags,
-        stores=test_stores,
-        absent="nan" if config["original_quirks"] else "skip",
-        device=config["device"],
+        networks=jobs.evaluated_networks,
+        stores=jobs.test_stores,
+        absent="nan" if experiment.config.original_quirks else "skip",
+        device=experiment.config.device,
     shell:
-        "arseg evaluate --mode {wildcards.mode} --scale-percent {wildcards.scale} --seed {wildcards.seed}"
-        " --manifest {input.manifest:q} --stores {params.stores:q} {params.networks} --absent {params.absent}"
-        " --device {params.device} --workers {resources.workers} --output {output:q} > {log:q} 2>&1"
+        "arseg evaluate"
+        " --mode {wildcards.mode}"
+        " --scale-percent {wildcards.scale}"
+        " --seed {wildcards.seed}"
+        " --manifest {input.manifest:q}"
+        " --stores {params.stores:q}"
+        " {params.networks:q}"
+        " --absent {params.absent}"
+        " --device {params.device}"
+        " --workers {resources.workers}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"

@@ -10,84 +10,91 @@ localrules:
 
 rule tabulate:
     input:
-        evaluations(),
+        experiment.evaluations(),
     output:
         csv=report(
-            f"{RESULTS}/miou.csv",
+            f"{experiment.results}/miou.csv",
             category="Tables",
             caption="../report/miou_table.rst",
             labels={"table": "mIoU by distance"},
         ),
-        summary=f"{RESULTS}/miou.md",
-        published=directory(f"{RESULTS}/published"),
+        summary=f"{experiment.results}/miou.md",
+        published=directory(f"{experiment.results}/published"),
     log:
-        f"{LOGS}/tabulate.log",
+        f"{experiment.logs}/tabulate.log",
     benchmark:
-        f"{BENCHMARKS}/tabulate.tsv"
+        f"{experiment.benchmarks}/tabulate.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["tables"],
     shell:
-        "arseg tabulate {input:q} --csv {output.csv:q} --summary {output.summary:q}"
-        " --published {output.published:q} > {log:q} 2>&1"
+        "arseg tabulate {input:q}"
+        " --csv {output.csv:q}"
+        " --summary {output.summary:q}"
+        " --published {output.published:q}"
+        " > {log:q} 2>&1"
 
 
 rule compare_with_published:
     input:
         table=rules.tabulate.output.csv,
-        published=PUBLISHED,
+        published=experiment.published,
     output:
         csv=report(
-            f"{RESULTS}/comparison.csv",
+            f"{experiment.results}/comparison.csv",
             category="Tables",
             caption="../report/comparison.rst",
             labels={"table": "beside the published values"},
         ),
-        summary=f"{RESULTS}/comparison.md",
+        summary=f"{experiment.results}/comparison.md",
     log:
-        f"{LOGS}/compare_with_published.log",
+        f"{experiment.logs}/compare_with_published.log",
     benchmark:
-        f"{BENCHMARKS}/compare_with_published.tsv"
+        f"{experiment.benchmarks}/compare_with_published.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["tables"],
     shell:
-        "arseg compare {input.table:q} --published {input.published:q} --csv {output.csv:q}"
-        " --summary {output.summary:q} > {log:q} 2>&1"
+        "arseg compare {input.table:q}"
+        " --published {input.published:q}"
+        " --csv {output.csv:q}"
+        " --summary {output.summary:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_curves:
     input:
         table=rules.tabulate.output.csv,
-        published=PUBLISHED if published_runs() else [],
+        published=experiment.published_values(),
     output:
         distance=report(
-            f"{RESULTS}/figures/miou_by_distance.png",
+            f"{experiment.results}/figures/miou_by_distance.png",
             category="Figures",
             caption="../report/miou_by_distance.rst",
             labels={"figure": "mIoU by reference distance"},
         ),
         cost=report(
-            f"{RESULTS}/figures/miou_by_cost.png",
+            f"{experiment.results}/figures/miou_by_cost.png",
             category="Figures",
             caption="../report/miou_by_cost.rst",
             labels={"figure": "mIoU by cost"},
         ),
     log:
-        f"{LOGS}/plot_curves.log",
+        f"{experiment.logs}/plot_curves.log",
     benchmark:
-        f"{BENCHMARKS}/plot_curves.tsv"
+        f"{experiment.benchmarks}/plot_curves.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["plots"],
-        flags=lambda wildcards, input: as_flags(
-            {"published": input.published} if input.published else {}
-        ),
+        published=jobs.published_words,
     shell:
-        "arseg plot curves {input.table:q} {params.flags} --by-distance {output.distance:q} --by-cost {output.cost:q}"
+        "arseg plot curves {input.table:q}"
+        " {params.published:q}"
+        " --by-distance {output.distance:q}"
+        " --by-cost {output.cost:q}"
         " > {log:q} 2>&1"
 
 
@@ -95,13 +102,13 @@ rule plot_panel:
     input:
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        hr=hr_weights,
-        lr=lr_weights,
-        ar=ar_weights,
-        stores=outputs_with(last_distance_stores),
+        hr=jobs.hr_weights,
+        lr=jobs.lr_weights,
+        ar=jobs.ar_weights,
+        stores=jobs.last_distance_clips,
     output:
         report(
-            f"{RESULTS}/figures/panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.png",
+            f"{experiment.results}/figures/panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.png",
             category="Figures",
             caption="../report/panel.rst",
             labels={
@@ -109,20 +116,27 @@ rule plot_panel:
             },
         ),
     log:
-        f"{LOGS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+        f"{experiment.logs}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
+        f"{experiment.benchmarks}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: network_threads(4)
+    threads: jobs.evaluation_threads
     resources:
-        gpu=NEEDS_GPU,
+        gpu=1,
         mem_mb=8000,
         runtime=60,
     params:
         stage=STAGES["plots"],
-        stores=last_distance_stores,
-        device=config["device"],
+        stores=jobs.last_distance_stores,
+        device=experiment.config.device,
     shell:
-        "arseg plot panel --manifest {input.manifest:q} --stores {params.stores:q} --hr {input.hr:q} --lr {input.lr:q}"
-        " --ar {input.ar:q} --device {params.device} --output {output:q} > {log:q} 2>&1"
+        "arseg plot panel"
+        " --manifest {input.manifest:q}"
+        " --stores {params.stores:q}"
+        " --hr {input.hr:q}"
+        " --lr {input.lr:q}"
+        " --ar {input.ar:q}"
+        " --device {params.device}"
+        " --output {output:q}"
+        " > {log:q} 2>&1"

@@ -7,11 +7,11 @@
 
 rule fetch_imagenet_weights:
     output:
-        "resources/imagenet/resnet18.pth",
+        IMAGENET_WEIGHTS,
     log:
-        f"{LOGS}/fetch_imagenet_weights.log",
+        f"{experiment.logs}/fetch_imagenet_weights.log",
     benchmark:
-        f"{BENCHMARKS}/fetch_imagenet_weights.tsv"
+        f"{experiment.benchmarks}/fetch_imagenet_weights.tsv"
     localrule: True
     conda:
         "../../envs/arseg.yaml"
@@ -23,61 +23,85 @@ rule fetch_imagenet_weights:
 
 rule train_phase1:
     input:
-        initial_weights=initial_weights(1),
+        initial_weights=jobs.phase1_initial_weights,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
     output:
-        weights=f"{RESULTS}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
-        history=f"{RESULTS}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
+        weights=f"{experiment.results}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
+        history=f"{experiment.results}/phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
     log:
-        f"{LOGS}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+        f"{experiment.logs}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
-    retries: config["restarts"]
+        f"{experiment.benchmarks}/train_phase1/{{dataset}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
+    retries: experiment.config.restarts
     conda:
         "../../envs/arseg.yaml"
-    threads: network_threads(8)
+    threads: jobs.training_threads
     resources:
-        gpu=NEEDS_GPU,
+        gpu=1,
         devices=1,
         workers=loader_workers,
         mem_mb=16000,
         runtime=1440,
     params:
         stage=STAGES["phase1"],
+        files=sources.digest,
         resume=subpath(output.weights, parent=True),
-        train_split=split_of("phase1_train"),
-        val_split=split_of("phase1_val"),
-        flags=training_flags(1),
-        device=config["device"],
+        train_split=jobs.phase1_train_split,
+        val_split=jobs.phase1_val_split,
+        training=jobs.phase1_training,
+        device=experiment.config.device,
     shell:
-        "exec arseg train phase1 --manifest {input.manifest:q} --train-split {params.train_split} --val-split {params.val_split}"
-        " --backbone {wildcards.backbone} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --devices {resources.devices} --workers {resources.workers} --resume {params.resume:q}/resume"
-        " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
+        "exec arseg train phase1"
+        " --manifest {input.manifest:q}"
+        " --train-split {params.train_split}"
+        " --val-split {params.val_split}"
+        " --backbone {wildcards.backbone}"
+        " --scale-percent {wildcards.scale}"
+        " --seed {wildcards.seed}"
+        " --crop {params.training[crop]}"
+        " --random-scales {params.training[random_scales]}"
+        " --jitter {params.training[jitter]}"
+        " --normalization {params.training[normalization]}"
+        " --optimizer {params.training[optimizer]}"
+        " --learning-rate {params.training[learning_rate]}"
+        " --epochs {params.training[epochs]}"
+        " --batch-size {params.training[batch_size]}"
+        " --validate-every {params.training[validate_every]}"
+        " --initial-weights {params.training[initial_weights]:q}"
+        " --precision {params.training[precision]}"
+        " {params.training[channels_last]}"
+        " {params.training[original_quirks]}"
+        " --device {params.device}"
+        " --devices {resources.devices}"
+        " --workers {resources.workers}"
+        " --resume {params.resume:q}/resume"
+        " --output {output.weights:q}"
+        " --history {output.history:q}"
+        " > {log:q} 2>&1"
 
 
 rule train_phase2:
     input:
-        initial_weights=initial_weights(2),
+        initial_weights=jobs.phase2_initial_weights,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        hr=hr_weights,
-        train=outputs_with(training_stores("phase2_train")),
-        val=outputs_with(training_stores("phase2_val")),
+        hr=jobs.hr_weights,
+        train=jobs.train_clips,
+        val=jobs.val_clips,
     output:
-        weights=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
-        history=f"{RESULTS}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
+        weights=f"{experiment.results}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
+        history=f"{experiment.results}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
     log:
-        f"{LOGS}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
+        f"{experiment.logs}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.log",
     benchmark:
-        f"{BENCHMARKS}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
-    retries: config["restarts"]
+        f"{experiment.benchmarks}/train_phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
+    retries: experiment.config.restarts
     conda:
         "../../envs/arseg.yaml"
-    threads: network_threads(8)
+    threads: jobs.training_threads
     resources:
-        gpu=NEEDS_GPU,
+        gpu=1,
         devices=1,
         workers=loader_workers,
         mem_mb=16000,
@@ -85,12 +109,39 @@ rule train_phase2:
     params:
         stage=STAGES["phase2"],
         resume=subpath(output.weights, parent=True),
-        train=training_stores("phase2_train"),
-        val=training_stores("phase2_val"),
-        flags=training_flags(2),
-        device=config["device"],
+        train=jobs.train_stores,
+        val=jobs.val_stores,
+        training=jobs.phase2_training,
+        device=experiment.config.device,
     shell:
-        "exec arseg train phase2 --manifest {input.manifest:q} --hr {input.hr:q} --train-stores {params.train:q}"
-        " --val-stores {params.val:q} --scale-percent {wildcards.scale} --seed {wildcards.seed} {params.flags}"
-        " --device {params.device} --devices {resources.devices} --workers {resources.workers} --resume {params.resume:q}/resume"
-        " --output {output.weights:q} --history {output.history:q} > {log:q} 2>&1"
+        "exec arseg train phase2"
+        " --manifest {input.manifest:q}"
+        " --hr {input.hr:q}"
+        " --train-stores {params.train:q}"
+        " --val-stores {params.val:q}"
+        " --scale-percent {wildcards.scale}"
+        " --seed {wildcards.seed}"
+        " --crop {params.training[crop]}"
+        " --random-scales {params.training[random_scales]}"
+        " --jitter {params.training[jitter]}"
+        " --normalization {params.training[normalization]}"
+        " --optimizer {params.training[optimizer]}"
+        " --learning-rate {params.training[learning_rate]}"
+        " --epochs {params.training[epochs]}"
+        " --batch-size {params.training[batch_size]}"
+        " --validate-every {params.training[validate_every]}"
+        " --initial-weights {params.training[initial_weights]:q}"
+        " --start-from {params.training[start_from]}"
+        " --unfused-epochs {params.training[unfused_epochs]}"
+        " {params.training[feature_similarity]}"
+        " --warp-alignment {params.training[warp_alignment]}"
+        " --precision {params.training[precision]}"
+        " {params.training[channels_last]}"
+        " {params.training[original_quirks]}"
+        " --device {params.device}"
+        " --devices {resources.devices}"
+        " --workers {resources.workers}"
+        " --resume {params.resume:q}/resume"
+        " --output {output.weights:q}"
+        " --history {output.history:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,83 @@
+from types import SimpleNamespace
+
+import pytest
+from snakemake.exceptions import WorkflowError
+from snakemake.resources import Resources
+
+from arseg.workflow.gpus import profile_named, settle_gpus
+
+
+def rule(profile, **own):
+    """A rule of `own` resources after a profile (or the command line) has set others, as words."""
+    resources = Resources.from_mapping(own)
+    resources.update(Resources.parse([f"{name}={value}" for name, value in profile.items()], allow_expressions=True))
+    return SimpleNamespace(name="train_phase1", resources=resources)
+
+
+TRAINING = {"gpu": 1, "devices": 1}
+NETWORK = {"gpu": 1}
+
+
+@pytest.mark.parametrize(
+    ("own", "profile", "problem"),
+    [
+        (TRAINING, {"gres": "gpu:1"}, 'gpu: 1 and gres: "gpu:1" ask for GPUs twice. Write gpu: 0 beside gres'),
+        (NETWORK, {"gpu": 1, "gres": "gpu:a100:1"}, 'gpu: 1 and gres: "gpu:a100:1" ask for GPUs twice'),
+        (TRAINING, {"gpu": 0, "gpu_model": "a100", "gres": "gpu:1"}, 'Name the model in gres: "gpu:MODEL:1"'),
+        (TRAINING, {"gpu": 4}, "gpu asks for 4 GPU(s), but devices: 1. Set devices: 4, or ask for 1"),
+        (TRAINING, {"gpu": 0, "gres": "gpu:a100:4"}, "gres asks for 4 GPU(s), but devices: 1"),
+        (TRAINING, {"devices": 4}, "gpu asks for 1 GPU(s), but devices: 4. Set devices: 1, or ask for 4"),
+        (NETWORK, {"gpu": 2}, "gpu asks for 2 GPU(s), but the rule uses one"),
+    ],
+)
+def test_requests_that_contradict_themselves_are_refused(own, profile, problem):
+    with pytest.raises(WorkflowError) as caught:
+        settle_gpus([rule(profile, **own)], "auto", "profiles/mine")
+    assert str(caught.value).startswith("profiles/mine: set-resources: train_phase1: ")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "profile"),
+    [
+        (TRAINING, {}),
+        (NETWORK, {"gpu_model": "a100"}),
+        (TRAINING, {"gpu": 0, "gres": "gpu:1"}),
+        (TRAINING, {"gpu": 4, "devices": 4}),
+        (TRAINING, {"gpu": 0, "gres": "gpu:4", "devices": 4}),
+        (NETWORK, {"gres": "lscratch:10"}),
+        (TRAINING, {"gpu": "attempt * 2", "devices": "attempt * 2"}),
+        ({}, {"mem_mb": 1000}),
+    ],
+)
+def test_what_agrees_stays_as_it_is(own, profile):
+    checked, untouched = rule(profile, **own), rule(profile, **own)
+    settle_gpus([checked], "cuda", "profiles/mine")
+    assert checked.resources.args == untouched.resources.args
+
+
+@pytest.mark.parametrize("profile", [{}, {"gpu": 4, "gpu_model": "a100"}, {"gpu": 0, "gres": "gpu:1"}])
+def test_networks_on_the_processor_ask_for_no_gpu(profile):
+    on_cpu = rule(profile, **TRAINING)
+    settle_gpus([on_cpu], "cpu", "profiles/mine")
+    assert on_cpu.resources["gpu"].value == 0
+    for name in ("gres", "gpu_model"):
+        assert name not in on_cpu.resources or on_cpu.resources[name].value == ""
+
+
+def test_other_generic_resources_stay_on_the_processor():
+    on_cpu = rule({"gres": "lscratch:10"}, **NETWORK)
+    settle_gpus([on_cpu], "cpu", "profiles/mine")
+    assert on_cpu.resources["gres"].raw == "lscratch:10"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["snakemake", "--workflow-profile", "profiles/mine"], "profiles/mine"),
+        (["snakemake", "--profile=site", "all"], "site"),
+        (["snakemake", "--set-resources", "a:gpu=2"], "command line"),
+    ],
+)
+def test_messages_name_the_profile(words, name):
+    assert profile_named(words) == name
