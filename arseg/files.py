@@ -170,7 +170,6 @@ def check_output(path: Path) -> None:
     FileAccessError
         If no file can be made there.
     """
-    path = path.absolute()
     with writing(path):
         folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir():

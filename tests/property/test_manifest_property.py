@@ -31,8 +31,10 @@ def rows(draw):
 @st.composite
 def class_lists(draw):
     colors = draw(st.lists(st.tuples(CHANNELS, CHANNELS, CHANNELS), min_size=1, max_size=20))
+    names = draw(st.lists(WORDS, min_size=len(colors), max_size=len(colors), unique=True))
     return tuple(
-        SegmentationClass(index, draw(WORDS), color, draw(st.booleans())) for index, color in enumerate(colors)
+        SegmentationClass(index, name, color, draw(st.booleans()))
+        for index, (name, color) in enumerate(zip(names, colors, strict=True))
     )
 
 

@@ -125,7 +125,7 @@ def test_full_disk_while_clips_are_written(undisturbed, copy):
     message, code = (copy.folder / "full").read_text().splitlines()[-2:]
     assert message == (
         f"arseg: error: {TRAIN_STORE}: cannot be written (No space left on device). Make room in {folder} "
-        "(df -h shows what is free), and run again. Nothing half-written was left."
+        "(df -h shows what is free), and run again."
     )
     assert code == "2"
     assert (copy.folder / "left").read_text() == ""
@@ -172,6 +172,8 @@ def test_damage_between_stages_is_refused_and_mended(undisturbed, copy):
     for name, how, reader, message in DAMAGES:
         log = reader if reader.endswith(".log") else f"evaluate/{ENCODING}/tiny/{reader}/seed233.log"
         damage(copy.folder / name, **how)
+        if log == "tabulate.log":
+            shutil.rmtree(copy.folder / "results/tiny/published")  # as Snakemake does before the job
         command = [copy.programs / "arseg", *command_of(undisturbed, log)]
         run = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True, check=False)
         assert run.returncode == 2, (name, run.stderr)
