@@ -36,7 +36,7 @@ class ConstantResolution:
     scale_percent : int
         Resolution at which it sees frames, in percent.
     watch : callable, optional
-        Told what runs.
+        Called around what runs.
     """
 
     def __init__(self, network: SegmentationNetwork, scale_percent: int = 100, *, watch: Watch = unwatched) -> None:
@@ -85,7 +85,7 @@ class AlteringResolution:
     alignment : {"published", "consistent"}
         Convention of the warp; the one that the LR branch was trained with.
     watch : callable, optional
-        Told what runs.
+        Called around what runs.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = unwatch
     lr : Branch, optional
         LR branch beside it.
     watch : callable, optional
-        Told what runs.
+        Called around what runs.
     """
     if lr is None:
         return ConstantResolution(first.network, first.spec.scale_percent, watch=watch)

@@ -1,7 +1,7 @@
 """Extra parameters for x264 and x265, in their own ``name=value:name=value`` form, and those that are refused.
 
 What an encoder can do is its own documentation's matter; this module only knows what would break a promise: the same
-frames give the same bytes, the motion reader can read them, and an encoding's name tells how it was made.
+frames give the same bytes, the motion reader can read them, and an encoding's name says how it was made.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ OWN_SETTINGS = {
 }
 """Parameters of either encoder that a setting of ours stands for."""
 
-FILES = "a file beside the clip would decide, or be written, which the encoding's name does not tell"
+FILES = "a file beside the clip would decide, or be written, which the encoding's name does not say"
 
 REFUSALS: dict[str, dict[str, str]] = {
     "hevc": {

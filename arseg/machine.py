@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def processor_name() -> str:
-    """Give the processor's own name, such as ``AMD EPYC 7763``; the architecture where it cannot be told."""
+    """Return the processor's own name, such as ``AMD EPYC 7763``; the architecture where it is unknown."""
     return _first_entry("model name", "Model", "Hardware") or platform.processor() or platform.machine()
 
 
 def processor_features() -> str:
-    """Give what tells apart processors that run different code: architecture, and the instructions where told."""
+    """Return what distinguishes processors that run different code: architecture, and instructions where known."""
     return f"{platform.machine()} {_first_entry('flags', 'Features') or processor_name()}"
 
 

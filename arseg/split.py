@@ -166,7 +166,7 @@ class Frame(NamedTuple):
 class SplitFrames(Dataset[Frame | ArsegError]):
     """The samples of a split for a `DataLoader`, whose workers each open the stores for themselves.
 
-    An error that a user can mend is returned instead of raised: a loader would bury its message in a worker's
+    An error that a user can fix is returned, not raised: a loader would bury its message in a worker's
     traceback.
 
     Parameters

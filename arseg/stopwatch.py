@@ -12,7 +12,7 @@ class Stopwatch:
     Parameters
     ----------
     synchronize : callable, optional
-        Waits until a device has done what it was told, where that goes on by itself; called around stages that ask
+        Waits until a device has done its work, where that goes on by itself; called around stages that ask
         for it.
     clock : callable
         Gives seconds, of which differences count.

@@ -41,7 +41,7 @@ READABLE_VERSIONS = (FORMAT_VERSION, 3, 2)
 """Version 3 had an attribute for each setting of the encoding. In version 2, strings had variable length, and file
 structure and identities no checksums."""
 
-MEND = "Delete the file and run again"
+HINT = "Delete the file and run again"
 
 IMPORTED_ENCODER = "the authors' processed data"
 """Encoder of clips that were imported, whose version is not known."""
@@ -172,13 +172,13 @@ class ClipStore:
     def attributes(self) -> StoreAttributes:
         """What the store holds and how it was made."""
         file = self._open()
-        found = all_attributes(file, MEND)
+        found = all_attributes(file, HINT)
         names = [field.name for field in fields(StoreAttributes)]
         if found["format_version"] < FORMAT_VERSION:  # which had an attribute for each setting
-            settings = read_attributes(file, [field.name for field in fields(Encoding)], MEND)
+            settings = read_attributes(file, [field.name for field in fields(Encoding)], HINT)
         else:
-            settings = json.loads(read_attributes(file, ["encoding"], MEND)["encoding"])
-        return StoreAttributes(**read_attributes(file, names, MEND) | {"encoding": Encoding.from_dict(settings)})
+            settings = json.loads(read_attributes(file, ["encoding"], HINT)["encoding"])
+        return StoreAttributes(**read_attributes(file, names, HINT) | {"encoding": Encoding.from_dict(settings)})
 
     def identities(self) -> list[ClipIdentity]:
         """Identities of all samples, in order, without reading a pixel."""
@@ -201,7 +201,7 @@ class ClipStore:
     def _read_identities(self) -> tuple[ClipIdentity, ...]:
         if self._identities is None:
             file = self._open()
-            with translate_read_errors(self.path, "the list of samples is damaged", MEND):
+            with translate_read_errors(self.path, "the list of samples is damaged", HINT):
                 group = entry(file, "identity")
                 columns = [
                     dataset.asstr()[:] if field.type is str else dataset[:].tolist()
@@ -213,14 +213,14 @@ class ClipStore:
 
     def _has_intra(self) -> bool:
         file = self._open()
-        with translate_read_errors(self.path, "the list of datasets is damaged", MEND):
+        with translate_read_errors(self.path, "the list of datasets is damaged", HINT):
             return "intra" in list(file)  # a list that cannot be read raises; `in file` would say no
 
     def _read_array(self, name: str, index: int) -> NDArray[Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: sample {index} of {len(self)}")
         file = self._open()
-        with translate_read_errors(self.path, f"{name} of sample {index} is damaged", MEND):
+        with translate_read_errors(self.path, f"{name} of sample {index} is damaged", HINT):
             return _read_sample(entry(file, name), index)
 
     def _open(self) -> h5py.File:
@@ -231,7 +231,7 @@ class ClipStore:
                 format_versions=READABLE_VERSIONS,
                 attributes={"manifest_digest"},
                 command="arseg clips ...",
-                mend=MEND,
+                mend=HINT,
             )
             self._process = os.getpid()
         return self._file

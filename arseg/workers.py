@@ -14,7 +14,7 @@ FEW_SAMPLES = 100
 
 
 def worthwhile_workers(workers: int, num_samples: int) -> int:
-    """Say how many processes shall load samples: none for few samples.
+    """Return how many processes load samples: none for few samples.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def worthwhile_workers(workers: int, num_samples: int) -> int:
 
 
 def loader_options(workers: int, num_samples: int, module: str) -> dict[str, Any]:
-    """Say how a `torch.utils.data.DataLoader` shall start its processes.
+    """Return how a `torch.utils.data.DataLoader` starts its processes.
 
     They come from a fork server, not from a fork of this process: PyTorch, HDF5 and progress bars run threads
     here, and a fork copies the locks that a thread happens to hold, which now and then hangs for ever. They end when

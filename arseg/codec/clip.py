@@ -42,7 +42,7 @@ class BackReferences:
         if picture.kind == "B":
             raise MotionError(f"picture {picture.index} is a B-picture, which refers to later pictures. {REMAKE}")
         if picture.is_keyframe:
-            self._index_of_poc.clear()  # nothing behind it refers to what was before it
+            self._index_of_poc.clear()  # nothing after it refers to what was before it
         ref_back = np.zeros(picture.mode.shape, np.uint8)
         unresolved = picture.mode != PredictionMode.INTRA
         for poc, index in reversed(self._index_of_poc.items()):  # the last pictures are the likely ones

@@ -88,6 +88,6 @@ def read_clip(bitstream: bytes, codec: str, length: int | None = None) -> Decode
     CodecError
         If there is no reader for the codec, or the stream is damaged or holds no picture.
     MotionError
-        If the stream's motion does not fit AR-Seg: B-pictures, or references that cannot be told apart.
+        If the stream's motion does not fit AR-Seg: B-pictures, or references that cannot be distinguished.
     """
     return collect_clip(islice(read_pictures(split_bitstream(bitstream, codec)), length))

@@ -120,7 +120,7 @@ def _settings(config: Encoding, num_frames: int) -> dict[str, str | int]:
             # FFmpeg exports one vector for each 8x8 quarter of a macroblock: of four 4x4 vectors, the first.
             settings["partitions"] = "p8x8,i8x8,i4x4"
     else:
-        # x265 takes frame-threads from the number of cores unless told. Without total-frames its rate control
+        # x265 takes frame-threads from the number of cores unless it is set. Without total-frames its rate control
         # overspends on a clip as short as this by a third. The text about itself, whose length depends on the
         # machine, would count as bits spent.
         settings |= {"rect": 1, "amp": 1, "total-frames": num_frames, "frame-threads": 1, "info": 0}

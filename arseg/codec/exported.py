@@ -39,7 +39,7 @@ MACROBLOCK = 16
 EXPORTED_BLOCK_SIZE = 8
 """Side in pixels of the smallest blocks that FFmpeg exports vectors for; the largest are macroblocks."""
 
-MEND = "Encode the clip again"
+HINT = "Encode the clip again"
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
@@ -47,7 +47,7 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 def read_exported(stream: PacketStream) -> Iterator[DecodedPicture]:
     """Decode a stream of one of `EXPORTED_CODECS`; see `arseg.codec.decode.read_pictures`.
 
-    Modes are intra and inter: FFmpeg does not tell skipped blocks apart. Picture order counts are `index`.
+    Modes are intra and inter: FFmpeg does not distinguish skipped blocks. Picture order counts are `index`.
     """
     decoder = cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
     decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
@@ -92,7 +92,7 @@ class Anchors:
         self._previous = index
 
     def finish(self, codec: str) -> Iterator[DecodedPicture]:
-        """Give what still waits at the end of the stream."""
+        """Return what still waits at the end of the stream."""
         for index, frame in self._waiting:
             yield self._describe(index, frame, "B", self._previous, UNKNOWN_REFERENCE)
         if self._num_inter and not self._num_vectors:
@@ -183,17 +183,17 @@ def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> li
     try:
         return decoder.decode(packet)
     except av.error.FFmpegError as error:
-        raise CodecError(f"the {codec} stream cannot be decoded: {error.strerror}. {MEND}") from error
+        raise CodecError(f"the {codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
 
 
 def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
     name = PictureType(frame.pict_type).name
     if codec == "mpeg4" and name == "B":
         # All that FFmpeg exports of them are zeros.
-        raise MotionError(f"{codec}: picture {index} is a B-picture; of MPEG-4 part 2, I and P are read. {MEND}")
+        raise MotionError(f"{codec}: picture {index} is a B-picture; of MPEG-4 part 2, I and P are read. {HINT}")
     if frame.interlaced_frame or name not in ("I", "P", "B"):
         found = "interlaced" if frame.interlaced_frame else f"of kind {name}"
-        raise MotionError(f"{codec}: picture {index} is {found}; progressive I-, P- and B-pictures are read. {MEND}")
+        raise MotionError(f"{codec}: picture {index} is {found}; progressive I-, P- and B-pictures are read. {HINT}")
     return cast(Literal["I", "P", "B"], name)
 
 

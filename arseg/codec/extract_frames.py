@@ -81,7 +81,7 @@ def extract_frames(
 
 
 def _promised_frames(video: Path) -> int:
-    """Read the number of frames off the header, 0 if it is not told: what ends early decodes without complaint."""
+    """Read the number of frames off the header, 0 if it is not there: what ends early decodes without complaint."""
 
     def damaged(error: Exception | str) -> CodecError:
         return CodecError(f"{video}: cannot be read as a video ({error}). Download it again")

@@ -1,4 +1,4 @@
-"""Headers of H.264 streams, for what FFmpeg's decoder does not tell (ITU-T H.264, section 7.3)."""
+"""Headers of H.264 streams, for what FFmpeg's decoder does not export (ITU-T H.264, section 7.3)."""
 
 from arseg.codec.bitstream import BitReader, nal_units
 
@@ -8,7 +8,7 @@ PROFILES_WITH_CHROMA_FORMAT = (100, 110, 122, 244, 44, 83, 86, 118, 128)
 
 
 def refers_to_previous_only(access_unit: bytes) -> bool:
-    """Say whether nothing in a unit speaks against P-pictures that all refer to the picture before.
+    """Return whether nothing in a unit speaks against P-pictures that all refer to the picture before.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ NAL_SUFFIX_SEI = 40
 PICTURE_HASH = 132
 """Kinds of unit and of message that carry a picture's hash (H.265, 7.4.2.2 and D.2.1)."""
 
-MEND = "The stream is damaged, or of a kind that is not read; encode it again"
+HINT = "The stream is damaged, or of a kind that is not read; encode it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +73,7 @@ def read_hevc(stream: PacketStream) -> Iterator[DecodedPicture]:
         for packet in chain(stream.packets, [None]):
             unit = b"" if packet is None else bytes(packet)
             if hashed and unit and not _has_hash(unit):
-                raise CodecError(
-                    f"HEVC: pictures carry hashes, but one behind picture {index} has lost its own. {MEND}"
-                )
+                raise CodecError(f"HEVC: pictures carry hashes, but one after picture {index} lacks its own. {HINT}")
             hashed = _has_hash(unit)
             process.send(unit)
             frames += _decode(decoder, packet)
@@ -87,7 +85,7 @@ def read_hevc(stream: PacketStream) -> Iterator[DecodedPicture]:
                 break
     if frames or motions:
         raise CodecError(
-            f"HEVC: behind picture {index}, FFmpeg shows {len(frames)} more and libde265 {len(motions)}. {MEND}"
+            f"HEVC: after picture {index}, FFmpeg shows {len(frames)} more and libde265 {len(motions)}. {HINT}"
         )
 
 
@@ -135,7 +133,7 @@ class MotionProcess:
         (count,) = COUNT.unpack(self._read(COUNT.size))
         if count < 0:
             (size,) = COUNT.unpack(self._read(COUNT.size))
-            raise CodecError(f"HEVC: libde265 says: {self._read(size).decode(errors='replace')}. {MEND}")
+            raise CodecError(f"HEVC: libde265 says: {self._read(size).decode(errors='replace')}. {HINT}")
         return [self._read_picture() for _ in range(count)]
 
     def _read_picture(self) -> PictureMotion:
@@ -156,7 +154,7 @@ class MotionProcess:
             return data
         status = self._process.wait()
         reason = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        raise CodecError(f"HEVC: the decoder ended with {reason}. {MEND}")
+        raise CodecError(f"HEVC: the decoder ended with {reason}. {HINT}")
 
 
 @cache
@@ -173,14 +171,14 @@ def _decode(decoder: VideoCodecContext, packet: Packet | None) -> list[VideoFram
     try:
         return decoder.decode(packet)
     except av.error.FFmpegError as error:
-        raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {MEND}") from error
+        raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {HINT}") from error
 
 
 def _join(index: int, pixels: VideoFrame, motion: PictureMotion) -> DecodedPicture:
     if (pixels.width, pixels.height, pixels.key_frame) != (motion.width, motion.height, motion.is_keyframe):
-        raise CodecError(f"HEVC: FFmpeg and libde265 disagree about picture {index}. {MEND}")
+        raise CodecError(f"HEVC: FFmpeg and libde265 disagree about picture {index}. {HINT}")
     if pixels.interlaced_frame:
-        raise CodecError(f"HEVC: picture {index} is a field of an interlaced one; whole pictures are read. {MEND}")
+        raise CodecError(f"HEVC: picture {index} is a field of an interlaced one; whole pictures are read. {HINT}")
     return DecodedPicture(
         index=index,
         poc=motion.poc,

@@ -48,7 +48,7 @@ class DecodedPicture:
     place plus the vector. Zero where a list is unused."""
     ref_poc: NDArray[np.int32]
     """Picture order count that each vector refers to, shape (2, Hb, Wb), `NO_REFERENCE` where a list is unused,
-    `UNKNOWN_REFERENCE` where the decoder does not tell."""
+    `UNKNOWN_REFERENCE` where the decoder does not say."""
     pixels: VideoFrame
     """The decoded planes, as PyAV gives them."""
 

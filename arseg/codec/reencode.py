@@ -19,7 +19,7 @@ from arseg.errors import CodecError
 from arseg.stopwatch import Stopwatch
 
 NOMINAL_RATE = 25
-"""Pictures per second that the encoder is told; with a constant quality it decides nothing."""
+"""Frames per second that the encoder is given; with a constant quality it decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def reencode(
     settings : Reencoding
         Preset and quality.
     watch : Stopwatch
-        Told the time that encoding takes, as ``motion``.
+        Given the time that encoding takes, as ``motion``.
 
     Yields
     ------

@@ -16,7 +16,7 @@ from arseg.codec.stream import PacketStream
 LOG = logging.getLogger(__name__)
 
 MAX_MESSAGES = 5
-"""Places of damage that are told one by one; all are counted."""
+"""Damaged places that are reported one by one; all are counted."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Damage:
     messages: list[str] = field(default_factory=list)
     """What was wrong at the first few of them."""
     ended_early: str = ""
-    """Why nothing could be read behind some place, if so."""
+    """Why nothing could be read from some place on, if so."""
 
     def add(self, message: str, num_lost: int) -> None:
         """Note that decoding broke off."""
@@ -53,7 +53,7 @@ def until_unreadable(packets: Iterator[Packet], damage: Damage) -> Iterator[Pack
     packets : iterator of Packet
         Compressed pictures.
     damage : Damage
-        Told if reading failed before the end.
+        Notified if reading failed before the end.
 
     Yields
     ------
@@ -75,7 +75,7 @@ def decode_pixels(stream: PacketStream, damage: Damage) -> Iterator[VideoFrame]:
     stream : PacketStream
         Of any codec that FFmpeg decodes.
     damage : Damage
-        Told what was left out.
+        Notified of what was left out.
 
     Yields
     ------

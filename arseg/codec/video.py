@@ -40,7 +40,7 @@ def create_video(
     Parameters
     ----------
     path : Path
-        Where it shall be; the suffix names the container, for example ``.mp4``.
+        Where to write it; the suffix names the container, for example ``.mp4``.
     height, width : int
         Size of the pictures in pixels, even.
     frames_per_second : Fraction

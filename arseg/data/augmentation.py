@@ -1,4 +1,4 @@
-"""What shall become of a training sample (docs/method.md, 'Augmentation'), drawn before a pixel is touched.
+"""What becomes of a training sample (docs/method.md, 'Augmentation'), drawn before a pixel is touched.
 
 Each step takes its random source, so that the draws, and their order, are those of the published programs.
 """
@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What shall become of a sample; frame and keyframe are treated alike.
+    """What becomes of a sample; frame and keyframe are treated alike.
 
     The steps are taken in the order of the fields. Without any, a sample stays as it is.
     """
@@ -60,7 +60,7 @@ class Augmentation:
 
     @property
     def sizes(self) -> list[Size]:
-        """Widths and heights in pixels of the whole picture: the source's, and one behind each resize."""
+        """Widths and heights in pixels of the whole picture: the source's, and one after each resize."""
         return [self.source, *((resize.width, resize.height) for resize in self.resizes)]
 
     @property

@@ -121,8 +121,8 @@ def _frame_paths(distance: int, row: ManifestRow, *, num_frames: int, existing: 
 def _missing_frame(path: Path, offset: int, distance: int, num_frames: int, row: ManifestRow) -> str:
     if offset < 0:
         where = f"starts {distance} frames before it"
-        mend = "Extract the frames before it, or leave the annotated frame out of this split"
+        hint = "Extract the frames before it, or leave the annotated frame out of this split"
     else:
         where = f"ends {num_frames - 1 - distance} frames after it"
-        mend = "Extract the frames after it, or set clip_tail: annotated to end clips at the annotated frame"
-    return f"{path}: no such frame. The clip of {row.image} at distance {distance} {where}. {mend}"
+        hint = "Extract the frames after it, or set clip_tail: annotated to end clips at the annotated frame"
+    return f"{path}: no such frame. The clip of {row.image} at distance {distance} {where}. {hint}"

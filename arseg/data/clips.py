@@ -167,7 +167,7 @@ def _encode_ahead(
 
 @contextmanager
 def _naming_clip(plan: ClipPlan) -> Iterator[None]:
-    """Say in a codec's errors which clip they are about."""
+    """Name the clip in a codec's errors."""
     try:
         yield
     except (CodecError, MotionError) as error:

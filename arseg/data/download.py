@@ -43,7 +43,7 @@ class RemoteFile:
     """Size of the file; None if not known."""
 
     def mismatch(self, path: Path) -> str | None:
-        """Return what tells a file at `path` from this one; None if nothing that is known does."""
+        """Return what distinguishes a file at `path` from this one; None if nothing that is known does."""
         if self.num_bytes not in (None, path.stat().st_size):
             return f"{path.stat().st_size} bytes, expected {self.num_bytes}"
         algorithm, label = ("md5", "MD5") if len(self.checksum) == 32 else ("sha256", "SHA-256")
@@ -112,7 +112,7 @@ def download(file: RemoteFile, output: str | Path, session: requests.Session | N
     file : RemoteFile
         Where the file is, and what is known of it.
     output : path
-        Where the file shall be. A file that is there is kept if it has the expected size and checksum (as far as they
+        Where to write the file. A file that is there is kept if it has the expected size and checksum (as far as they
         are known) and replaced if not.
     session : requests.Session, optional
         Session with the cookies of a login.

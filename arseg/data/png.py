@@ -27,7 +27,7 @@ def decode_png(content: bytes, channels: int) -> NDArray[np.uint8] | None:
     content : bytes
         The whole file.
     channels : {1, 3}
-        Channels that the picture shall have: grey, or RGB.
+        Channels that the image must have: grey, or RGB.
 
     Returns
     -------

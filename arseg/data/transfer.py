@@ -89,7 +89,7 @@ def transfer(
     num_bytes : int, optional
         Size of the whole file, if it is known beforehand.
     verifiable : bool
-        Whether a checksum of the whole file is known, which will tell if parts of two files were joined. If not, a
+        Whether a checksum of the whole file is known, which will show if parts of two files were joined. If not, a
         partial download is continued only from its own URL, and only while the file's validator there is the same.
 
     Returns
@@ -179,7 +179,7 @@ def _total(response: requests.Response, offset: int, part: PartialFile) -> int |
 
 
 def _validator(response: requests.Response) -> str:
-    """Return what tells this file from another under the same URL; empty if nothing does."""
+    """Return what distinguishes this file from another under the same URL; empty if nothing does."""
     etag = response.headers.get("ETag", "")
     # A weak ETag stands for files of one meaning, not of the same bytes: HTTP forbids it in If-Range.
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")

@@ -105,7 +105,7 @@ def _exact_part(wanted: range, before: int, after: int) -> range:
 
 
 def _read_part(part: range, before: int, after: int) -> range:
-    """Give the part of an axis that Pillow's filter reads for a part of the resized axis."""
+    """Return the part of an axis that Pillow's filter reads for a part of the resized axis."""
     margin = math.ceil(max(1.0, before / after)) + 1  # the filter's reach, and one pixel for rounding
     first, last = part.start * before // after, -(-part.stop * before // after)
     return range(max(0, first - margin), min(before, last + margin))
@@ -158,7 +158,7 @@ def _take(augmentation: Augmentation, array: NDArray[Any], nearest: Callable[[in
 
 
 def _nearest_by_centres(before: int, after: int) -> Indices:
-    """Tell which pixel Pillow takes for each pixel of a resized axis: it says it itself, down to its rounding."""
+    """Return which pixel Pillow takes for each pixel of a resized axis: it shows it itself, down to its rounding."""
     numbers = Image.fromarray(np.arange(before, dtype=np.int32)[None])
     return np.asarray(numbers.resize((after, 1), Image.Resampling.NEAREST))[0]
 

@@ -131,7 +131,7 @@ class MotionComposer:
         self._num_frames += 1
 
     def compose(self) -> NDArray[np.int16]:
-        """Give the motion of the newest frame.
+        """Return the motion of the newest frame.
 
         Returns
         -------

@@ -24,7 +24,7 @@ def extract_motion(
     """Read a video's motion vectors and write them to a motion file.
 
     Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
-    picture refers to a later or an unknown one. It is composed when it is read: the vectors tell it in full, and take
+    picture refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take
     a fraction of the room.
 
     Parameters

@@ -25,7 +25,7 @@ READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
 """Before version 3, all blocks had 4x4 pixels, and motion to the keyframes was stored pixel by pixel, as
 ``composed_qpel``. In version 1, strings had variable length, and the file's structure no checksums."""
 
-MEND = "Delete the file and run again: arseg motion VIDEO -o FILE"
+HINT = "Delete the file and run again: arseg motion VIDEO -o FILE"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MotionAttributes:
     subpixel: bool = False
     """Whether it is composed without rounding vectors to whole pixels."""
     block_size: int = BLOCK_SIZE
-    """Side in pixels of the blocks that are stored, the smallest that the decoder tells apart."""
+    """Side in pixels of the blocks that are stored, the smallest that the decoder distinguishes."""
     format_version: int = FORMAT_VERSION
     """Version of this layout."""
     arseg_version: str = __version__
@@ -102,7 +102,7 @@ class MotionFile:
             format_versions=READABLE_VERSIONS,
             attributes={"composed_reason"},
             command=f"arseg motion VIDEO -o {path}",
-            mend=MEND,
+            mend=HINT,
         )
         self._datasets: dict[str, h5py.Dataset] = {}  # looking one up takes as long as reading from it
         self._composer: MotionComposer | None = None
@@ -115,16 +115,16 @@ class MotionFile:
         self._file.close()
 
     def __len__(self) -> int:
-        with translate_read_errors(self.path, "the list of pictures is damaged", MEND):
+        with translate_read_errors(self.path, "the list of pictures is damaged", HINT):
             return len(entry(self._file, "poc"))
 
     @cached_property
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
         names = {field.name for field in fields(MotionAttributes)}
-        if read_attributes(self._file, ["format_version"], MEND)["format_version"] < FORMAT_VERSION:
+        if read_attributes(self._file, ["format_version"], HINT)["format_version"] < FORMAT_VERSION:
             names.remove("block_size")
-        return MotionAttributes(**read_attributes(self._file, names, MEND))
+        return MotionAttributes(**read_attributes(self._file, names, HINT))
 
     def read(self, index: int) -> MotionPicture:
         """Read one picture's motion, by its place in display order.
@@ -180,7 +180,7 @@ class MotionFile:
 
     def _read(self, name: str, index: int | tuple[int, int]) -> Any:
         picture = index[0] if isinstance(index, tuple) else index
-        with translate_read_errors(self.path, f"{name} of picture {picture} is damaged", MEND):
+        with translate_read_errors(self.path, f"{name} of picture {picture} is damaged", HINT):
             if name not in self._datasets:
                 self._datasets[name] = entry(self._file, name)
             return self._datasets[name][index]

@@ -138,7 +138,7 @@ def create_motion_file(path: Path, attributes: MotionAttributes) -> Iterator[Mot
     Parameters
     ----------
     path : Path
-        Where it shall be.
+        Where to write it.
     attributes : MotionAttributes
         What it will hold.
 

@@ -55,7 +55,7 @@ class MotionField:
         return float(length[inter].mean() if inter.any() else length.mean())
 
     def describe(self) -> str:
-        """Say in one line which picture it is and how much moves."""
+        """Describe in one line which frame it is and how much moves."""
         place = "" if self.distance is None else f"d = {self.distance} · "
         return (
             f"frame {self.picture.index} · {self.picture.kind} · {place}"
@@ -106,7 +106,7 @@ def scale_px(fields: list[MotionField]) -> float:
 
 
 def explain(composed: bool) -> str:
-    """Say in one sentence what the colours, arrows and marks mean."""
+    """Describe in one sentence what the colours, arrows and marks mean."""
     source = "in the keyframe" if composed else "in its reference picture"
     return f"Colour and arrow: where a block comes from {source}. Hatched: intra-coded"
 

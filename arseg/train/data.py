@@ -25,7 +25,7 @@ from arseg.store import ClipStore
 from arseg.workers import loader_options
 
 Item = dict[str, Tensor] | ArsegError
-"""A sample; or an error that the user can mend, handed on because a loader would bury its message in a traceback."""
+"""A sample; or an error that the user can fix, handed on because a loader would bury its message in a traceback."""
 
 
 class Draw(NamedTuple):

@@ -211,7 +211,7 @@ def _end_epoch(
 
 
 def _validate(phase: Phase, val: DataLoader[Any], device: torch.device) -> float:
-    """Give the mIoU of the validation split."""
+    """Return the mIoU of the validation split."""
     phase.network.eval()
     classes = phase.network.num_classes
     confusion = torch.zeros((classes, classes), dtype=torch.int64, device=device)
@@ -255,7 +255,7 @@ def prepare_batch(batch: Mapping[str, Tensor], config: TrainConfig, device: torc
 
 
 def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:
-    """Say of each flag whether it is set in any process."""
+    """Return for each flag whether it is set in any process."""
     if num_processes() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.int32, device=device)
@@ -264,7 +264,7 @@ def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:
 
 
 def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: TrainedOn) -> float | None:
-    """Give the score of a training that has been finished already, by another process while this one waited, say."""
+    """Return the score of a training that is finished already, for example by a process that this one waited for."""
     if not (output.is_file() and history.is_file()):
         return None
     found_spec, found = read_description(output)

@@ -75,7 +75,7 @@ class Optimization:
         return {name: value.detach() for name, value in (parts | {"loss": loss}).items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what the next step depends on, beside the weights."""
+        """Return what the next step depends on, beside the weights."""
         return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def learning_rate(step: int, first_rate: float, t_max: int) -> float:
-    """Give the learning rate of a step: half a cosine from `first_rate` at step 0 to zero at step `t_max`.
+    """Return the learning rate of a step: half a cosine from `first_rate` at step 0 to zero at step `t_max`.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def learning_rate(step: int, first_rate: float, t_max: int) -> float:
 
 
 def schedule_length(epochs: int, num_samples: int, batch_size: int) -> int:
-    """Give the period T_max, in iterations, of the cosine learning-rate schedule.
+    """Return the period T_max, in iterations, of the cosine learning-rate schedule.
 
     Published quirk: each epoch is counted with one iteration more than full batches, though incomplete last
     batches are dropped. The schedule therefore never quite reaches zero.
@@ -128,7 +128,7 @@ def schedule_length(epochs: int, num_samples: int, batch_size: int) -> int:
 
 
 def _keep_the_compiler_out() -> None:
-    """Tell PyTorch that its optimisers' methods are ready to run as they are.
+    """Let PyTorch know that its optimisers' methods are ready to run as they are.
 
     At their first call they import ``torch._dynamo``, which takes longer than all of PyTorch, to exclude themselves
     from compilation, and note that in this attribute. Nothing is compiled here. Where the attribute means nothing, in

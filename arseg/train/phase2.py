@@ -139,6 +139,6 @@ def train_phase2(
 
 
 def _copy_branch(hr: SegmentationNetwork, lr: SegmentationNetwork) -> None:
-    """Give the LR branch all of the HR branch's weights; the fusion, which the HR branch lacks, keeps its own."""
+    """Copy all of the HR branch's weights to the LR branch; the fusion, which the HR branch lacks, keeps its own."""
     for name, module in hr.named_children():
         lr.get_submodule(name).load_state_dict(module.state_dict())

@@ -71,7 +71,7 @@ class Phase(ABC):
 
     @abstractmethod
     def predict_frame(self, batch: Batch) -> Tensor:
-        """Give the scores (N, K, H, W) of validation frames at the size of their labels."""
+        """Return the scores (N, K, H, W) of validation frames at the size of their labels."""
 
     def selection_score(self, miou: float) -> float:
         """Rank an epoch by its validation mIoU."""

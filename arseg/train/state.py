@@ -236,7 +236,7 @@ class StateFolder:
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Say each setting that differs, with both values."""
+    """Yield each setting that differs, with both values."""
     for name in dict.fromkeys([*theirs, *ours]):
         first, second = theirs.get(name), ours.get(name)
         if isinstance(first, dict) and isinstance(second, dict):

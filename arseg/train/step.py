@@ -105,7 +105,7 @@ def phase2_loss(
     fused : bool
         Whether the keyframe's feature is fused in.
     feature_similarity : bool
-        Whether the LR branch's feature shall resemble the HR branch's of the same frame (FST).
+        Whether the LR branch's feature should resemble the HR branch's of the same frame (FST).
     alignment : {"published", "consistent"}
         Convention of the warp.
     original : bool
