@@ -106,8 +106,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with command_line(words):
             app(words, exit_on_error=False, result_action="return_value", error_formatter=_explain)
+            sys.stdout.flush()
     except CycloptsError:  # already printed, in a box
         sys.exit(2)
+    except BrokenPipeError:  # `arseg ... | head` has seen enough; nothing more may be written at exit, either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (ArsegError, OSError) as error:
         told = error if isinstance(error, ArsegError) else _refusal(error)
         if debug or told is None:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one message, no half-written output."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -267,3 +268,14 @@ def test_stores_of_another_manifest(evaluation, capsys, tmp_path, tiny_dataset):
     write_manifest(tmp_path / "other.csv", rows, manifest.classes)
     words = [tmp_path / "other.csv" if word == tiny_dataset.manifest else word for word in evaluation]
     assert "made from a manifest with digest" in refusal(capsys, *words)
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path):
+    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", 3, fusion=False), NetworkSpec("tiny", 3))
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "import sys; from arseg.cli.main import main; main(sys.argv[1:])"
+    words = [sys.executable, "-c", program, "checkpoint", "show", str(tmp_path / "hr.pt")]
+    run = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (run.returncode, "BrokenPipe" in run.stderr) == (0, False), run.stderr
