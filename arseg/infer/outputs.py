@@ -232,11 +232,11 @@ def _labels(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]
 def _areas(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["index", "seconds", "distance", *(cls.name for cls in classes)])
+        table.writerow(["index", "seconds", "distance", "keyframe_reason", *(cls.name for cls in classes)])
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
             shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-            row = [info.index, f"{info.seconds:.3f}", info.distance, *(f"{share:.6f}" for share in shares)]
-            table.writerow(row)
+            place = [info.index, f"{info.seconds:.3f}", info.distance, info.keyframe_reason]
+            table.writerow([*place, *(f"{share:.6f}" for share in shares)])
 
         yield write

@@ -102,32 +102,51 @@ class KeyframeFollower:
             self._begun = True
         return self._references.locate(picture)
 
-    def follow(self, picture: DecodedPicture, *, restart: bool = False) -> NDArray[np.int16]:
-        """Compose the motion of the next picture in display order.
+    def follow(self, picture: DecodedPicture) -> NDArray[np.int16]:
+        """Compose the motion of the next frame in display order to the codec's last keyframe.
 
         Parameters
         ----------
         picture : DecodedPicture
-            The first must be a keyframe; each further keyframe begins anew.
-        restart : bool
-            Make this picture a keyframe for those behind it, whatever it is to the codec.
+            The first must be a keyframe.
 
         Returns
         -------
         composed_qpel : ndarray of int16, shape (H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
+            As `compose`.
 
         Raises
         ------
         MotionError
             As `locate`.
         """
-        ref_back = self.locate(picture)
+        return self.compose(picture, self.locate(picture), restart=picture.is_keyframe)
+
+    def compose(
+        self, picture: DecodedPicture, ref_back: NDArray[np.uint8], *, restart: bool = False
+    ) -> NDArray[np.int16]:
+        """Compose the motion of the frame that was located last.
+
+        Parameters
+        ----------
+        picture : DecodedPicture
+            The frame.
+        ref_back : ndarray of uint8, shape (Hb, Wb)
+            What `locate` returned for it.
+        restart : bool
+            Make it the keyframe of the frames after it, whatever it is to the codec. A frame may be composed to the
+            keyframe before it first.
+
+        Returns
+        -------
+        composed_qpel : ndarray of int16, shape (H, W, 2)
+            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
+        """
         if self._composer is None:
             self._composer = MotionComposer(
                 picture.height, picture.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
             )
-        if picture.is_keyframe or restart:
+        if restart:
             self._composer.restart()
         self._composer.push(picture.motion_qpel[0], ref_back)
         return self._composer.compose()
