@@ -174,7 +174,7 @@ class LiveVideo:
             yield packet
 
     def _follow_own(self) -> Iterator[FollowedFrame]:
-        """Take the stream's motion, beginning again behind damage, until it turns out to be of no use."""
+        """Take the stream's motion, beginning again after damage, until it turns out to be of no use."""
         packets = self._from_next_keyframe(self._stream.packets)
         while True:
             num_before, reason = self._num_shown, ""
@@ -200,8 +200,8 @@ class LiveVideo:
         codec = self._stream.codec
         if codec not in READERS:
             raise MotionError(f"motion vectors of {codec} cannot be read")
-        pictures = READERS[codec](replace(self._stream, packets=self._kept.keep(packets)))
-        yield from self._follow(pictures)
+        frames = READERS[codec](replace(self._stream, packets=self._kept.keep(packets)))
+        yield from self._follow(frames)
 
     def _from_next_keyframe(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         for packet in packets:
@@ -220,32 +220,32 @@ class LiveVideo:
         for _, same in groupby(new, key=lambda frame: (frame.width, frame.height)):
             yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
-    def _follow(self, pictures: Iterator[DecodedPicture]) -> Iterator[FollowedFrame]:
+    def _follow(self, frames: Iterator[DecodedPicture]) -> Iterator[FollowedFrame]:
         """Follow frames of one reader, deciding on each."""
         size, distance = (0, 0), 0
-        for picture in pictures:
+        for frame in frames:
             with self._watch("motion"):
                 distance += 1
-                if size != (picture.width, picture.height):
+                if size != (frame.width, frame.height):
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
-                    size, distance = (picture.width, picture.height), 0
-                ref_back = follower.locate(picture)
+                    size, distance = (frame.width, frame.height), 0
+                ref_back = follower.locate(frame)
                 candidate = Candidate(
                     index=self._num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
-                    num_bytes=self._num_bytes.get(picture.pixels.pts, 0),
-                    decoded=picture,
-                    compose=partial(follower.compose, picture, ref_back),
+                    num_bytes=self._num_bytes.get(frame.pixels.pts, 0),
+                    decoded=frame,
+                    compose=partial(follower.compose, frame, ref_back),
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
                 if reason is None:
                     motion_qpel = candidate.motion_qpel
                 else:
-                    follower.compose(picture, ref_back, restart=True)
+                    follower.compose(frame, ref_back, restart=True)
                     motion_qpel, distance = None, 0
-            yield self._show(picture.pixels, distance, reason, motion_qpel)
+            yield self._show(frame.pixels, distance, reason, motion_qpel)
 
     def _show(
         self, pixels: VideoFrame, distance: int, reason: str | None, motion_qpel: NDArray[np.int16] | None
