@@ -127,7 +127,7 @@ class Segmentation:
         self.keyframes = self.front_end.keyframes
         self._method = method_of(self._first, self._lr, watch=partial(self.watch, on_device=True))
         self._sizes: set[tuple[int, int]] = set()
-        self._is_too_far = False
+        self._warned_of_distance = False
 
     def __iter__(self) -> Generator[SegmentedFrame, None, None]:
         """Segment on.
@@ -191,8 +191,8 @@ class Segmentation:
             self._sizes.add(size)
             if difference := (self._lr or self._first).size_difference(*size):
                 LOG.warning("%s", difference)
-        if self.motion is not None and frame.distance > self.motion.max_distance and not self._is_too_far:
-            self._is_too_far = True
+        if self.motion is not None and frame.distance > self.motion.max_distance and not self._warned_of_distance:
+            self._warned_of_distance = True
             LOG.warning(
                 "frame %d is %d frames from its keyframe; the LR branch was trained up to %d. Bound it: --keyframes "
                 "...,distance",
