@@ -41,9 +41,9 @@ def front_end_row(video: Path, num_frames: int, rounds: int) -> Row:
     @torch.inference_mode()
     def prepare() -> None:
         watches.append(watch := Stopwatch(clock=core_seconds))
-        for prepared in FrontEnd(str(video), Following(), PAPER_RULES, watch):
+        for _, rgb in FrontEnd(str(video), Following(), PAPER_RULES, watch):
             with watch("normalize"):
-                normalize(torch.from_numpy(prepared.rgb)[None], NORMALIZATIONS["camvid"])
+                normalize(torch.from_numpy(rgb)[None], NORMALIZATIONS["camvid"])
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arseg.cli.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.errors import ConfigError
-from arseg.motion.video import open_pictures
+from arseg.motion.video import open_frames
 from arseg.plots.motion_field import motion_fields
 from arseg.plots.motion_sheet import draw_motion_sheet
 from arseg.plots.motion_video import draw_motion_video
@@ -49,19 +49,19 @@ def show(
         )
     if max_px is not None and not max_px > 0:
         raise ConfigError(f"--max-px {max_px:g}: expected a length above 0")
-    with open_pictures(video, max_frames) as opened:
-        fields = motion_fields(opened.pictures, composed=composed)
+    with open_frames(video, max_frames) as (stream, frames):
+        fields = motion_fields(frames, composed=composed)
         if suffix in VIDEOS:
             draw_motion_video(
                 fields,
                 output,
                 composed=composed,
                 max_px=max_px,
-                frames_per_second=opened.stream.frames_per_second,
+                frames_per_second=stream.frames_per_second,
                 max_frames=max_frames,
             )
         else:
-            codec = CODECS.get(opened.stream.codec, opened.stream.codec)
+            codec = CODECS.get(stream.codec, stream.codec)
             what = "motion to the keyframe" if composed else "motion vectors"
             draw_motion_sheet(
                 fields,

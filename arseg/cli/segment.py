@@ -45,7 +45,7 @@ def segment(
     Parameters
     ----------
     video : str
-        Whatever FFmpeg decodes, best H.264 or HEVC: a file, a network address, or - for standard input.
+        Whatever FFmpeg decodes, best H.264 or HEVC: a file, a URL, or - for standard input.
     checkpoint : list of Path
         Checkpoints, or folders with some (results/demo): an LR branch and its HR branch, or a single network.
     output : list of Path
@@ -62,7 +62,7 @@ def segment(
     every : int
         Write every n-th frame only; others cost little.
     max_frames : int
-        How many pictures to read; all by default.
+        How many frames to read; all by default.
     device : str
         auto, cpu, cuda or cuda:N.
     """

@@ -1,8 +1,7 @@
-"""All that comes before the networks: decode a video, follow its motion to the keyframes, convert pictures to RGB."""
+"""All that comes before the networks: decode a video, choose keyframes, follow motion, convert to RGB."""
 
 from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +9,12 @@ from numpy.typing import NDArray
 from arseg.codec.picture import to_rgb
 from arseg.codec.stream import open_video
 from arseg.errors import CodecError, ConfigError, MotionError
-from arseg.motion.live import FollowedPicture, Following, LiveVideo
+from arseg.motion.live import FollowedFrame, Following, LiveVideo
 from arseg.spec import MotionRules
 from arseg.stopwatch import Stopwatch
 
 STAGES = ("decode", "motion", "convert")
-"""Of a picture's way, as the stopwatch is told them."""
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedPicture:
-    """A picture that the networks need, in bytes: they are normalised where the networks run."""
-
-    picture: FollowedPicture
-    """Where it stands, and where its pixels come from."""
-    rgb: NDArray[np.uint8]
-    """RGB, shape (H, W, 3)."""
-    wanted: bool
-    """Whether its labels are asked for; a keyframe may be needed for those of others only."""
+"""Of a frame's way, as the stopwatch is told them."""
 
 
 class FrontEnd:
@@ -38,26 +25,28 @@ class FrontEnd:
     source : str
         As `arseg.codec.stream.open_video` takes it.
     following : Following
-        Which pictures become keyframes, and where motion comes from.
+        Which frames become keyframes, and where motion comes from.
     rules : MotionRules or None
-        How motion is made; None where every picture stands alone.
+        How motion is made; None where every frame stands alone.
     watch : Stopwatch
         Told the time of `STAGES`.
     every : int
-        Prepare every n-th picture only, and keyframes.
+        Prepare every n-th frame only, and keyframes.
     max_frames : int, optional
-        Pictures to read; all by default.
+        Frames to read; all by default.
 
     Attributes
     ----------
     video : LiveVideo or None
-        The stream's damage, and whether it is encoded again; known from the first picture on.
+        The stream's damage, and whether it is encoded again; known from the first frame on.
+    needs_feedback : bool
+        Whether a keyframe policy asks what the networks said: they must have seen a frame before the next is read.
     keyframes : Counter
-        Keyframes by cause.
+        Keyframes by reason.
     num_frames : int or None
-        How many pictures there are to read, where that is known.
+        How many frames there are to read, where that is known.
     frames_per_second : float or None
-        Average rate of the pictures, where the video says it; known from the first picture on.
+        Average rate of the frames, where the video says it; known from the first frame on.
 
     Raises
     ------
@@ -80,24 +69,27 @@ class FrontEnd:
         if max_frames is not None and max_frames < 1:
             raise ConfigError(f"--max-frames {max_frames}: must be at least 1")
         self.video: LiveVideo | None = None
+        self.needs_feedback = rules is not None and following.policy().needs_feedback
         self.keyframes: Counter[str] = Counter()
         self.num_frames = max_frames
         self.frames_per_second: float | None = None
         self._source, self._following, self._rules, self._watch = source, following, rules, watch
         self._every, self._max_frames = every, max_frames
 
-    def __iter__(self) -> Generator[PreparedPicture, None, None]:
+    def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
         """Read on.
 
         Yields
         ------
-        prepared : PreparedPicture
-            In display order.
+        frame : FollowedFrame
+            In display order; those that the networks need: wanted ones and keyframes.
+        rgb : ndarray of uint8, shape (H, W, 3)
+            Its pixels in RGB; they are normalised where the networks run.
 
         Raises
         ------
         CodecError, MotionError
-            If the video cannot be opened, no picture of it decoded, or its motion not be had as asked for.
+            If the video cannot be opened, no frame of it decoded, or its motion not be had as asked for.
         """
         try:
             with open_video(self._source) as stream:
@@ -105,25 +97,28 @@ class FrontEnd:
                 if self._max_frames is None:
                     self.num_frames = stream.num_frames
                 self.video = LiveVideo(stream, self._following, self._rules, self._watch)
-                for picture in self._decoded(self.video):
-                    wanted = picture.index % self._every == 0
-                    if wanted or (self._rules is not None and picture.distance == 0):
+                for frame in self._decoded(self.video):
+                    if self.wants(frame) or (self._rules is not None and frame.distance == 0):
                         with self._watch("convert"):
-                            rgb = to_rgb(picture.pixels)
-                        yield PreparedPicture(picture, rgb, wanted)
+                            rgb = to_rgb(frame.pixels)
+                        yield frame, rgb
         except (CodecError, MotionError) as error:
             named = str(error).startswith(f"{self._source}: ")
             raise error if named else type(error)(f"{self._source}: {error}") from error
 
-    def _decoded(self, video: LiveVideo) -> Iterator[FollowedPicture]:
-        pictures = iter(video)
+    def wants(self, frame: FollowedFrame) -> bool:
+        """Whether a frame's labels are asked for; a keyframe may be needed for those of other frames only."""
+        return frame.index % self._every == 0
+
+    def _decoded(self, video: LiveVideo) -> Iterator[FollowedFrame]:
+        frames = iter(video)
         while True:
             motion_before = self._watch.seconds["motion"]
             with self._watch("decode"):
-                picture = next(pictures, None)
+                frame = next(frames, None)
             self._watch.seconds["decode"] -= self._watch.seconds["motion"] - motion_before
-            if picture is None or (self._max_frames is not None and picture.index >= self._max_frames):
+            if frame is None or (self._max_frames is not None and frame.index >= self._max_frames):
                 return
-            if picture.cause is not None and self._rules is not None:
-                self.keyframes[picture.cause] += 1
-            yield picture
+            if frame.keyframe_reason is not None:
+                self.keyframes[frame.keyframe_reason] += 1
+            yield frame

@@ -1,6 +1,6 @@
 """Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas.
 
-Each writer is a context manager that gives a function to call for each frame. Its file gets its name when the block
+Each writer is a context manager that yields a function to call for each frame. Its file gets its name when the block
 ends without an error, so that what has a name is whole; PNGs get theirs one by one.
 """
 
@@ -30,15 +30,15 @@ FORMAT_VERSION = 1
 """Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
 
 MAX_GAP_SECONDS = 10
-"""Longest time without pictures that a written video shows; a stream's clock may jump by hours."""
+"""Longest time without frames that a written video shows; a stream's clock may jump by hours."""
 
 DEFAULT_RATE = Fraction(25)
 
 AXES = {
     "labels": "frame, row, column; class index",
-    "index": "frame; place among the video's pictures that could be decoded",
+    "index": "frame; number among the video's frames that could be decoded",
     "seconds": "frame; time at which it is shown",
-    "distance": "frame; pictures since its keyframe, 0 at a keyframe",
+    "distance": "frame; frames since its keyframe, 0 at a keyframe",
 }
 """Axis order and unit of each dataset of the HDF5 file, stored as its attribute ``axes``."""
 
@@ -80,7 +80,7 @@ def open_output(
         return _video(path, classes, alpha, Fraction(rate).limit_denominator(1001) if rate else DEFAULT_RATE)
     if suffix in LABEL_SUFFIXES:
         return _labels(path, classes)
-    return _areas(path, classes) if suffix == AREA_SUFFIX else _pictures(path, classes)
+    return _areas(path, classes) if suffix == AREA_SUFFIX else _palette_pngs(path, classes)
 
 
 def check_outputs(paths: Sequence[Path], alpha: float) -> None:
@@ -153,38 +153,38 @@ def _video(path: Path, classes: Sequence[SegmentationClass], alpha: float, rate:
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
             nonlocal video, size
-            picture = overlay(frame, labels, palette, alpha)
-            if video is None:  # all pictures get the first one's size, with even sides as 4:2:0 needs them
+            mixed = overlay(frame, labels, palette, alpha)
+            if video is None:  # all frames get the first one's size, with even sides as 4:2:0 needs them
                 height, width = labels.shape
                 size = width + width % 2, height + height % 2
                 video = stack.enter_context(create_video(path, size[1], size[0], rate))
-            if picture.shape[1::-1] != size:
-                picture = np.asarray(Image.fromarray(picture).resize(size))
-            for shown in clock.fill(picture, info.seconds):
+            if mixed.shape[1::-1] != size:
+                mixed = np.asarray(Image.fromarray(mixed).resize(size))
+            for shown in clock.fill(mixed, info.seconds):
                 video.write(shown)
 
         yield write
 
 
 class _Clock:
-    """Repeats pictures where some are missing, so that a video of constant rate keeps the time of its source."""
+    """Repeats frames where some are missing, so that a video of constant rate keeps the time of its source."""
 
     def __init__(self, rate: Fraction) -> None:
         self._rate = rate
         self._next = 0
         self._last: NDArray[np.uint8] | None = None
 
-    def fill(self, picture: NDArray[np.uint8], seconds: float) -> Iterator[NDArray[np.uint8]]:
-        """Give what to write when a picture comes: the last one for the time without any, then this one."""
+    def fill(self, frame: NDArray[np.uint8], seconds: float) -> Iterator[NDArray[np.uint8]]:
+        """Yield what to write when a frame comes: the last one for the time without any, then this one."""
         place = max(round(seconds * self._rate), self._next)
         if self._last is not None:
             yield from repeat(self._last, min(place - self._next, round(MAX_GAP_SECONDS * self._rate)))
-        yield picture
-        self._next, self._last = place + 1, picture
+        yield frame
+        self._next, self._last = place + 1, frame
 
 
 @contextmanager
-def _pictures(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
+def _palette_pngs(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
     palette = palette_of(classes).tobytes()
 
     def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
@@ -232,11 +232,11 @@ def _labels(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]
 def _areas(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["index", "seconds", "distance", *(cls.name for cls in classes)])
+        table.writerow(["index", "seconds", "distance", "keyframe_reason", *(cls.name for cls in classes)])
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
             shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-            row = [info.index, f"{info.seconds:.3f}", info.distance, *(f"{share:.6f}" for share in shares)]
-            table.writerow(row)
+            place = [info.index, f"{info.seconds:.3f}", info.distance, info.keyframe_reason]
+            table.writerow([*place, *(f"{share:.6f}" for share in shares)])
 
         yield write

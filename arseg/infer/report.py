@@ -13,7 +13,8 @@ from arseg.spec import MotionRules
 
 NETWORK_STAGES = ("hr", "lr", "fusion")
 STAGES = (*front_end.STAGES, "transfer", "normalize", *NETWORK_STAGES, "compare", "output")
-"""In the order of a frame's way. The first three run ahead in a thread of their own."""
+"""In the order of a frame's way. The first three run ahead in a thread of their own, unless a keyframe policy needs
+feedback."""
 
 MAX_CLASSES_SHOWN = 40
 
@@ -33,7 +34,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
     Returns
     -------
     summary : dict
-        Builtins only. Times are in seconds, ``network_ms_per_frame`` in milliseconds, agreements 0 ... 1.
+        Builtins only. Keyframes are counted by reason. Times are in seconds, ``network_ms_per_frame`` in milliseconds,
+        agreements 0 ... 1.
     """
     watch, video, motion = segmentation.watch, segmentation.front_end.video, segmentation.motion
     hr, lr = segmentation.branches
@@ -54,7 +56,7 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
         damage = video.damage
         summary |= {
             "reencoded_because": video.reencoded_because,
-            "pictures_lost": damage.num_lost,
+            "frames_lost": damage.num_lost,
             "damaged_places": damage.num_places,
             "damage": damage.messages,
             "ended_early": damage.ended_early,
@@ -95,8 +97,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     """
     lines = [f"{summary['frames']} frames in {summary['seconds']:.1f} s: {summary['frames_per_second']} frames/s"]
     if summary["keyframes"] is not None:
-        causes = ", ".join(f"{number} {cause}" for cause, number in summary["keyframes"].items())
-        lines.append(f"keyframes: {sum(summary['keyframes'].values())} ({causes})")
+        reasons = ", ".join(f"{number} {reason}" for reason, number in summary["keyframes"].items())
+        lines.append(f"keyframes: {sum(summary['keyframes'].values())} ({reasons})")
     if summary.get("reencoded_because"):
         lines.append(f"motion: from encoding again on the fly ({summary['reencoded_because']})")
     elif summary["keyframes"] is not None:
@@ -105,14 +107,14 @@ def describe(summary: Mapping[str, Any]) -> str:
         rules, trained = (MotionRules(**summary[name]) for name in ("motion", "motion_of_training"))
         difference = rules.difference(trained)
         lines.append(f"motion is made {rules}{f'; not as in training: {difference}' if difference else ''}")
-    if summary.get("pictures_lost") or summary.get("ended_early"):
-        early = f"; nothing could be read behind them: {summary['ended_early']}" if summary["ended_early"] else ""
-        lines.append(f"left out: {summary['pictures_lost']} pictures at {summary['damaged_places']} places{early}")
+    if summary.get("frames_lost") or summary.get("ended_early"):
+        early = f"; nothing could be read after them: {summary['ended_early']}" if summary["ended_early"] else ""
+        lines.append(f"left out: {summary['frames_lost']} frames at {summary['damaged_places']} places{early}")
     stages = summary["stage_seconds"]
     total = summary["seconds"] or 1.0
     rows = [[stage, f"{spent:.2f}", f"{100 * spent / total:.1f}"] for stage, spent in stages.items()]
     lines.append(tabulate(rows, ["stage", "seconds", "% of time"], colalign=("left", "right", "right")))
-    lines.append("decode, motion and convert run beside the networks, so shares may add up to more than 100 %.")
+    lines.append("decode, motion and convert can run beside the networks, so shares may add up to more than 100 %.")
     if compared := summary.get("compared_with_hr"):
         lines += ["", _describe_comparison(summary, compared)]
     return "\n".join(lines)

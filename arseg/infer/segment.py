@@ -1,4 +1,4 @@
-"""Segment a video picture by picture: the AR protocol of the evaluation on a stream instead of on clips."""
+"""Segment a video frame by frame: the AR protocol of the evaluation on a stream instead of on clips."""
 
 import logging
 from collections.abc import Generator, Sequence
@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 from arseg.ar import ConstantResolution, method_of
 from arseg.errors import ConfigError
 from arseg.infer.agreement import Agreement
-from arseg.infer.front_end import FrontEnd, PreparedPicture
+from arseg.infer.front_end import FrontEnd
 from arseg.infer.prefetch import prefetch
+from arseg.keyframes import Feedback
 from arseg.models.branch import Branch
 from arseg.models.branches import load_branches
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
-from arseg.motion.live import Cause, Following
+from arseg.motion.live import FollowedFrame, Following
 from arseg.spec import MotionRules, SegmentationClass
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
-PICTURES_AHEAD = 4
-"""Decoded pictures that wait for the networks."""
+FRAMES_AHEAD = 4
+"""Decoded frames that wait for the networks."""
 
 DEFAULT_FOLLOWING = Following()
 
@@ -38,13 +39,13 @@ class FrameInfo:
     """What is known of a segmented frame beside its labels."""
 
     index: int
-    """Place among the pictures that could be decoded, from 0."""
+    """Number among the frames that could be decoded, from 0."""
     seconds: float
-    """Time since the first picture."""
+    """Time since the first frame."""
     distance: int
-    """Pictures since the keyframe; 0 at a keyframe."""
-    cause: Cause | None
-    """Why it is a keyframe, if it is one."""
+    """Frames since the keyframe; 0 at a keyframe."""
+    keyframe_reason: str | None
+    """Why it is a keyframe, usually a policy's name. None if it is not, and where a single network segments all."""
     hr_labels: NDArray[np.uint8] | None = None
     """What the HR branch says, shape (H, W), if that is compared."""
 
@@ -59,7 +60,7 @@ class Segmentation:
     Parameters
     ----------
     video : str or Path
-        H.264, HEVC or whatever else FFmpeg decodes: a file, a network address, or ``-`` for standard input.
+        H.264, HEVC or whatever else FFmpeg decodes: a file, a URL, or ``-`` for standard input.
     checkpoint : path or sequence of path
         Files or folders as `arseg.models.branches.load_branches` takes them.
     scale_percent : int, optional
@@ -67,14 +68,14 @@ class Segmentation:
     device : str
         As `arseg.models.device.resolve_device` takes it.
     following : Following
-        Which pictures become keyframes, where motion comes from, and in what it shall differ from that of the LR
-        branch's training.
+        Which frames become keyframes, where motion comes from, and in what it is to differ from that of the LR branch's
+        training.
     every : int
-        Give every n-th frame only. The networks run on no others but keyframes.
+        Yield every n-th frame only. The networks run on no others but keyframes.
     compare_hr : bool
         Run the HR branch on each frame as well; `agreement` says how the two differ.
     max_frames : int, optional
-        Pictures to read; all by default.
+        Frames to read; all by default.
 
     Attributes
     ----------
@@ -83,12 +84,12 @@ class Segmentation:
     motion : MotionRules or None
         How motion is made; None for a single network.
     watch : Stopwatch
-        Seconds by stage: decode, motion, convert (these in a thread of their own), transfer, normalize, hr, lr, fusion,
-        compare.
+        Seconds by stage: decode, motion, convert (these in a thread of their own, unless a keyframe policy needs
+        feedback), transfer, normalize, hr, lr, fusion, compare.
     front_end : FrontEnd
         What is known of the video: its damage, whether it is encoded again, its rate and length.
     keyframes : Counter
-        Keyframes by cause.
+        Keyframes by reason.
     agreement : Agreement or None
         The comparison, if asked for.
 
@@ -126,6 +127,7 @@ class Segmentation:
         self.keyframes = self.front_end.keyframes
         self._method = method_of(self._first, self._lr, watch=partial(self.watch, on_device=True))
         self._sizes: set[tuple[int, int]] = set()
+        self._warned_of_distance = False
 
     def __iter__(self) -> Generator[SegmentedFrame, None, None]:
         """Segment on.
@@ -133,7 +135,7 @@ class Segmentation:
         Yields
         ------
         frame : ndarray of uint8, shape (H, W, 3)
-            The picture in RGB.
+            The frame in RGB.
         labels : ndarray of uint8, shape (H, W)
             Class of each pixel.
         info : FrameInfo
@@ -142,29 +144,32 @@ class Segmentation:
         Raises
         ------
         CodecError, MotionError
-            If the video cannot be opened, no picture of it decoded, or its motion not be had as asked for.
+            If the video cannot be opened, no frame of it decoded, or its motion not be had as asked for.
         """
-        # Full float32 on a GPU, too, as in evaluation: labels do not depend on where they were made.
-        with closing(prefetch(iter(self.front_end), PICTURES_AHEAD)) as ahead:
-            for prepared in ahead:
+        frames = iter(self.front_end)
+        if not self.front_end.needs_feedback:
+            frames = prefetch(frames, FRAMES_AHEAD)
+        with closing(frames):
+            for frame, rgb in frames:
+                # Full float32 on a GPU, too, as in evaluation: labels do not depend on where they were made.
                 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                    result = self._run(prepared)
+                    result = self._run(frame, rgb)
                 if result is not None:
                     yield result
 
-    def _run(self, prepared: PreparedPicture) -> SegmentedFrame | None:
-        picture, rgb = prepared.picture, prepared.rgb
-        self._note_size(rgb.shape[1], rgb.shape[0])
+    def _run(self, frame: FollowedFrame, rgb: NDArray[np.uint8]) -> SegmentedFrame | None:
+        self._note(frame)
+        wanted = self.front_end.wants(frame)
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
             motion = None
-            if picture.motion_qpel is not None and prepared.wanted:
-                motion = torch.from_numpy(picture.motion_qpel)[None].to(self._device)
+            if frame.motion_qpel is not None and wanted:
+                motion = torch.from_numpy(frame.motion_qpel)[None].to(self._device)
         with self.watch("normalize", on_device=True):
             image = normalize(pixels, (self._lr or self._first).normalization)
-        if picture.distance == 0:
+        if frame.distance == 0:
             self._method.begin(image)
-        if not prepared.wanted:
+        if not wanted:
             return None
         scores = self._method.keyframe(image) if motion is None else self._method.frame(image, motion)
         with self.watch("transfer", on_device=True):
@@ -174,15 +179,27 @@ class Segmentation:
             with self.watch("compare", on_device=True):
                 hr_scores = ConstantResolution(self._first.network).frame(image)
             hr_labels = labels_of(hr_scores)[0].cpu().numpy()
-            self.agreement.add(hr_labels, labels, picture.distance)
-        return rgb, labels, FrameInfo(picture.index, picture.seconds, picture.distance, picture.cause, hr_labels)
+            self.agreement.add(hr_labels, labels, frame.distance)
+        if self.front_end.needs_feedback and self.front_end.video is not None:
+            self.front_end.video.feedback = Feedback(frame.index, frame.distance, labels)
+        info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, hr_labels)
+        return rgb, labels, info
 
-    def _note_size(self, width: int, height: int) -> None:
-        """Say, once for each size of a video's pictures, that it is not the training's."""
-        if (width, height) not in self._sizes:
-            self._sizes.add((width, height))
-            if difference := (self._lr or self._first).size_difference(width, height):
+    def _note(self, frame: FollowedFrame) -> None:
+        """Say, once each, that a size or a distance is not the training's."""
+        if (size := (frame.pixels.width, frame.pixels.height)) not in self._sizes:
+            self._sizes.add(size)
+            if difference := (self._lr or self._first).size_difference(*size):
                 LOG.warning("%s", difference)
+        if self.motion is not None and frame.distance > self.motion.max_distance and not self._warned_of_distance:
+            self._warned_of_distance = True
+            LOG.warning(
+                "frame %d is %d frames from its keyframe; the LR branch was trained up to %d. Bound it: --keyframes "
+                "...,distance",
+                frame.index,
+                frame.distance,
+                self.motion.max_distance,
+            )
 
     @property
     def branches(self) -> tuple[Branch, Branch | None]:
@@ -191,7 +208,7 @@ class Segmentation:
 
 
 def _rules(following: Following, lr: Branch) -> MotionRules:
-    """Give the rules of the LR branch's training, but for what is asked for; say so if that makes a difference."""
+    """Return the rules of the LR branch's training, except for what is asked for; say so if that makes a difference."""
     rules = following.rules(lr.motion)
     if difference := rules.difference(lr.motion):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)

@@ -11,7 +11,7 @@ from arseg.codec.versions import describe_decoder
 from arseg.errors import MotionError
 from arseg.motion.file import MotionAttributes, MotionFile
 from arseg.motion.file_writer import create_motion_file
-from arseg.motion.video import KeyframeFollower, open_pictures
+from arseg.motion.video import KeyframeFollower, open_frames
 from arseg.progress import track
 
 MAX_UNWRITTEN = 4
@@ -48,27 +48,27 @@ def extract_motion(
     Raises
     ------
     CodecError, MotionError
-        As `arseg.motion.video.open_pictures`; then nothing is written.
+        As `arseg.motion.video.open_frames`; then nothing is written.
     """
-    with open_pictures(video, max_frames) as opened:
-        first = next(opened.pictures)
+    with open_frames(video, max_frames) as (stream, frames):
+        first = next(frames)
         attributes = MotionAttributes(
             source=video if video == "-" else Path(video).name,
-            codec=opened.stream.codec,
+            codec=stream.codec,
             width=first.width,
             height=first.height,
-            frames_per_second=float(opened.stream.frames_per_second or 0),
-            decoder=describe_decoder(opened.stream.codec),
+            frames_per_second=float(stream.frames_per_second or 0),
+            decoder=describe_decoder(stream.codec),
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
-            block_size=EXPORTED_BLOCK_SIZE if opened.stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
+            block_size=EXPORTED_BLOCK_SIZE if stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
         )
         follower = KeyframeFollower()
         # Compressing, like decoding, lets other threads run: a picture is written while the next ones are decoded.
         writing: deque[Future[None]] = deque()
         with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
-            for picture in track(chain([first], opened.pictures), "pictures", max_frames):
+            for picture in track(chain([first], frames), "pictures", max_frames):
                 ref_back = None
                 if composed:
                     try:

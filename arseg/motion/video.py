@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,56 +15,48 @@ from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import MAX_REF_BACK, MotionComposer, check_size
 
 
-@dataclass(frozen=True, eq=False)
-class VideoPictures:
-    """A video that is being read."""
-
-    stream: PacketStream
-    """Where the pictures come from."""
-    pictures: Iterator[DecodedPicture]
-    """Pictures of one size in display order."""
-
-
 @contextmanager
-def open_pictures(video: str, max_frames: int | None = None) -> Iterator[VideoPictures]:
-    """Open a video to read its pictures and their motion.
+def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedPicture]]]:
+    """Open a video to read its frames and their motion.
 
     Parameters
     ----------
     video : str
         As `arseg.codec.stream.open_video` takes it.
     max_frames : int, optional
-        How many pictures to read; all by default.
+        How many frames to read; all by default.
 
     Yields
     ------
-    opened : VideoPictures
-        Its pictures raise errors that name the video.
+    stream : PacketStream
+        Where the frames come from.
+    frames : iterator of DecodedPicture
+        Frames of one size in display order; errors name the video.
 
     Raises
     ------
     CodecError
-        If the video cannot be opened or read, has no reader or no picture, is damaged, or changes its size.
+        If the video cannot be opened or read, has no reader or no frame, is damaged, or changes its size.
     MotionError
         If the decoder gives no motion.
     """
     try:
-        with open_video(video) as stream, closing(_of_one_size(read_pictures(stream))) as pictures:
-            yield VideoPictures(stream, islice(pictures, max_frames))
+        with open_video(video) as stream, closing(_of_one_size(read_pictures(stream))) as frames:
+            yield stream, islice(frames, max_frames)
     except (CodecError, MotionError) as error:
         named = str(error).startswith(f"{video}: ")
         raise error if named else type(error)(f"{video}: {error}") from error
 
 
 class KeyframeFollower:
-    """Follows the pixels of each picture of a video back to the latest keyframe.
+    """Follows the pixels of each frame of a video back to the latest keyframe.
 
     Parameters
     ----------
     subpixel : bool
         Compose without rounding, as `arseg.motion.compose.MotionComposer` says.
     max_ref_back : int
-        Furthest reference that is followed, in pictures; blocks that refer to an older one count as still.
+        Furthest reference that is followed, in frames; blocks that refer to an older one count as still.
     """
 
     def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REF_BACK) -> None:
@@ -75,12 +66,12 @@ class KeyframeFollower:
         self._composer: MotionComposer | None = None
         self._begun = False
 
-    def locate(self, picture: DecodedPicture) -> NDArray[np.uint8]:
-        """Find what the next picture in display order refers to, without composing.
+    def locate(self, frame: DecodedPicture) -> NDArray[np.uint8]:
+        """Find what the next frame in display order refers to, without composing.
 
         Parameters
         ----------
-        picture : DecodedPicture
+        frame : DecodedPicture
             The first must be a keyframe.
 
         Returns
@@ -91,57 +82,76 @@ class KeyframeFollower:
         Raises
         ------
         MotionError
-            If the picture refers to a later or an unknown one, there is no keyframe yet, or pictures are too large.
+            If the frame refers to a later or an unknown one, there is no keyframe yet, or frames are too large.
         """
         if not self._begun:
-            if not picture.is_keyframe:
+            if not frame.is_keyframe:
                 raise MotionError(
-                    f"picture {picture.index}, the first, is no keyframe, so there is nothing to follow the motion to"
+                    f"frame {frame.index}, the first, is not a keyframe, so there is nothing to follow the motion to"
                 )
-            check_size(picture.height, picture.width)
+            check_size(frame.height, frame.width)
             self._begun = True
-        return self._references.locate(picture)
+        return self._references.locate(frame)
 
-    def follow(self, picture: DecodedPicture, *, restart: bool = False) -> NDArray[np.int16]:
-        """Compose the motion of the next picture in display order.
+    def follow(self, frame: DecodedPicture) -> NDArray[np.int16]:
+        """Compose the motion of the next frame in display order to the codec's last keyframe.
 
         Parameters
         ----------
-        picture : DecodedPicture
-            The first must be a keyframe; each further keyframe begins anew.
-        restart : bool
-            Make this picture a keyframe for those behind it, whatever it is to the codec.
+        frame : DecodedPicture
+            The first must be a keyframe.
 
         Returns
         -------
         composed_qpel : ndarray of int16, shape (H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
+            As `compose`.
 
         Raises
         ------
         MotionError
             As `locate`.
         """
-        ref_back = self.locate(picture)
+        return self.compose(frame, self.locate(frame), restart=frame.is_keyframe)
+
+    def compose(
+        self, frame: DecodedPicture, ref_back: NDArray[np.uint8], *, restart: bool = False
+    ) -> NDArray[np.int16]:
+        """Compose the motion of the frame that was located last.
+
+        Parameters
+        ----------
+        frame : DecodedPicture
+            The frame.
+        ref_back : ndarray of uint8, shape (Hb, Wb)
+            What `locate` returned for it.
+        restart : bool
+            Make it the keyframe of the frames after it, whatever it is to the codec. A frame may be composed to the
+            keyframe before it first.
+
+        Returns
+        -------
+        composed_qpel : ndarray of int16, shape (H, W, 2)
+            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
+        """
         if self._composer is None:
             self._composer = MotionComposer(
-                picture.height, picture.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
+                frame.height, frame.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
             )
-        if picture.is_keyframe or restart:
+        if restart:
             self._composer.restart()
-        self._composer.push(picture.motion_qpel[0], ref_back)
+        self._composer.push(frame.motion_qpel[0], ref_back)
         return self._composer.compose()
 
 
-def _of_one_size(pictures: Iterator[DecodedPicture]) -> Generator[DecodedPicture, None, None]:
+def _of_one_size(frames: Iterator[DecodedPicture]) -> Generator[DecodedPicture, None, None]:
     size = None
-    for picture in pictures:
-        found = picture.width, picture.height
+    for frame in frames:
+        found = frame.width, frame.height
         if size is None:
             size = found
         if found != size:
             raise CodecError(
-                f"picture {picture.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
-                f"Read the part before it with --max-frames {picture.index}, or cut the video there"
+                f"frame {frame.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
+                f"Read the part before it with --max-frames {frame.index}, or cut the video there"
             )
-        yield picture
+        yield frame

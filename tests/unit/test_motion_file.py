@@ -203,7 +203,7 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
         (lambda: b"", r"own\.bin: cannot be read as a video"),
         (lambda: np.random.default_rng(0).bytes(10_000), r"own\.bin: cannot be read as a video"),
         (lambda: h264()[:-200], r"own\.bin: the h264 stream cannot be decoded"),
-        (lambda: h264() + h264(size=(64, 80)), r"own\.bin: picture 10 has 80x64 pixels, those before it 128x96"),
+        (lambda: h264() + h264(size=(64, 80)), r"own\.bin: frame 10 has 80x64 pixels, those before it 128x96"),
         (
             lambda: encode_with("mjpeg", moving_texture(2, 32, 48, STEP), form="avi", pix_fmt="yuvj420p"),
             r"own\.bin: motion vectors of mjpeg cannot be read; they can of h264, hevc",
@@ -229,7 +229,7 @@ def test_missing_video_is_named(tmp_path):
 
 def test_nothing_is_followed_without_a_keyframe():
     first = next(read_pictures(split_bitstream(h264(), "h264")))
-    with pytest.raises(MotionError, match="picture 0, the first, is no keyframe"):
+    with pytest.raises(MotionError, match="frame 0, the first, is not a keyframe"):
         KeyframeFollower().follow(replace(first, is_keyframe=False))
 
 

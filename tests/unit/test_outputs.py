@@ -68,7 +68,7 @@ def test_areas(tmp_path):
     written(tmp_path / "areas.csv", stripes(2))
     with (tmp_path / "areas.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "seconds", "distance", *CLASSES]
+    assert list(rows[0]) == ["index", "seconds", "distance", "keyframe_reason", *CLASSES]
     for row, expected in zip(rows, stripes(2), strict=True):
         for number, name in enumerate(CLASSES):
             assert float(row[name]) == pytest.approx((expected == number).mean(), abs=1e-6)

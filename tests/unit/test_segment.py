@@ -153,7 +153,7 @@ def test_an_option_overrides_the_training_and_says_so(long_references, tmp_path,
     checkpoints = write_checkpoints(tmp_path / "checkpoints", **encoding(gop=16, references=5))
     words = ["segment", long_references, "--checkpoint", checkpoints, "--scale-percent", 50]
     words += ["-o", tmp_path / "labels.h5", "--summary", tmp_path / "run.json"]
-    main([str(word) for word in [*words, "--subpixel", "--max-distance", 7, "--max-ref-back", 5]])
+    main([str(word) for word in [*words, "--subpixel", "--keyframes", "coded,distance=7,cut", "--max-ref-back", 5]])
     overridden = "subpixel True instead of False, gop 8 instead of 16"
     assert [message for message in caplog.messages if "training" in message] == [
         f"motion is made otherwise than in the LR branch's training: {overridden}"
@@ -191,7 +191,7 @@ def test_frames_unlike_those_of_the_training_are_said_once(video, tmp_path, capl
 
 
 def test_options_as_in_the_training_say_nothing(video, checkpoints, caplog):
-    following = Following(subpixel=False, max_distance=11, max_ref_back=3)
+    following = Following(subpixel=False, keyframes="coded,distance=11,cut", max_ref_back=3)
     labels_of(video, checkpoints, following=following, max_frames=2)
     assert not [message for message in caplog.messages if "training" in message]
 

@@ -1,0 +1,153 @@
+"""What a keyframe policy is: what it is asked, what it answers, and how policies are named and combined."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import signature
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arseg.codec.picture import DecodedPicture, PredictionMode
+from arseg.errors import ConfigError
+from arseg.plugins import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Feedback:
+    """What the networks said of the last frame that they segmented."""
+
+    index: int
+    """Number of that frame in the video, from 0."""
+    distance: int
+    """Frames from its keyframe to it; 0 at a keyframe."""
+    labels: NDArray[np.uint8]
+    """Class of each pixel, shape (H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A frame of which a policy decides whether it becomes a keyframe."""
+
+    index: int
+    """Number of the frame in the video, from 0."""
+    distance: int
+    """Frames since the last keyframe. 0 where no earlier frame can be warped (at the start, after damage, where the
+    size changes): such a frame becomes a keyframe whatever a policy says."""
+    max_distance: int
+    """Largest distance that the LR branch was trained for, or that ``distance`` was told instead."""
+    num_bytes: int
+    """Compressed size in the video as it came, even if it is encoded again for its motion; 0 if unknown."""
+    decoded: DecodedPicture
+    """Prediction modes and motion vectors of the frame's blocks, and its pixels."""
+    compose: Callable[[], NDArray[np.int16]]
+    """Composes the motion; `motion_qpel` calls it."""
+    feedback: Feedback | None
+    """What the networks said last: None before they have, and for policies that do not set `Policy.needs_feedback`."""
+
+    @property
+    def is_coded_keyframe(self) -> bool:
+        """Whether the codec made the frame a keyframe."""
+        return self.decoded.is_keyframe
+
+    @cached_property
+    def intra_share(self) -> float:
+        """Share of the frame's blocks that are predicted from no other frame, 0 ... 1."""
+        return float(np.mean(self.decoded.mode == PredictionMode.INTRA))
+
+    @cached_property
+    def motion_qpel(self) -> NDArray[np.int16]:
+        """Displacement (x, y) in quarter pixels to the last keyframe, shape (H, W, 2); zero at distance 0.
+
+        Composed when `Policy.decide` first asks for it, and to be asked for there only.
+        """
+        return self.compose()
+
+
+class Policy(ABC):
+    """Decides which frames become keyframes; one object serves one video, so it may remember what it has seen."""
+
+    needs_feedback: bool = False
+    """Whether it reads `Candidate.feedback`. Then frames are not decoded ahead of the networks, which costs speed."""
+
+    @abstractmethod
+    def decide(self, frame: Candidate) -> str | None:
+        """Decide on the next frame in display order.
+
+        Parameters
+        ----------
+        frame : Candidate
+            Every frame of the video is asked for once, also those that become keyframes for another reason.
+
+        Returns
+        -------
+        reason : str or None
+            Why the frame becomes a keyframe, in a word by which keyframes are counted; usually the policy's name. None
+            if it need not become one.
+        """
+
+
+POLICIES: Registry[Callable[..., Policy]] = Registry("keyframe policy", "arseg.keyframes")
+"""Policies by name. Each is made without an argument, or with the number that its option says."""
+
+
+class AnyOf(Policy):
+    """Makes a keyframe where any of several policies does; the first of these in order gives the reason.
+
+    Parameters
+    ----------
+    policies : sequence of Policy
+        All are asked for every frame, so that one that counts misses none.
+    """
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self.policies = tuple(policies)
+        self.needs_feedback = any(policy.needs_feedback for policy in policies)
+
+    def decide(self, frame: Candidate) -> str | None:
+        """Return the reason of the first policy that has one."""
+        reasons = [policy.decide(frame) for policy in self.policies]
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+def parse_policies(text: str) -> AnyOf:
+    """Make policies from their names.
+
+    Parameters
+    ----------
+    text : str
+        Names of registered policies, separated by commas, each with its option where it takes one:
+        "coded,distance=11,cut=0.9".
+
+    Returns
+    -------
+    policy : AnyOf
+        Fresh policies in that order.
+
+    Raises
+    ------
+    ConfigError
+        If a name is not registered, or an option is not a number that the policy takes.
+    """
+    return AnyOf([_parse_policy(item.strip()) for item in text.split(",")])
+
+
+def _parse_policy(item: str) -> Policy:
+    name, equals, option = item.partition("=")
+    try:
+        make, numbers = POLICIES.get(name), [_parse_number(option)] if equals else []
+        try:
+            signature(make).bind(*numbers)
+        except TypeError:
+            raise ConfigError(f"the policy {'takes no' if equals else 'needs an'} option") from None
+        return make(*numbers)
+    except ConfigError as error:
+        raise ConfigError(f"--keyframes {item}: {error}") from error
+
+
+def _parse_number(text: str) -> int | float:
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        raise ConfigError("expected a number after =, as in distance=11") from None
