@@ -244,6 +244,7 @@ OF_BYTES = {"data/images.py:_decode", "codec/encode.py:_feed"}
 OWN = {
     "bench/": "files of a measurement, in a temporary folder",
     "cli/evaluate.py:evaluate": "`Evaluation.save`, which is atomic",
+    "cli/main.py:main": "the null device",
     "cli/recorded.py:encoder_of": "a store that was written just now",
     "codec/native_build.py": "the cache of the HEVC reader",
     "codec/native_source.py:_check_version": "what was unpacked just now",
