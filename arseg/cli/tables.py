@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arseg.evaluate.published import from_evaluation, write_published
+from arseg.compat.results import from_evaluation, write_published
 from arseg.evaluate.tables import collect_evaluations, write_summary, write_table
 from arseg.evaluate.tables import tabulate as tidy_table
 from arseg.files import atomic_path, refuse_filled
@@ -11,7 +11,7 @@ from arseg.provenance.recording import records
 
 @records("tabulate", inputs=["evaluations"], outputs=["csv", "summary", "published"])
 def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Path) -> None:
-    """Collect evaluations into one tidy CSV, a Markdown summary, and result files under the authors' names.
+    """Collect evaluations into one tidy CSV, a Markdown summary, and published result files.
 
     Parameters
     ----------

@@ -49,6 +49,7 @@ COMMANDS = [
     ["train", "phase1"],
     ["train", "phase2"],
     ["evaluate"],
+    ["evaluate-published"],
     ["segment"],
     ["bench", "attention"],
     ["bench", "inference"],

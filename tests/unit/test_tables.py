@@ -7,15 +7,13 @@ import pandas as pd
 import pytest
 from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 
-from arseg.errors import DataError
-from arseg.evaluate.published import (
+from arseg.compat.results import (
     PublishedResult,
     from_evaluation,
-    megabits_to_rate,
-    rate_to_megabits,
     read_published,
     write_published,
 )
+from arseg.errors import DataError
 from arseg.evaluate.result import load_evaluation, merge_evaluations
 from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, write_table
 from arseg.spec import Encoding, Rate
@@ -281,7 +279,7 @@ def test_summary_thins_out_long_groups_of_pictures(tmp_path):
     assert (shown[0], shown[-1]) == (0, 29)
 
 
-# The authors' result files
+# Published result files
 
 
 @pytest.mark.parametrize(
@@ -293,10 +291,13 @@ def test_summary_thins_out_long_groups_of_pictures(tmp_path):
 )
 def test_each_network_has_a_published_file_of_its_own(dataset, names):
     evaluations = {name: make_evaluation(dataset=dataset, backbone=name) for name in names}
-    assert {name: from_evaluation(found).backbone for name, found in evaluations.items()} == names
+    written = {name: from_evaluation(found).file_name for name, found in evaluations.items()}
+    assert written == {
+        name: f"{dataset}-{theirs}-1.0x-resolution-exp-GOP2-3M-evaluation.txt" for name, theirs in names.items()
+    }
 
 
-def test_published_file_has_the_authors_name_and_format(tmp_path):
+def test_published_file_has_its_name_and_format(tmp_path):
     result = from_evaluation(make_evaluation(mode="ar", scale_percent=50))
     path = write_published(result, tmp_path)
     assert path.name == "camvid-psp18-AR-0.5x-resolution-exp-GOP2-3M-evaluation.txt"
@@ -314,6 +315,10 @@ def test_published_file_has_the_authors_name_and_format(tmp_path):
         ({"backbone": "bise18", "encoding": Encoding(rate="375k", gop=2)},
          "camvid-bise18-1.0x-resolution-exp-GOP2-0.375M-evaluation.txt"),
         ({"encoding": Encoding(rate="qp27", gop=2)}, "camvid-psp18-1.0x-resolution-exp-GOP2-qp27-evaluation.txt"),
+        ({"dataset": "cityscapes", "backbone": "psp18-cityscapes"},
+         "cityscapes-psp18-1.0x-resolution-exp-GOP2-3M-evaluation.txt"),
+        ({"dataset": "cityscapes"}, "cityscapes-psp18camvid-1.0x-resolution-exp-GOP2-3M-evaluation.txt"),
+        ({"encoding": Encoding(rate="crf23", gop=2)}, "camvid-psp18-1.0x-resolution-exp-GOP2-crf23-evaluation.txt"),
         ({"dataset": "my-road", "mode": "ar", "scale_percent": 90},
          "my-road-psp18-AR-0.9x-resolution-exp-GOP2-3M-evaluation.txt"),
     ],
@@ -326,12 +331,6 @@ def test_published_files_come_back(tmp_path, changes, name):
     for field in ("dataset", "backbone", "mode", "scale_percent", "gop", "rate"):
         assert getattr(read, field) == getattr(written, field)
     np.testing.assert_array_equal(read.miou, written.miou)
-
-
-@pytest.mark.parametrize(("rate", "text"), [("3000k", "3M"), ("5000k", "5M"), ("375k", "0.375M"), ("crf23", "crf23")])
-def test_rates_in_the_authors_spelling(rate, text):
-    assert rate_to_megabits(Rate(rate)) == text
-    assert megabits_to_rate(text) == rate
 
 
 def test_damaged_published_files_are_named(tmp_path):

@@ -1,7 +1,6 @@
-"""The published result files: one text file per protocol with a score per line.
+"""Published result files: one text file per protocol with a score per line (docs/method.md, 'Published files').
 
-See docs/method.md, 'Files of the authors'. Reading them puts the authors' numbers beside ours; writing them lets their
-plotting programs read ours.
+Reading them puts them beside our results; writing them lets the published plotting programs read ours.
 """
 
 import re
@@ -9,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from arseg.access import reading
-from arseg.config import published_backbone
+from arseg.compat.naming import backbone_of_result, result_name
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation
 from arseg.files import atomic_path
 from arseg.spec import Mode, Rate
 
-NAME_PATTERN = re.compile(
+NAME = re.compile(
     r"(?P<dataset>.+)-(?P<backbone>[a-z0-9]+)-(?P<ar>AR-)?(?P<scale>\d+(\.\d+)?)x-resolution-exp"
     r"-GOP(?P<gop>\d+)-(?P<rate>\d+(\.\d+)?M|qp\d+|crf\d+)-evaluation\.txt"
 )
@@ -26,12 +26,12 @@ NAME_PATTERN = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class PublishedResult:
-    """Scores of one protocol, as the authors record them."""
+    """Scores of one protocol, as the published programs record them."""
 
     dataset: str
     """Name of the data set."""
     backbone: str
-    """"psp18" or "bise18"; the two PSPNets of CamVid and Cityscapes share a name."""
+    """Name in the registry."""
     mode: Mode
     """Protocol."""
     scale_percent: int
@@ -45,21 +45,37 @@ class PublishedResult:
 
     @property
     def file_name(self) -> str:
-        """Name of the authors' file."""
-        scale = f"{self.scale_percent / 100}x"
-        mode = f"AR-{scale}" if self.mode == "ar" else scale
-        return (
-            f"{self.dataset}-{self.backbone}-{mode}-resolution-exp-GOP{self.gop}-{rate_to_megabits(self.rate)}"
-            "-evaluation.txt"
+        """Name of the file, which does not say codec, seed and split: give such results folders of their own."""
+        backbone = result_name(self.dataset, self.backbone)
+        scale = f"{'AR-' if self.mode == 'ar' else ''}{self.scale_percent / 100}x"
+        rate = str(self.rate) if self.rate.mbps is None else f"{self.rate.mbps:.10g}M"
+        return f"{self.dataset}-{backbone}-{scale}-resolution-exp-GOP{self.gop}-{rate}-evaluation.txt"
+
+    def to_table(self) -> pd.DataFrame:
+        """Return a row per distance, with columns that `arseg.evaluate.compare.compare` needs."""
+        return pd.DataFrame(
+            {
+                "dataset": self.dataset,
+                "split": "",
+                "backbone": self.backbone,
+                "encoding": "",
+                "gop": self.gop,
+                "rate": self.rate,
+                "mode": self.mode.upper(),
+                "scale": self.scale_percent / 100,
+                "seed": 0,
+                "distance": np.arange(self.gop),
+                "miou": self.miou,
+            }
         )
 
 
 def from_evaluation(evaluation: Evaluation) -> PublishedResult:
-    """Reduce an evaluation to what the authors record."""
+    """Reduce an evaluation to what the published programs record."""
     settings = evaluation.settings
     return PublishedResult(
         dataset=settings.dataset,
-        backbone=published_backbone(settings.dataset, settings.backbone),
+        backbone=settings.backbone,
         mode=settings.mode,
         scale_percent=settings.scale_percent,
         gop=settings.encoding.gop,
@@ -69,15 +85,7 @@ def from_evaluation(evaluation: Evaluation) -> PublishedResult:
 
 
 def write_published(result: PublishedResult, folder: str | Path) -> Path:
-    """Write a result in the authors' format.
-
-    Parameters
-    ----------
-    result : PublishedResult
-        The scores.
-    folder : path
-        Where to; the file's name follows from the result. It does not tell codec, seed and split
-        apart: give such results folders of their own.
+    """Write a result into a folder, under its published name.
 
     Returns
     -------
@@ -91,12 +99,12 @@ def write_published(result: PublishedResult, folder: str | Path) -> Path:
 
 
 def read_published(path: str | Path) -> PublishedResult:
-    """Read a result file of the authors.
+    """Read a published result file.
 
     Parameters
     ----------
     path : path
-        A file with a name as they give it, for example
+        A file with a published name, for example
         ``camvid-psp18-AR-0.5x-resolution-exp-GOP12-3M-evaluation.txt``.
 
     Returns
@@ -110,7 +118,7 @@ def read_published(path: str | Path) -> PublishedResult:
         If the file is missing, its name or content is of another form, or its last line is not the mean.
     """
     path = Path(path)
-    name = NAME_PATTERN.fullmatch(path.name)
+    name = NAME.fullmatch(path.name)
     if not name:
         raise DataError(
             f"{path}: not the name of a published result; expected "
@@ -128,23 +136,13 @@ def read_published(path: str | Path) -> PublishedResult:
         )
     if not np.isclose(scores[-1], scores[:-1].mean(), rtol=0, atol=1e-6, equal_nan=True):
         raise DataError(f"{path}: the last line is {scores[-1]:.6f}, expected the mean {scores[:-1].mean():.6f}")
-    scale_percent = round(100 * float(name["scale"]))
+    scale_percent, rate = round(100 * float(name["scale"])), name["rate"]
     return PublishedResult(
         dataset=name["dataset"],
-        backbone=name["backbone"],
+        backbone=backbone_of_result(name["dataset"], name["backbone"]),
         mode="ar" if name["ar"] else "hr" if scale_percent == 100 else "lr",
         scale_percent=scale_percent,
         gop=gop,
-        rate=megabits_to_rate(name["rate"]),
+        rate=Rate.from_mbps(float(rate[:-1])) if rate.endswith("M") else Rate(rate),
         miou=scores[:-1],
     )
-
-
-def rate_to_megabits(rate: Rate) -> str:
-    """Return the authors' spelling of a rate: "3M" for "3000k", "0.375M" for "375k"; "qp27" stays."""
-    return str(rate) if rate.mbps is None else f"{rate.mbps:.10g}M"
-
-
-def megabits_to_rate(text: str) -> Rate:
-    """Return the rate that the authors spell "3M", "0.375M" or "qp27"."""
-    return Rate.from_mbps(float(text[:-1])) if text.endswith("M") else Rate(text)
