@@ -35,8 +35,7 @@ def import_published(
     file : Path
         Published checkpoint (.pth).
     backbone : str
-        Its network. The psp18 that was published for Cityscapes is psp18-cityscapes; with --dataset cityscapes, both mean
-        it.
+        Its network. Published as psp18, that of Cityscapes is psp18-cityscapes; --dataset cityscapes accepts both.
     mode : str
         What it was trained for. hr: the HR branch. lr: a constant low resolution. ar: the LR branch of AR-Seg.
     output : Path

@@ -32,7 +32,7 @@ def compare(
     summary : Path
         The printed text to write as Markdown.
     """
-    tables = [read_published(path).to_table() if path.suffix == ".txt" else read_result(path) for path in results]
+    tables = [read_published(path) if path.suffix == ".txt" else read_result(path) for path in results]
     comparison = compare_with_published(pd.concat(tables, ignore_index=True), read_published_values(published))
     text = summarize_comparison(comparison)
     print(text)

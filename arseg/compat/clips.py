@@ -6,21 +6,22 @@ Nothing is encoded or decoded here: frames and motion are taken as they are. Wha
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arseg.access import reading
 from arseg.compat.naming import Dataset
-from arseg.compat.samples import DistanceFiles, PublishedSample, list_samples
+from arseg.compat.samples import PublishedSample, SampleFiles, list_samples
 from arseg.compat.tree import PublishedTree
 from arseg.data.checks import check_files
 from arseg.data.cityscapes_labels import check_label_ids, convert_label_map
 from arseg.data.clips import store_path
 from arseg.data.images import read_image
-from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.data.manifest import read_manifest, write_manifest
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
 from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes, create_stores
@@ -31,8 +32,7 @@ BYTES_PER_PIXEL = 4
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ImportedClips:
+class ImportedClips(NamedTuple):
     """What an import has made, or found made."""
 
     manifest: Path
@@ -94,10 +94,9 @@ def import_published_clips(
     wanted = sorted(set(range(tree.gop) if distances is None else distances))
     samples = list_samples(tree, split, wanted)
     if dataset == "cityscapes":
-        check_label_ids([sample.label for sample in samples])
-    labels = {sample.name: _index_label(sample, dataset, output) for sample in track(samples, "labels")}
-    manifest, classes = output / "manifest.csv", tree.layout.classes()
-    rows = [_row(dataset, split, sample, labels[sample.name]) for sample in samples]
+        check_label_ids([Path(sample.row.label) for sample in samples])
+        samples = [_with_train_ids(sample, output) for sample in track(samples, "labels")]
+    manifest, classes, rows = output / "manifest.csv", tree.layout.classes(), [sample.row for sample in samples]
     check_files(rows, classes)
     write_manifest(manifest, rows, classes)
     digest = read_manifest(manifest).digest
@@ -117,24 +116,18 @@ def import_published_clips(
         if _is_finished(path, attributes):
             logger.info("%s: is there already", path)
         else:
-            at_distance = [sample for sample in samples if distance in sample.files]
-            _write_store(path, attributes, at_distance, labels)
+            _write_store(path, attributes, [sample for sample in samples if distance in sample.files])
         stores.append(path)
     return ImportedClips(manifest, tuple(stores))
 
 
-def _row(dataset: str, split: str, sample: PublishedSample, label: Path) -> ManifestRow:
-    return ManifestRow(
-        dataset=dataset,
-        split=split,
-        sequence=sample.sequence,
-        frame_index=sample.frame_index,
-        image=str(sample.image),
-        label=str(label),
-        frame_pattern="",
-        frame_step=0,
-        max_distance=sample.max_distance,
-    )
+def _with_train_ids(sample: PublishedSample, output: Path) -> PublishedSample:
+    """Return the sample with its label ids turned into train ids, unless a former import did so."""
+    source = Path(sample.row.label)
+    converted = output / "labels" / source.name.replace("labelIds", "labelTrainIds")
+    if not converted.is_file():
+        convert_label_map(source, converted)
+    return sample._replace(row=replace(sample.row, label=str(converted)))
 
 
 def _is_finished(path: Path, attributes: StoreAttributes) -> bool:
@@ -147,20 +140,18 @@ def _is_finished(path: Path, attributes: StoreAttributes) -> bool:
     return replace(found, arseg_version=attributes.arseg_version) == attributes
 
 
-def _write_store(
-    path: Path, attributes: StoreAttributes, samples: Sequence[PublishedSample], labels: dict[str, Path]
-) -> None:
+def _write_store(path: Path, attributes: StoreAttributes, samples: Sequence[PublishedSample]) -> None:
     distance = attributes.distance
     identities = [
         ClipIdentity(
-            sequence=sample.sequence,
-            frame_index=sample.frame_index,
-            keyframe_index=sample.frame_index - distance,
-            image=str(sample.image),
-            keyframe_image=str(sample.files[distance].keyframe or sample.image),
-            label=str(labels[sample.name]),
+            sequence=row.sequence,
+            frame_index=row.frame_index,
+            keyframe_index=row.frame_index - distance,
+            image=row.image,
+            keyframe_image=str(files[distance].keyframe or row.image),
+            label=row.label,
         )
-        for sample in samples
+        for row, files in samples
     ]
     with create_stores({path: (attributes, identities)}) as writers:
         for index, sample in enumerate(track(samples, f"distance {distance}")):
@@ -169,7 +160,7 @@ def _write_store(
             writers[path].write(index, keyframe=keyframe, frame=frame, motion_qpel=motion_qpel, intra=None)
 
 
-def _read_arrays(files: DistanceFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int16]]:
+def _read_arrays(files: SampleFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int16]]:
     """Return frame, keyframe and motion of a sample."""
     frame = read_image(files.frame)
     height, width = frame.shape[:2]
@@ -195,13 +186,3 @@ def _read_motion(path: Path, height: int, width: int) -> NDArray[np.int16]:
             "frame. Copy it again, or run the published program for this frame."
         )
     return np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
-
-
-def _index_label(sample: PublishedSample, dataset: Dataset, output: Path) -> Path:
-    """Return the path of a sample's class indices; label ids are turned into train ids."""
-    if dataset == "camvid":
-        return sample.label
-    converted = output / "labels" / f"{sample.name}_gtFine_labelTrainIds.png"
-    if not converted.is_file():
-        convert_label_map(sample.label, converted)
-    return converted

@@ -11,7 +11,7 @@ from pathlib import Path
 from arseg.compat.checkpoints import import_checkpoint
 from arseg.compat.clips import ImportedClips, import_published_clips
 from arseg.compat.naming import parse_checkpoint_name, published_normalization
-from arseg.compat.results import from_evaluation, write_published
+from arseg.compat.results import write_published
 from arseg.compat.setup import PublishedSetup
 from arseg.compat.tree import LAYOUTS, find_tree
 from arseg.errors import CheckpointError
@@ -97,7 +97,7 @@ def evaluate_published(
             workers=workers,
             absent=absent,
         )
-        path = write_published(from_evaluation(evaluation), output)
+        path = write_published(evaluation, output)
         evaluation.save(path.with_suffix(".npz"))
         yield path, evaluation
 

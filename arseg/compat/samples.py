@@ -4,17 +4,17 @@ Looks at names only, and opens no file.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from arseg.compat.tree import CAMVID_LABELS, PublishedTree
+from arseg.data.manifest import ManifestRow
 from arseg.errors import ConfigError, DataError
 
 COPY_AGAIN = "Copy it again, or run the published program for this frame"
 
 
-@dataclass(frozen=True)
-class DistanceFiles:
+class SampleFiles(NamedTuple):
     """The files of one annotated frame at one distance."""
 
     frame: Path
@@ -25,24 +25,14 @@ class DistanceFiles:
     """Its motion: raw int16 quarter pixels [row, column, (x, y)]; None at d = 0."""
 
 
-@dataclass(frozen=True)
-class PublishedSample:
+class PublishedSample(NamedTuple):
     """One annotated frame of a tree."""
 
-    name: str
-    """Name of the frame in the tree, without what tells frames, labels and motion apart."""
-    sequence: str
-    """Name of the video."""
-    frame_index: int
-    """Number of the frame in the decoded video."""
-    image: Path
-    """The decoded frame at the tree's smallest distance: d = 0 wherever the tree is complete."""
-    label: Path
-    """Its label map at that distance, as it lies in the tree."""
-    max_distance: int | None
-    """0 for a frame that the video begins too late for, otherwise None."""
-    files: Mapping[int, DistanceFiles]
-    """Its files by distance: those distances that were asked for, up to `max_distance`."""
+    row: ManifestRow
+    """Its row in a manifest: a still, whose image and label map are those of the tree's smallest distance. A frame that
+    the video begins too late for has ``max_distance`` 0."""
+    files: Mapping[int, SampleFiles]
+    """Its files by distance: those distances that were asked for, and that it has."""
 
 
 def list_samples(tree: PublishedTree, split: str, distances: Sequence[int]) -> list[PublishedSample]:
@@ -80,31 +70,29 @@ def list_samples(tree: PublishedTree, split: str, distances: Sequence[int]) -> l
             sequence, index = tree.layout.locate(name)
         except DataError as error:
             raise DataError(f"{example}: {error}. Remove it, or give it its name back.") from error
-        max_distance = 0 if index < tree.layout.first_index else None
-        if max_distance is not None and max_distance < smallest:
+        used = [distance for distance in frames if distance == 0 or index >= tree.layout.first_index]
+        if not used:
             continue
-        used = [d for d in frames if max_distance is None or d <= max_distance]
         if lacking := [distance for distance in used if name not in frames[distance]]:
             raise DataError(
                 f"{tree.split_folder(split, lacking[0])}: lacks the decoded frame of {name}, which is there at "
                 f"another distance: {example}. {COPY_AGAIN}."
             )
         labels = [tree.path(place, split=split, distance=smallest, name=name) for place in tree.layout.labels]
-        sample = PublishedSample(
-            name=name,
+        row = ManifestRow(
+            dataset=tree.dataset,
+            split=split,
             sequence=sequence,
             frame_index=index,
-            image=frames[smallest][name],
-            label=_existing(labels, f"label map. {COPY_AGAIN}."),
-            max_distance=max_distance,
-            files={
-                distance: _files(tree, split, distance, frames[distance][name], name)
-                for distance in used
-                if distance in distances
-            },
+            image=str(frames[smallest][name]),
+            label=str(_existing(labels, f"label map. {COPY_AGAIN}.")),
+            frame_pattern="",
+            frame_step=0,
+            max_distance=None if index >= tree.layout.first_index else 0,
         )
-        samples.append(sample)
-    return sorted(samples, key=lambda sample: (sample.sequence, sample.frame_index))
+        files = {d: _files(tree, row, d, frames[d][name], name) for d in used if d in distances}
+        samples.append(PublishedSample(row, files))
+    return sorted(samples, key=lambda sample: (sample.row.sequence, sample.row.frame_index))
 
 
 def _smallest_distance(tree: PublishedTree, split: str) -> int:
@@ -134,16 +122,15 @@ def _frames(tree: PublishedTree, split: str, distance: int) -> dict[str, Path]:
     return frames
 
 
-def _files(tree: PublishedTree, split: str, distance: int, frame: Path, name: str) -> DistanceFiles:
+def _files(tree: PublishedTree, row: ManifestRow, distance: int, frame: Path, name: str) -> SampleFiles:
     if distance == 0:
-        return DistanceFiles(frame)
-    sequence, index = tree.layout.locate(name)
-    names = {"split": split, "name": name, "sequence": sequence}
-    keyframe = tree.path(tree.layout.keyframe, index=index - distance, **names)
+        return SampleFiles(frame)
+    names = {"split": row.split, "name": name, "sequence": row.sequence}
+    keyframe = tree.path(tree.layout.keyframe, index=row.frame_index - distance, **names)
     motion = tree.path(tree.layout.motion, distance=distance, **names)
     for what, path in (("keyframe", keyframe), ("motion", motion)):
         _existing([path], f"{what}; {frame} needs it. {COPY_AGAIN}.")
-    return DistanceFiles(frame, keyframe, motion)
+    return SampleFiles(frame, keyframe, motion)
 
 
 def _existing(places: Sequence[Path], problem: str) -> Path:

@@ -2,10 +2,6 @@
 
 A tree holds the decoded annotated frames, decoded keyframes and motion of one data set, bitrate and GOP.
 `arseg.compat.samples` checks that all of them are there; `arseg.compat.clips` turns a tree into clip stores.
-
-One defect of existing trees can neither be found nor fixed (docs/method.md, 'Fixed'): clips of all distances wrote
-their keyframes to one folder. Where clips of different lengths start at one frame, the keyframe is that of the clip
-that was written last, and its pixels are not quite those that the other clips' motion was made with.
 """
 
 import re
