@@ -199,7 +199,7 @@ def _load(source: Path, backbone: str, fusion: bool) -> LoadedNetwork:
         message, guess = f"{source}: {error}", guess_network(state_dict)
         if guess and guess.backbone != backbone:
             message += f"\nThis looks like {guess.description}: give --backbone {guess.backbone}"
-        elif guess and guess.fusion != fusion:
+        elif guess and fusion and not guess.fusion:
             message += (
                 f"\nThis looks like {guess.description}, an HR branch or LR baseline: give --mode hr or --mode lr"
             )

@@ -142,17 +142,21 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
             raise CheckpointError(f"initial_weights {path}: is a checkpoint of {spec.backbone}; {hint}")
         return _take(network, backbone, trained, path)
     state_dict = read_state_dict(path, hint)
+    if "conv1.weight" not in state_dict:  # as torchvision names it, and none of the networks does
+        fusion = any(name.startswith(FUSION) for name in state_dict)
+        try:
+            trained = network_from_state_dict(state_dict, backbone, fusion=fusion).network
+        except CheckpointError as error:
+            guess = guess_network(state_dict)
+            likely = f"\nThis looks like {guess.description}" if guess and guess.backbone != backbone else ""
+            raise CheckpointError(f"initial_weights {path}: {error}{likely}") from None
+        return _take(network, backbone, trained, path)
     architecture = get_architecture(backbone)
+    _require_resnet(architecture, backbone, str(path))
     try:
-        if "conv1.weight" not in state_dict:  # as torchvision names it, and none of the networks does
-            fusion = any(name.startswith(FUSION) for name in state_dict)
-            return _take(network, backbone, network_from_state_dict(state_dict, backbone, fusion=fusion).network, path)
-        _require_resnet(architecture, backbone, str(path))
         architecture.load_imagenet(network, state_dict)
     except CheckpointError as error:
-        guess = guess_network(state_dict)
-        likely = f"\nThis looks like {guess.description}" if guess and guess.backbone != backbone else ""
-        raise CheckpointError(f"initial_weights {path}: {error}{likely}") from None
+        raise CheckpointError(f"initial_weights {path}: {error}") from None
     log.info("backbone starts from %s", path)
     return None
 

@@ -345,6 +345,15 @@ def test_lr_branch_needs_its_fusion(folder, tmp_path):
         )
 
 
+def test_a_damaged_baseline_is_not_said_to_be_something_else(tmp_path):
+    tensors = published("bise18", True)
+    tensors["sp.conv1.conv.weight"] = tensors["sp.conv1.conv.weight"][:1]
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"size mismatch for sp\.conv1\.conv\.weight: ") as refused:
+        import_checkpoint(tmp_path / "w.pth", tmp_path / "w.pt", mode="lr", scale_percent=50, **SETTINGS)
+    assert "looks like" not in str(refused.value)
+
+
 def test_a_file_is_not_overwritten_by_its_own_conversion(folder):
     path = folder / "PSPNet_resnet18_0.5_92_.pth"
     for convert in (
