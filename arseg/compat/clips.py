@@ -56,7 +56,7 @@ def import_published_clips(
     Seq05VD_f00000) have ``max_distance`` 0.
 
     A store is written whole or not at all; a finished one of the same manifest is kept, so that an import which was
-    interrupted goes on where it stopped. Memory holds one sample.
+    interrupted continues where it stopped. Memory holds one sample.
 
     Existing trees have a defect that cannot be fixed (docs/method.md, 'Fixed'): clips of different lengths that start
     at one frame share one keyframe, that of the last one written.
@@ -86,7 +86,7 @@ def import_published_clips(
     DataError
         If a folder, frame, keyframe or label map is missing, unreadable, of another size or of an unknown name.
     MotionError
-        If a file of motion has not the length that its frame's size asks for.
+        If a file of motion does not have the length that its frame's size asks for.
     StoreError
         If the frames are not all of one size.
     """
