@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Literal
 
+from arseg.compat.checkpoints import describe_state_dict, export_checkpoint, import_checkpoint
+from arseg.compat.naming import Dataset, parse_checkpoint_name, published_normalization, registered_backbone
+from arseg.compat.tree import LAYOUTS
 from arseg.config import Backbone
 from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
-from arseg.models.convert import export_checkpoint, import_checkpoint
+from arseg.models.checkpoint import read_tensors
 from arseg.models.describe import describe_checkpoint
-from arseg.models.published import parse_published_name, published_normalization
+from arseg.models.state_dict import HINT, is_own_checkpoint
 from arseg.provenance.recording import records
 from arseg.spec import Mode, SegmentationClass
-
-Dataset = Literal["camvid", "cityscapes"]
 
 
 @records("checkpoint import", inputs=["file", "classes"], outputs=["output"])
@@ -27,14 +28,14 @@ def import_published(
     classes: Path | None = None,
     normalization: Literal["camvid", "imagenet", "bisenet"] | None = None,
 ) -> None:
-    """Make a checkpoint of arseg from one of the authors' programs.
+    """Make a checkpoint of arseg from a published one.
 
     Parameters
     ----------
     file : Path
         Published checkpoint (.pth).
     backbone : str
-        Its network. The authors' psp18 of Cityscapes is psp18-cityscapes; with --dataset cityscapes, both mean it.
+        Its network. Published as psp18, that of Cityscapes is psp18-cityscapes; --dataset cityscapes accepts both.
     mode : str
         What it was trained for. hr: the HR branch. lr: a constant low resolution. ar: the LR branch of AR-Seg.
     output : Path
@@ -49,24 +50,23 @@ def import_published(
     normalization : str
         What images were normalised with; the published one of the data set by default.
     """
-    if dataset == "cityscapes" and backbone == "psp18":
-        backbone = "psp18-cityscapes"
+    network = registered_backbone(dataset, backbone)
     report = import_checkpoint(
         file,
         output,
-        backbone=backbone,
+        backbone=network,
         mode=mode,
         scale_percent=_scale_percent(file, mode) if scale_percent is None else scale_percent,
         classes=_classes(dataset, classes),
-        normalization=normalization or _normalization(dataset, backbone),
+        normalization=normalization or _normalization(dataset, network),
     )
-    print(report.summary())
+    print(report)
     print(f"wrote {output}")
 
 
 @records("checkpoint export", inputs=["weights"], outputs=["output"])
 def export_published(weights: Path, *, output: Path) -> None:
-    """Make a state dict for the authors' programs from a checkpoint of arseg.
+    """Make a state dict for the published programs from a checkpoint of arseg.
 
     Parameters
     ----------
@@ -87,14 +87,15 @@ def show(file: Path) -> None:
     file : Path
         Checkpoint of arseg, or a state dict of another program.
     """
-    facts = describe_checkpoint(file)
+    describe = describe_checkpoint if is_own_checkpoint(read_tensors(file, HINT)) else describe_state_dict
+    facts = describe(file)
     width = max(map(len, facts))
     for name, fact in facts.items():
         print(f"{name:{width}}  {fact}")
 
 
 def _scale_percent(file: Path, mode: Mode) -> int:
-    named = parse_published_name(file)
+    named = parse_checkpoint_name(file)
     if named is not None:
         return named.scale_percent
     if mode == "hr":
@@ -105,21 +106,14 @@ def _scale_percent(file: Path, mode: Mode) -> int:
 
 
 def _classes(dataset: Dataset | None, sheet: Path | None) -> tuple[SegmentationClass, ...]:
-    if (dataset is None) == (sheet is None):
-        raise ConfigError("the classes are not clear: give either --dataset or --classes")
-    if sheet is not None:
+    if dataset is not None and sheet is None:
+        return LAYOUTS[dataset].classes()
+    if sheet is not None and dataset is None:
         return read_classes(sheet)
-    if dataset == "camvid":
-        from arseg.data.camvid import camvid_classes  # noqa: PLC0415
-
-        return camvid_classes()
-    # The official label table is slow to import, and not needed for another data set.
-    from arseg.data.cityscapes import cityscapes_classes  # noqa: PLC0415
-
-    return cityscapes_classes()
+    raise ConfigError("the classes are not clear: give either --dataset or --classes")
 
 
-def _normalization(dataset: Dataset | None, backbone: Backbone) -> str:
+def _normalization(dataset: Dataset | None, backbone: str) -> str:
     if dataset is None:
         raise ConfigError("the normalisation is not clear: give --normalization, or --dataset instead of --classes")
     return published_normalization(dataset, backbone)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
+
+from arseg.compat.results import read_published
 from arseg.evaluate.compare import compare as compare_with_published
-from arseg.evaluate.compare import read_published_values, read_results, summarize_comparison
+from arseg.evaluate.compare import read_published_values, read_result, summarize_comparison
 from arseg.files import atomic_path
 from arseg.provenance.recording import records
 
@@ -21,7 +24,7 @@ def compare(
     Parameters
     ----------
     results : list of Path
-        Tables (miou.csv), evaluations (.npz) or result files under the authors' names (.txt).
+        Tables (miou.csv), evaluations (.npz) or result files under published names (.txt).
     published : Path
         CSV of the published values.
     csv : Path
@@ -29,7 +32,8 @@ def compare(
     summary : Path
         The printed text to write as Markdown.
     """
-    comparison = compare_with_published(read_results(results), read_published_values(published))
+    tables = [read_published(path) if path.suffix == ".txt" else read_result(path) for path in results]
+    comparison = compare_with_published(pd.concat(tables, ignore_index=True), read_published_values(published))
     text = summarize_comparison(comparison)
     print(text)
     if csv:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from arseg.cli.options import Figure
-from arseg.evaluate.compare import compare, read_published_values, read_results
+from arseg.evaluate.compare import compare, read_published_values
 from arseg.evaluate.tables import read_table
 from arseg.plots.curves import accuracy_by_cost, miou_by_distance
 from arseg.provenance.recording import records
@@ -25,7 +25,7 @@ def curves(table: Path, *, by_distance: Figure, by_cost: Figure, published: Path
         CSV of published values, to draw those of the same configurations beside ours.
     """
     data = read_table(table)
-    comparison = compare(read_results([table]), read_published_values(published)) if published else None
+    comparison = compare(data, read_published_values(published)) if published else None
     miou_by_distance(data, by_distance, comparison)
     accuracy_by_cost(data, by_cost)
     for path in (by_distance, by_cost):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from arseg.data.authors_import import import_authors_clips
-from arseg.data.authors_tree import AuthorsDataset
+from arseg.compat.clips import import_published_clips
+from arseg.compat.naming import Dataset
 from arseg.provenance.recording import Arguments, records
 
 
@@ -17,17 +17,17 @@ def imported(arguments: Arguments) -> list[Path]:
 def import_clips(
     root: Path,
     *,
-    dataset: AuthorsDataset,
+    dataset: Dataset,
     split: str,
     output: Path,
     distances: list[int] | None = None,
 ) -> None:
-    """Turn the AR-Seg authors' processed data into a manifest and clip stores.
+    """Turn a tree of the published programs into a manifest and clip stores.
 
     Parameters
     ----------
     root : Path
-        The authors' folder that is named for bitrate and GOP, for example camvid-sequence/3M-GOP12.
+        Folder that is named for bitrate and GOP, for example camvid-sequence/3M-GOP12.
     dataset : str
         camvid or cityscapes.
     split : str
@@ -37,6 +37,6 @@ def import_clips(
     distances : list of int
         Reference distances; all by default.
     """
-    imported = import_authors_clips(root, dataset=dataset, split=split, output=output, distances=distances)
+    imported = import_published_clips(root, dataset=dataset, split=split, output=output, distances=distances)
     for path in (imported.manifest, *imported.stores):
         print(f"wrote {path}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arseg.evaluate.published import from_evaluation, write_published
+from arseg.compat.results import write_published
 from arseg.evaluate.tables import collect_evaluations, write_summary, write_table
 from arseg.evaluate.tables import tabulate as tidy_table
 from arseg.files import atomic_path, refuse_filled
@@ -11,7 +11,7 @@ from arseg.provenance.recording import records
 
 @records("tabulate", inputs=["evaluations"], outputs=["csv", "summary", "published"])
 def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Path) -> None:
-    """Collect evaluations into one tidy CSV, a Markdown summary, and result files under the authors' names.
+    """Collect evaluations into one tidy CSV, a Markdown summary, and published result files.
 
     Parameters
     ----------
@@ -32,6 +32,6 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
     with atomic_path(published) as folder:
         for result in results:
             settings = result.settings
-            write_published(from_evaluation(result), folder / result.encoding_name / f"seed{settings.seed}")
+            write_published(result, folder / result.encoding_name / f"seed{settings.seed}")
     for path in (csv, summary, published):
         print(f"wrote {path}")

@@ -1,24 +1,20 @@
 """Results beside the published ones, distance by distance.
 
-The authors' values are a sheet, ``config/published-miou.csv``. A result is comparable if data set, network, mode,
+The published values are a sheet, ``config/published-miou.csv``. A result is comparable if data set, network, mode,
 scale, GOP and bitrate were published; what else differs (split, codec, encoder settings) is said beside it.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from arseg.access import reading
-from arseg.config import PUBLISHED_SPLITS, published_backbone
 from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
-from arseg.evaluate.published import PublishedResult, read_published
 from arseg.evaluate.tables import collect_table, describe_classes, read_table
 from arseg.spec import Encoding, Rate
 
-PUBLISHED_COLUMNS = ("dataset", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
+PUBLISHED_COLUMNS = ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
 """Columns of the sheet of published values."""
 
 CONFIGURATION = ["dataset", "backbone", "mode", "scale", "gop", "rate"]
@@ -28,7 +24,7 @@ RESULT = ["dataset", "split", "backbone", "encoding", "gop", "rate", "mode", "sc
 """What tells one compared result from another."""
 
 CLASSES = ["num_classes_present", "classes_without_labels"]
-"""What the means are over; the authors' files do not tell."""
+"""What the means are over; published result files do not say."""
 
 
 def read_published_values(path: str | Path) -> pd.DataFrame:
@@ -37,65 +33,53 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     published : DataFrame
-        Columns of `CONFIGURATION`, "distance" and "published" (mIoU, 0 ... 1).
+        Columns of `CONFIGURATION`, "published_split", "distance" and "published" (mIoU, 0 ... 1).
 
     Raises
     ------
     DataError
         If the sheet is missing or lacks a column.
     """
-    mend = "It comes with arseg's sources, in config/; name it with --published"
+    hint = "It comes with arseg's sources, in config/; name it with --published"
     try:
         with reading(Path(path)):
             values = pd.read_csv(path)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such sheet of published values. {mend}") from error
+        raise DataError(f"{path}: no such sheet of published values. {hint}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a CSV sheet ({error}). {mend}") from error
+        raise DataError(f"{path}: not a CSV sheet ({error}). {hint}") from error
     if missing := [name for name in PUBLISHED_COLUMNS if name not in values.columns]:
-        problem = separator_problem(values.columns) or f"the sheet lacks the column {missing[0]}. {mend}"
+        problem = separator_problem(values.columns) or f"the sheet lacks the column {missing[0]}. {hint}"
         raise DataError(f"{path}: {problem}")
     values["rate"] = list(map(Rate.from_mbps, values["bitrate_mbps"]))
-    return values[[*CONFIGURATION, "distance", "miou"]].rename(columns={"miou": "published"})
+    values = values[[*CONFIGURATION, "split", "distance", "miou"]]
+    return values.rename(columns={"split": "published_split", "miou": "published"})
 
 
-def read_results(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read results of any form into one table.
+def read_result(path: str | Path) -> pd.DataFrame:
+    """Read a result of arseg.
 
     Parameters
     ----------
-    paths : iterable of path
-        Tidy tables (.csv), evaluations of whole splits (.npz), or result files under the authors' names (.txt).
+    path : path
+        Tidy table (.csv) or evaluation of a whole split (.npz).
 
     Returns
     -------
-    results : DataFrame
-        Columns of `RESULT` and `CLASSES`, "seed", "distance" and "miou". Split and encoding are empty, and classes NaN,
-        where a file does not tell.
+    result : DataFrame
+        A tidy table of `arseg.evaluate.tables`.
 
     Raises
     ------
     DataError
-        If a file is of none of these forms, missing or damaged.
+        If a file is of neither form, missing or damaged.
     """
-    parts = []
-    for path in map(Path, paths):
-        if path.suffix == ".csv":
-            parts.append(with_published_names(read_table(path)))
-        elif path.suffix == ".npz":
-            parts.append(with_published_names(collect_table([path])))
-        elif path.suffix == ".txt":
-            parts.append(_rows(read_published(path)))
-        else:
-            raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
-    if not parts:
-        raise DataError("no result to compare; give at least one table, evaluation or result file")
-    return pd.concat(parts, ignore_index=True).reindex(columns=[*RESULT, "seed", "distance", "miou", *CLASSES])
-
-
-def with_published_names(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the networks of a tidy table the names that they have in the sheet of published values."""
-    return table.assign(backbone=list(map(published_backbone, table["dataset"], table["backbone"])))
+    path = Path(path)
+    if path.suffix == ".csv":
+        return read_table(path)
+    if path.suffix == ".npz":
+        return collect_table([path])
+    raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
 
 
 def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +88,8 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     results : DataFrame
-        From `read_results`.
+        Columns of `RESULT`, "seed", "distance" and "miou", and of `CLASSES` if known, as in tidy tables. Split and
+        encoding are empty where a result does not say.
     published : DataFrame
         From `read_published_values`.
 
@@ -120,6 +105,7 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     DataError
         If no result was published.
     """
+    results = results.reindex(columns=[*RESULT, "seed", "distance", "miou", *CLASSES])
     ours = results.groupby([*RESULT, "distance"], sort=False, as_index=False).agg(
         seeds=("seed", "nunique"),
         miou=("miou", lambda scores: scores.mean(skipna=False)),
@@ -170,33 +156,14 @@ def _table(part: pd.DataFrame) -> str:
 
 
 def _differs(row: pd.Series) -> str:
-    """Say what is not as it was for the published value."""
+    """Return what is not as it was for the published value."""
     expected = Encoding(rate=row["rate"], gop=row["gop"]).name
-    if row["encoding"] in ("", f"{expected}-imported"):  # not known, or the authors' own clips
+    if row["encoding"] in ("", f"{expected}-imported"):  # not known, or the published clips themselves
         return ""
-    found = {"split": row["split"], "encoding": row["encoding"]}
-    wanted = {"split": PUBLISHED_SPLITS.get(row["dataset"], row["split"]), "encoding": expected}
-    return "; ".join(f"{name} {found[name]} instead of {wanted[name]}" for name in found if found[name] != wanted[name])
+    pairs = (("split", row["published_split"]), ("encoding", expected))
+    return "; ".join(f"{name} {row[name]} instead of {wanted}" for name, wanted in pairs if row[name] != wanted)
 
 
 def _names(configurations: pd.DataFrame) -> list[str]:
     form = "{dataset} {backbone} {mode} {scale}x, GOP {gop}, {rate}"
     return [form.format_map(row) for _, row in configurations[CONFIGURATION].drop_duplicates().iterrows()]
-
-
-def _rows(result: PublishedResult) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "dataset": result.dataset,
-            "split": "",
-            "backbone": result.backbone,
-            "encoding": "",
-            "gop": result.gop,
-            "rate": result.rate,
-            "mode": result.mode.upper(),
-            "scale": result.scale_percent / 100,
-            "seed": 0,
-            "distance": np.arange(result.gop),
-            "miou": result.miou,
-        }
-    )

@@ -3,7 +3,6 @@
 import logging
 import shutil
 import sys
-from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,20 +10,26 @@ from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
-from torch import Tensor
 
 from arseg.access import HINTS, access_error
 from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path, file_digest
 from arseg.models.checkpoint import load_checkpoint, read_tensors
-from arseg.models.layout import COUNTER, first_names, fit_network, guess_network, without_prefix
 from arseg.models.network import SegmentationNetwork
-from arseg.models.published import is_own_checkpoint, read_published
 from arseg.models.registry import Architecture, build_network, get_architecture
+from arseg.models.state_dict import (
+    COUNTER,
+    FUSION,
+    first_names,
+    guess_network,
+    is_own_checkpoint,
+    network_from_state_dict,
+    read_state_dict,
+)
 
 log = logging.getLogger(__name__)
 
-MEND_CACHED = "delete this file to download it again"
+HINT_CACHED = "delete this file to download it again"
 
 
 def initialize_network(network: SegmentationNetwork, backbone: str, source: str) -> dict[str, Any] | None:
@@ -112,11 +117,11 @@ def _download() -> Path:
 
 def _load_cached(network: SegmentationNetwork, architecture: Architecture, path: Path) -> None:
     # torchvision would read a cached file with the right to run what is in it, and would not check what it holds.
-    state_dict = read_published(path, MEND_CACHED)
+    state_dict = read_state_dict(path, HINT_CACHED)
     try:
         architecture.load_imagenet(network, state_dict)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}; {MEND_CACHED}") from None
+        raise CheckpointError(f"{path}: {error}; {HINT_CACHED}") from None
 
 
 def _require_resnet(architecture: Architecture, backbone: str, source: str) -> None:
@@ -135,11 +140,17 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
         trained, spec, _ = load_checkpoint(path)
         if spec.backbone != backbone:
             raise CheckpointError(f"initial_weights {path}: is a checkpoint of {spec.backbone}; {hint}")
-        state_dict = trained.state_dict()
-    else:
-        state_dict = without_prefix(read_published(path, hint))
+        return _take(network, backbone, trained, path)
+    state_dict = read_state_dict(path, hint)
     if "conv1.weight" not in state_dict:  # as torchvision names it, and none of the networks does
-        return _take(network, backbone, state_dict, path)
+        fusion = any(name.startswith(FUSION) for name in state_dict)
+        try:
+            trained = network_from_state_dict(state_dict, backbone, fusion=fusion).network
+        except CheckpointError as error:
+            guess = guess_network(state_dict)
+            likely = f"\nThis looks like {guess.description}" if guess and guess.backbone != backbone else ""
+            raise CheckpointError(f"initial_weights {path}: {error}{likely}") from None
+        return _take(network, backbone, trained, path)
     architecture = get_architecture(backbone)
     _require_resnet(architecture, backbone, str(path))
     try:
@@ -150,24 +161,22 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
     return None
 
 
-def _take(network: SegmentationNetwork, backbone: str, state_dict: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+def _take(network: SegmentationNetwork, backbone: str, trained: SegmentationNetwork, path: Path) -> dict[str, Any]:
     """Copy what a network of the same backbone, for whatever classes, has in common with this one."""
-    fusion = network.fuse_attention is not None and any(name.startswith("fuse_attention.") for name in state_dict)
-    fit = fit_network(state_dict, backbone, fusion=fusion)
-    if fit.num_problems:
-        guess = guess_network(state_dict)
-        likely = f"\nThis looks like {guess.describe()}" if guess and guess.backbone != backbone else ""
-        raise CheckpointError(f"initial_weights {path}: does not fit {fit.describe()}:\n{fit.difference()}{likely}")
-    first, own = first_names(backbone), network.state_dict()
+    first, own, theirs = first_names(backbone), network.state_dict(), trained.state_dict()
     taken = {
-        name: fit.tensors[first[name]]
-        for name, tensor in own.items()
-        if first[name] in fit.tensors and fit.tensors[first[name]].shape == tensor.shape
+        name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
     }
     network.load_state_dict(own | taken, strict=True)
     left = [name for name in own if name not in taken and first[name] == name and not name.endswith(COUNTER)]
     num_taken = len({first[name] for name in taken})
     log.info(
-        "starts from %s, %s: %d tensors; left random: %s", path, fit.describe(), num_taken, ", ".join(left) or "none"
+        "starts from %s, %s %s fusion, %d classes: %d tensors; left random: %s",
+        path,
+        backbone,
+        "without" if trained.fuse_attention is None else "with",
+        trained.num_classes,
+        num_taken,
+        ", ".join(left) or "none",
     )
     return {"file": path.name, "sha256": file_digest(path), "num_taken": num_taken, "left_random": left}

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from arseg.config import published_backbone
 from arseg.evaluate.tables import groups
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
@@ -131,9 +130,8 @@ def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Ite
     """Give mode, scale, distances and percents of the published lines that belong to a panel."""
     if comparison is None:
         return
-    of_panel = comparison["backbone"] == published_backbone(part["dataset"].iloc[0], part["backbone"].iloc[0])
-    for name in ("dataset", "split", "encoding"):
-        of_panel &= comparison[name] == part[name].iloc[0]
+    setting = ["dataset", "split", "backbone", "encoding"]
+    of_panel = (comparison[setting] == part[setting].iloc[0]).all(axis=1)
     for (mode, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):
         yield mode, scale, rows["distance"], 100 * rows["published"]
 

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from arseg.config import PUBLISHED_SPLITS, Backbone, published_backbone
+from arseg.config import Backbone
 from arseg.errors import ConfigError
 from arseg.schema import read_schema
 from arseg.spec import Encoding, Rate, parse_fps
@@ -226,21 +226,20 @@ class Experiment:
     def published_values(self) -> list[str]:
         """Return the sheet of published values if any run is in it, as far as names tell."""
         published = {
-            (row["dataset"], row["backbone"], int(row["gop"]), float(row["bitrate_mbps"]))
-            for row in read_sheet(self.published, ("dataset", "backbone", "mode", "scale", "gop", "bitrate_mbps"))
+            (row["dataset"], row["split"], row["backbone"], int(row["gop"]), float(row["bitrate_mbps"]))
+            for row in read_sheet(
+                self.published, ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps")
+            )
             if row["mode"].lower() in self.config.modes
             and (row["mode"] == "HR" or float(row["scale"]) in self.config.scales)
         }
         return [self.published] if any(self._published_name(run) in published for run in self.runs()) else []
 
-    def _published_name(self, run: Run) -> tuple[str, str, int, float] | None:
+    def _published_name(self, run: Run) -> tuple[str, str, str, int, float] | None:
         encoding = self.encodings[run.dataset][run.encoding]
-        is_as_published = encoding.name == Encoding(rate=encoding.rate, gop=encoding.gop).name and self.splits(
-            run.dataset
-        ).test == PUBLISHED_SPLITS.get(run.dataset)
-        if not is_as_published or encoding.rate.mbps is None:
+        if encoding.name != Encoding(rate=encoding.rate, gop=encoding.gop).name or encoding.rate.mbps is None:
             return None
-        return run.dataset, published_backbone(run.dataset, run.backbone), encoding.gop, encoding.rate.mbps
+        return run.dataset, self.splits(run.dataset).test, run.backbone, encoding.gop, encoding.rate.mbps
 
 
 def clip_outputs(stores: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The evaluation step against the published programs (golden section E), through the public command line.
 
-The golden data are written as the authors' own files: a tree of processed data, and state dicts with ``module.``
+The golden data are written as published files: a tree of processed data, and state dicts with ``module.``
 before every name. One step is replaced: golden images are normal noise with values that no 8-bit picture has after
 normalisation, so the tree holds pictures that stand for them, and normalising gives the golden image that a picture
 stands for. Normalisation itself is pinned by ``test_transforms_golden.py``.
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from authors_examples import write_camvid_sample
 from golden_weights import hr_network, load_arrays, lr_network
+from published_examples import write_camvid_sample
 
 import arseg.ar
 from arseg.cli.main import main
-from arseg.evaluate.published import read_published
+from arseg.compat.results import read_published
 from arseg.evaluate.result import load_evaluation
 from arseg.spec import NORMALIZATIONS
 
@@ -49,7 +49,7 @@ def golden():
 
 @pytest.fixture(scope="module")
 def checkpoint_roots(tmp_path_factory) -> dict[str, Path]:
-    """The authors' checkpoints with the rule's weights; the LR baseline in both forms that it comes in.
+    """Published checkpoints with the rule's weights; the LR baseline in both forms that it comes in.
 
     Case hr05 is a network without fusion at 0.5, case lr05 one with fusion that is not used: published LR baselines
     carry ``fuse_attention.*``.
@@ -121,7 +121,8 @@ def test_confusion_matrix_is_the_published_one(case, golden, checkpoint_roots, w
     write_tree(tmp_path / "data", golden, case, pictures)
     monkeypatch.setattr(arseg.ar, "normalize", pictures.normalize)
     root = checkpoint_roots["fusion" if case == "lr05" else "plain"]
-    words = ["evaluate", "--checkpoint-root", root, "--data-root", tmp_path / "data", "--mode", mode, "--scale", scale]
+    words = ["evaluate-published", "--checkpoint-root", root, "--data-root", tmp_path / "data"]
+    words += ["--mode", mode, "--scale", scale]
     words += ["--gop", GOP, "--device", "cpu", "--workers", 0, "--output", tmp_path / "results"]
     words += ["--work", work]
     main([str(word) for word in words])

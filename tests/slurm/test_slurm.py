@@ -81,7 +81,7 @@ class Finished:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Tables, and result files under the authors' names."""
+    """Tables, and published result files."""
     root = folder / "results/tiny"
     paths = [root / "miou.csv", root / "miou.md", *sorted((root / "published").rglob("*.txt"))]
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}

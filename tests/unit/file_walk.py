@@ -27,13 +27,14 @@ from arseg.codec.extract_frames import extract_frames
 from arseg.codec.native_source import _unpack
 from arseg.codec.stream import open_video
 from arseg.codec.video import create_video
-from arseg.data import authors_import, cityscapes_unpack, frames
+from arseg.compat import clips as published_clips
+from arseg.compat.results import read_published
+from arseg.data import cityscapes_unpack, frames
 from arseg.data.archives import PictureSource, extract_only
 from arseg.data.images import read_header, read_image, read_label, read_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
 from arseg.evaluate.compare import read_published_values
-from arseg.evaluate.published import read_published
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_table, read_table, write_table
 from arseg.models.checkpoint import read_description, save_checkpoint
@@ -159,7 +160,7 @@ READERS = {
         PUBLISHED,
         write_text("0.5\n0.3\n0.4\n"),
         read_published,
-        ("evaluate/published.py:read_published",),
+        ("compat/results.py:read_published",),
         by_library=True,
     ),
     "record": Reader(
@@ -201,11 +202,11 @@ READERS = {
     "benchmark": Reader(
         "b.tsv", write_text("s\th:m:s\n1.5\t0:00:01\n"), estimate._seconds, ("plan/estimate.py:_seconds",), cut=0.4
     ),
-    "authors' motion": Reader(
+    "published motion": Reader(
         "m.bin",
         lambda path: path.write_bytes(bytes(4 * 6 * 4)),
-        lambda path: authors_import._read_motion(path, 4, 6),
-        ("data/authors_import.py:_read_motion",),
+        lambda path: published_clips._read_motion(path, 4, 6),
+        ("compat/clips.py:_read_motion",),
     ),
     "library source": Reader("s.tar.gz", write_tar, unpacked, ("codec/native_source.py:_unpack",)),
 }
@@ -249,7 +250,7 @@ OWN = {
     "codec/native_build.py": "the cache of the HEVC reader",
     "codec/native_source.py:_check_version": "what was unpacked just now",
     "codec/native_source.py:_digest_folder": "the same",
-    "evaluate/authors_run.py:evaluate_authors_files": "`Evaluation.save`",
+    "compat/evaluation.py:evaluate_published": "`Evaluation.save`",
     "export/onnx_file.py:Session.__init__": "a graph that was written just now",
     "files.py:_machine": "the system's, and may be missing",
     "files.py:_remove_leftovers": "part of every write",

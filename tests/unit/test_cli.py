@@ -50,6 +50,7 @@ COMMANDS = [
     ["train", "phase1"],
     ["train", "phase2"],
     ["evaluate"],
+    ["evaluate-published"],
     ["segment"],
     ["bench", "attention"],
     ["bench", "inference"],

@@ -5,9 +5,9 @@ import torch
 from torchvision.models import resnet18
 
 from arseg.cli.main import main
+from arseg.compat.checkpoints import export_network
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
-from arseg.models.convert import export_network
 from arseg.models.imagenet import initialize_network
 from arseg.models.registry import build_network
 from arseg.spec import NetworkSpec

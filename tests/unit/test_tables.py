@@ -8,17 +8,9 @@ import pytest
 from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 
 from arseg.errors import DataError
-from arseg.evaluate.published import (
-    PublishedResult,
-    from_evaluation,
-    megabits_to_rate,
-    rate_to_megabits,
-    read_published,
-    write_published,
-)
 from arseg.evaluate.result import load_evaluation, merge_evaluations
 from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, write_table
-from arseg.spec import Encoding, Rate
+from arseg.spec import Encoding
 
 ZEROS = np.zeros_like(CONFUSIONS)
 
@@ -279,76 +271,6 @@ def test_summary_thins_out_long_groups_of_pictures(tmp_path):
     shown = [int(name[2:]) for name in markdown_rows(text)[0] if name.startswith("d=")]
     assert len(shown) == 12
     assert (shown[0], shown[-1]) == (0, 29)
-
-
-# The authors' result files
-
-
-@pytest.mark.parametrize(
-    ("dataset", "names"),
-    [
-        ("camvid", {"psp18": "psp18", "psp18-cityscapes": "psp18cityscapes", "bise18": "bise18"}),
-        ("cityscapes", {"psp18": "psp18camvid", "psp18-cityscapes": "psp18", "bise18": "bise18"}),
-    ],
-)
-def test_each_network_has_a_published_file_of_its_own(dataset, names):
-    evaluations = {name: make_evaluation(dataset=dataset, backbone=name) for name in names}
-    assert {name: from_evaluation(found).backbone for name, found in evaluations.items()} == names
-
-
-def test_published_file_has_the_authors_name_and_format(tmp_path):
-    result = from_evaluation(make_evaluation(mode="ar", scale_percent=50))
-    path = write_published(result, tmp_path)
-    assert path.name == "camvid-psp18-AR-0.5x-resolution-exp-GOP2-3M-evaluation.txt"
-    lines = path.read_text().splitlines()
-    assert len(lines) == 3
-    assert lines[0] == f"{result.miou[0]:.18e}"
-    assert float(lines[2]) == pytest.approx(0.725, abs=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({}, "camvid-psp18-1.0x-resolution-exp-GOP2-3M-evaluation.txt"),
-        ({"mode": "lr", "scale_percent": 30}, "camvid-psp18-0.3x-resolution-exp-GOP2-3M-evaluation.txt"),
-        ({"backbone": "bise18", "encoding": Encoding(rate="375k", gop=2)},
-         "camvid-bise18-1.0x-resolution-exp-GOP2-0.375M-evaluation.txt"),
-        ({"encoding": Encoding(rate="qp27", gop=2)}, "camvid-psp18-1.0x-resolution-exp-GOP2-qp27-evaluation.txt"),
-        ({"dataset": "my-road", "mode": "ar", "scale_percent": 90},
-         "my-road-psp18-AR-0.9x-resolution-exp-GOP2-3M-evaluation.txt"),
-    ],
-)  # fmt: skip
-def test_published_files_come_back(tmp_path, changes, name):
-    written = from_evaluation(make_evaluation(**changes))
-    path = write_published(written, tmp_path)
-    assert path.name == name
-    read = read_published(path)
-    for field in ("dataset", "backbone", "mode", "scale_percent", "gop", "rate"):
-        assert getattr(read, field) == getattr(written, field)
-    np.testing.assert_array_equal(read.miou, written.miou)
-
-
-@pytest.mark.parametrize(("rate", "text"), [("3000k", "3M"), ("5000k", "5M"), ("375k", "0.375M"), ("crf23", "crf23")])
-def test_rates_in_the_authors_spelling(rate, text):
-    assert rate_to_megabits(Rate(rate)) == text
-    assert megabits_to_rate(text) == rate
-
-
-def test_damaged_published_files_are_named(tmp_path):
-    path = write_published(
-        PublishedResult("camvid", "psp18", "hr", 100, 2, Rate("3000k"), np.array([0.4, 0.6])), tmp_path
-    )
-    path.write_text("0.4\n0.6\n")
-    with pytest.raises(DataError, match=r"found 2 lines, expected 3"):
-        read_published(path)
-    path.write_text("0.4\n0.6\n0.6\n")
-    with pytest.raises(DataError, match=r"the last line is 0.600000, expected the mean 0.500000"):
-        read_published(path)
-    path.write_text("0.4\nx\n0.5\n")
-    with pytest.raises(DataError, match=r"expected one number per line"):
-        read_published(path)
-    with pytest.raises(DataError, match=r"scores.txt: not the name of a published result"):
-        read_published(tmp_path / "scores.txt")
 
 
 def test_merged_evaluations_are_whole(tmp_path):

@@ -14,7 +14,7 @@ from file_server import Answer, FileServer
 from snakemake_runs import REPOSITORY, planned_jobs, snakemake
 from torchvision.models import resnet18
 
-from arseg.evaluate.published import read_published
+from arseg.compat.results import read_published
 
 pytestmark = pytest.mark.workflow
 
@@ -99,7 +99,7 @@ def test_the_published_values_stand_beside_ours(finished):
     assert "## camvid kaggle-test, psp18" in (finished / "results/paper/comparison.md").read_text()
 
 
-def test_result_files_carry_the_authors_names(finished):
+def test_result_files_carry_the_published_names(finished):
     folder = finished / "results/paper/published"
     camvid = folder / "hevc-3000k-gop12-medium/seed233/camvid-psp18-AR-0.5x-resolution-exp-GOP12-3M-evaluation.txt"
     table = pd.read_csv(finished / "results/paper/miou.csv").query(

@@ -56,7 +56,7 @@ def test_ar_costs_less_than_hr(finished):
     assert cost["LR"] < cost["AR"] < cost["HR"]
 
 
-def test_result_files_carry_the_authors_names(finished):
+def test_result_files_carry_the_published_names(finished):
     folder = finished / "results/tiny/published/h264-200k-gop3-medium/seed233"
     names = {path.name for path in folder.iterdir()}
     assert names == {

@@ -1,4 +1,4 @@
-# Confusion matrices to tables, result files under the authors' names, and figures.
+# Confusion matrices to tables, published result files, and figures.
 # Outputs: results/<name>/miou.csv, miou.md, published/, figures/; where runs were published also comparison.{csv,md}
 
 

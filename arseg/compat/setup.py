@@ -1,30 +1,19 @@
-"""Which of the authors' files to evaluate: what their command is told, without what it takes to do it."""
+"""Which published checkpoints and data to evaluate: what the command is told, without what it takes to do it."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from arseg.config import Backbone
-from arseg.data.authors_tree import AuthorsDataset
+from arseg.compat.naming import Dataset, PublishedBackbone, registered_backbone
 from arseg.errors import ConfigError
 from arseg.spec import Mode
-
-AuthorsBackbone = Literal["psp18", "bise18"]
-"""The authors' names of networks; their psp18 of CamVid and that of Cityscapes are two."""
-
-MEGABITS: dict[AuthorsDataset, float] = {"camvid": 3, "cityscapes": 5}
-"""Bitrates of the published figures, in Mb/s."""
-
-SPLITS: dict[AuthorsDataset, str] = {"camvid": "test", "cityscapes": "val"}
-"""Splits of the published figures."""
 
 
 @dataclass(frozen=True)
 class PublishedSetup:
-    """Which of the authors' files to evaluate."""
+    """Which published checkpoints and data to evaluate."""
 
-    dataset: AuthorsDataset = "camvid"
+    dataset: Dataset = "camvid"
     """Data set."""
-    backbone: AuthorsBackbone = "psp18"
+    backbone: PublishedBackbone = "psp18"
     """Backbone."""
     scale: tuple[float, ...] = (0.5,)
     """Resolutions of the networks in modes LR and AR."""
@@ -36,17 +25,27 @@ class PublishedSetup:
     """Split of the data; by default test for CamVid, val for Cityscapes."""
 
     @property
-    def network(self) -> Backbone:
+    def network(self) -> str:
         """The backbone as the registry names it."""
-        return "psp18-cityscapes" if (self.dataset, self.backbone) == ("cityscapes", "psp18") else self.backbone
+        return registered_backbone(self.dataset, self.backbone)
+
+    @property
+    def megabits(self) -> float:
+        """Bitrate of the data in Mb/s."""
+        return {"camvid": 3, "cityscapes": 5}[self.dataset] if self.bitrate is None else self.bitrate
+
+    @property
+    def data_split(self) -> str:
+        """Split of the data."""
+        return self.split or {"camvid": "test", "cityscapes": "val"}[self.dataset]
 
     def scales_percent_of(self, mode: Mode) -> tuple[int, ...]:
-        """Resolutions to evaluate in a mode, in percent.
+        """Return the resolutions to evaluate in a mode, in percent.
 
         Raises
         ------
         ConfigError
-            If a scale is no whole percentage below 100.
+            If a scale is not a whole percentage below 100.
         """
         if mode == "hr":
             return (100,)

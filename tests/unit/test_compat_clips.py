@@ -1,10 +1,11 @@
-"""The authors' processed data as clip stores: miniature trees, and what may be wrong with a real one."""
+"""Trees of the published programs as clip stores: miniature trees, and what may be wrong with a real one."""
 
 import shutil
 
 import numpy as np
 import pytest
-from authors_examples import (
+from PIL import Image
+from published_examples import (
     CITYSCAPES_NAMES,
     HEIGHT,
     WIDTH,
@@ -14,10 +15,9 @@ from authors_examples import (
     write_camvid_tree,
     write_cityscapes_tree,
 )
-from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.authors_import import import_authors_clips
+from arseg.compat.clips import import_published_clips
 from arseg.data.cityscapes_labels import convert_label_map
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError, MotionError, StoreError
@@ -33,11 +33,11 @@ def tree(tmp_path):
 
 
 def import_camvid(tree, split="test", **options):
-    return import_authors_clips(tree, dataset="camvid", split=split, output=tree.parent / "out", **options)
+    return import_published_clips(tree, dataset="camvid", split=split, output=tree.parent / "out", **options)
 
 
 def import_cityscapes(tree, split="val", **options):
-    return import_authors_clips(tree, dataset="cityscapes", split=split, output=tree.parent / "out", **options)
+    return import_published_clips(tree, dataset="cityscapes", split=split, output=tree.parent / "out", **options)
 
 
 def test_camvid_manifest(tree):
@@ -301,7 +301,9 @@ def test_unknown_names(tree, tmp_path):
         import_camvid(tree)
     tree = write_cityscapes_tree(tmp_path)
     save_picture(tree / "decoded_GOP2_dist_1/leftImg8bit/val/bonn/bonn.png", picture(0))
-    with pytest.raises(DataError, match=r"val/bonn/bonn\.png: 'bonn' is no name of Cityscapes; expected CITY_000000_"):
+    with pytest.raises(
+        DataError, match=r"val/bonn/bonn\.png: 'bonn' is not a name of Cityscapes; expected CITY_000000_"
+    ):
         import_cityscapes(tree)
 
 

@@ -1,4 +1,4 @@
-"""``arseg evaluate`` on the authors' checkpoints and processed data, and on what is made of them."""
+"""``arseg evaluate-published``, and ``arseg evaluate`` on what is made of published files."""
 
 import shutil
 from pathlib import Path
@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from authors_examples import write_camvid_tree, write_cityscapes_tree
+from published_examples import write_camvid_tree, write_cityscapes_tree
 
 from arseg.cli.main import main
+from arseg.compat.evaluation import find_checkpoint
+from arseg.compat.results import read_published
+from arseg.compat.setup import PublishedSetup
 from arseg.data.camvid import camvid_classes
 from arseg.data.cityscapes import cityscapes_classes
 from arseg.errors import CheckpointError, ConfigError
-from arseg.evaluate.authors_run import PublishedSetup, find_checkpoint
-from arseg.evaluate.published import read_published
 from arseg.evaluate.result import load_evaluation
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
@@ -53,8 +54,8 @@ def ours(tmp_path_factory) -> dict[Mode, Path]:
 
 @pytest.fixture(scope="module")
 def roots(ours, tmp_path_factory) -> tuple[Path, Path]:
-    """The same networks as the authors' checkpoints, and a tree of their data."""
-    folder = tmp_path_factory.mktemp("authors")
+    """The same networks as published checkpoints, and a tree of data."""
+    folder = tmp_path_factory.mktemp("published")
     for mode, name in PUBLISHED_NAMES.items():
         run("checkpoint", "export", ours[mode], "--output", folder / "checkpoints/camvid-psp18" / name)
     write_camvid_tree(folder / "data", gop=GOP)
@@ -66,10 +67,10 @@ def run(*words) -> None:
 
 
 def evaluate(roots, output, *words) -> None:
-    """Run the authors' form of the command, with `words` behind it."""
+    """Run the command, with `words` after its other options."""
     checkpoints, data = roots
     options = ["--gop", GOP, "--device", "cpu", "--workers", 0, "--output", output]
-    run("evaluate", "--checkpoint-root", checkpoints, "--data-root", data, *options, *words)
+    run("evaluate-published", "--checkpoint-root", checkpoints, "--data-root", data, *options, *words)
 
 
 def refusal(capsys, *words) -> str:
@@ -113,7 +114,7 @@ def test_checkpoints_that_went_out_and_in_give_equal_counts(ours, roots, results
     assert (original.confusions.sum(axis=(0, 1)) > 0).sum() >= 2, "a network that predicts one class tests nothing"
 
 
-def test_scores_are_written_as_the_authors_do(results):
+def test_scores_are_written_as_published(results):
     assert sorted(path.name for path in results.iterdir() if path.suffix == ".txt") == [
         published_file("0.5x"),
         published_file("1.0x"),
@@ -209,48 +210,23 @@ def test_a_missing_checkpoint_lists_what_is_there(tmp_path):
 
 def test_checkpoints_are_looked_for_before_the_data_are_read(roots, tmp_path, capsys):
     options = ["--gop", 2, "--mode", "HR", "AR", "--scale", 0.3, "--output", tmp_path / "out", "--device", "cpu"]
-    error = refusal(capsys, "evaluate", "--checkpoint-root", roots[0], "--data-root", tmp_path, *options)
+    error = refusal(capsys, "evaluate-published", "--checkpoint-root", roots[0], "--data-root", tmp_path, *options)
     assert "PSPNet_resnet18_0.3_{epoch}_.pth, found: PSPNet_resnet18_0.5_99_.pth" in error
 
 
 def test_a_checkpoint_of_another_backbone(roots, tmp_path, capsys):
     shutil.copytree(roots[0] / "camvid-psp18/HR", tmp_path / "camvid-bise18/HR")
     options = ["--gop", 2, "--mode", "HR", "--backbone", "bise18", "--output", tmp_path / "out", "--device", "cpu"]
-    error = refusal(capsys, "evaluate", "--checkpoint-root", tmp_path, "--data-root", roots[1], *options)
+    error = refusal(capsys, "evaluate-published", "--checkpoint-root", tmp_path, "--data-root", roots[1], *options)
     assert "camvid-bise18/HR/PSPNet_resnet18_1.0_9_.pth: does not fit bise18" in error
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_data_name_both_folders_that_were_tried(roots, tmp_path, capsys):
     options = ["--gop", 12, "--mode", "HR", "--bitrate", 0.5, "--output", tmp_path / "out", "--device", "cpu"]
-    error = refusal(capsys, "evaluate", "--checkpoint-root", roots[0], "--data-root", roots[1], *options)
+    error = refusal(capsys, "evaluate-published", "--checkpoint-root", roots[0], "--data-root", roots[1], *options)
     assert f"{roots[1]}/camvid-sequence/0.5M-GOP12: no such folder" in error
     assert "--bitrate, --gop" in error
-
-
-# Which form of the command
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--mode hr", "give --manifest and --stores and --output, or --checkpoint-root and --data-root"),
-        ("--mode hr --manifest m.csv --stores d00.h5", "give --manifest and --stores and --output"),
-        ("--mode hr ar --manifest m.csv --stores d00.h5 --output x.npz", "--mode hr ar: expected one mode"),
-        (
-            "--mode hr --manifest m.csv --stores d00.h5 --output x.npz --scale 0.3 --work w",
-            "--work, --dataset, --scale ...: goes only with --checkpoint-root and --data-root",
-        ),
-        ("--mode HR --checkpoint-root c", "give both --checkpoint-root and --data-root"),
-        ("--mode HR --data-root d", "give both --checkpoint-root and --data-root"),
-        (
-            "--mode HR --checkpoint-root c --data-root d --hr x.pt --scale-percent 100",
-            "--hr, --scale-percent: goes only with --manifest and --stores",
-        ),
-    ],
-)
-def test_options_of_the_two_forms_do_not_mix(words, message, capsys):
-    assert f"arseg: error: {message}" in refusal(capsys, "evaluate", *words.split())
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.0, 1.5, 0.555, -0.5])

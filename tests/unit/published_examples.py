@@ -1,4 +1,4 @@
-"""Miniature trees of the authors' processed data, and their checkpoints, under the published names.
+"""Miniature trees of the published programs, under the published names.
 
 Pictures are noise of a few pixels' grain: nothing here is compressed, so nothing has to be compressible.
 """
@@ -97,7 +97,7 @@ def write_cityscapes_tree(
 ) -> Path:
     """Write `CITYSCAPES_NAMES` in split val at all distances; give the tree's folder.
 
-    `stem` is what follows a frame's name in the names of decoded annotated frames: the authors' trees have
+    `stem` is what follows a frame's name in the names of decoded annotated frames: published trees have
     ``_leftImg8bit`` or ``_gtFine_leftImg8bit``.
     """
     tree = data_root / collection / f"5M-GOP{gop}"

@@ -1,11 +1,11 @@
-"""``arseg checkpoint``: the authors' words become settings, and what cannot be is one message."""
+"""``arseg checkpoint``: published names become settings, and what cannot be is one message."""
 
 import pytest
 import torch
 
 from arseg.cli.main import main
+from arseg.compat.checkpoints import export_network
 from arseg.models.checkpoint import load_checkpoint
-from arseg.models.convert import export_network
 from arseg.models.registry import build_network
 
 SHEET = "index,name,red,green,blue,void\n0,road,1,2,3,false\n1,car,4,5,6,false\n2,void,0,0,0,true\n"
@@ -106,7 +106,7 @@ def test_misfit_is_told(published, tmp_path, capsys):
     path = published("bise18", 12, False, "best.pth")
     words = ["--dataset", "camvid", "--backbone", "psp18", "--mode", "hr", "--output", tmp_path / "w.pt"]
     error = refusal(capsys, "checkpoint", "import", path, *words)
-    assert f"{path}: does not fit psp18 without fusion, 12 classes:\n  feats.*: 100 missing\n" in error
+    assert f"{path}: does not fit psp18 without fusion, 12 classes:\n  Missing key(s) in state_dict: " in error
     assert error.endswith("This looks like bise18 without fusion, 12 classes: give --backbone bise18\n")
     assert not (tmp_path / "w.pt").exists()
 

@@ -1,43 +1,30 @@
-"""The evaluation that the authors' command does: their checkpoints on their processed data, in several modes.
+"""The evaluation of published checkpoints on published data, in several modes.
 
-Finds checkpoints and data by the authors' names (docs/method.md, 'Files of the authors'), converts both into files
-that are kept, so that a second run starts at once, and runs the protocol on them.
+Finds both by their published names (docs/method.md, 'Published files'), converts them into files that are kept, so
+that a second run starts at once, and runs the protocol on them.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from arseg.data.authors_import import CLASSES, ImportedClips, import_authors_clips
-from arseg.data.authors_tree import find_tree
+from arseg.compat.checkpoints import import_checkpoint
+from arseg.compat.clips import ImportedClips, import_published_clips
+from arseg.compat.naming import parse_checkpoint_name, published_normalization
+from arseg.compat.results import write_published
+from arseg.compat.setup import PublishedSetup
+from arseg.compat.tree import LAYOUTS, find_tree
 from arseg.errors import CheckpointError
-from arseg.evaluate.authors_setup import MEGABITS, SPLITS, PublishedSetup
 from arseg.evaluate.protocol import evaluate
-from arseg.evaluate.published import from_evaluation, write_published
 from arseg.evaluate.result import Evaluation
 from arseg.files import file_digest
 from arseg.metrics.iou import AbsentRule
-from arseg.models.convert import import_checkpoint
-from arseg.models.published import parse_published_name, published_normalization
 from arseg.spec import Mode
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class AuthorsResult:
-    """One evaluation and its files."""
-
-    evaluation: Evaluation
-    """The counts."""
-    counts_path: Path
-    """Where they are."""
-    published_path: Path
-    """The scores as the authors record them."""
-
-
-def evaluate_authors_files(
+def evaluate_published(
     checkpoint_root: Path,
     data_root: Path,
     setup: PublishedSetup,
@@ -49,8 +36,8 @@ def evaluate_authors_files(
     device: str = "auto",
     workers: int = 2,
     absent: AbsentRule = "skip",
-) -> Iterator[AuthorsResult]:
-    """Evaluate the authors' checkpoints on their processed data.
+) -> Iterator[tuple[Path, Evaluation]]:
+    """Evaluate published checkpoints on published data.
 
     All checkpoints are found and converted first and the data imported next, before hours go into the first mode.
 
@@ -65,7 +52,7 @@ def evaluate_authors_files(
     modes : sequence of {"hr", "lr", "ar"}
         Protocols; "lr" and "ar" at each scale, "hr" once.
     output : Path
-        Folder for the results: for each a text file under the authors' name, and the confusion matrices beside it
+        Folder for the results: for each a text file under its published name, and the confusion matrices beside it
         under the same name with ``.npz``.
     work : Path
         Folder that keeps imported clips and converted checkpoints.
@@ -76,8 +63,10 @@ def evaluate_authors_files(
 
     Yields
     ------
-    result : AuthorsResult
-        As soon as it is written.
+    path : Path
+        A text file, as soon as it is written.
+    evaluation : Evaluation
+        The counts behind it.
 
     Raises
     ------
@@ -108,14 +97,13 @@ def evaluate_authors_files(
             workers=workers,
             absent=absent,
         )
-        published_path = write_published(from_evaluation(evaluation), output)
-        counts_path = published_path.with_suffix(".npz")
-        evaluation.save(counts_path)
-        yield AuthorsResult(evaluation, counts_path, published_path)
+        path = write_published(evaluation, output)
+        evaluation.save(path.with_suffix(".npz"))
+        yield path, evaluation
 
 
 def find_checkpoint(folder: Path, scale_percent: int) -> Path:
-    """Find the authors' checkpoint of one scale.
+    """Find the published checkpoint of one scale.
 
     Several epochs of a scale are successive bests of one training, so the latest is the one to take.
 
@@ -137,7 +125,7 @@ def find_checkpoint(folder: Path, scale_percent: int) -> Path:
         If there is none; the message lists what is there.
     """
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    named = [(path, parse_published_name(path)) for path in paths]
+    named = [(path, parse_checkpoint_name(path)) for path in paths]
     epochs = {name.epoch: path for path, name in named if name is not None and name.scale_percent == scale_percent}
     if not epochs:
         there = ", ".join(path.name for path in paths) or ("nothing" if folder.is_dir() else "no such folder")
@@ -152,7 +140,7 @@ def find_checkpoint(folder: Path, scale_percent: int) -> Path:
 
 
 def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, work: Path) -> Path:
-    """Convert a checkpoint unless the same file was converted before; give the path of ours."""
+    """Convert a checkpoint unless the same file was converted before; return the path of ours."""
     model = f"{setup.dataset}-{setup.backbone}"
     source = find_checkpoint(root / model / mode.upper(), scale_percent)
     digest = file_digest(source)
@@ -165,16 +153,14 @@ def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, 
             backbone=setup.network,
             mode=mode,
             scale_percent=scale_percent,
-            classes=CLASSES[setup.dataset](),
+            classes=LAYOUTS[setup.dataset].classes(),
             normalization=published_normalization(setup.dataset, setup.network),
         )
-        logger.info("%s: %s", source, report.summary())
+        logger.info("%s: %s", source, report)
     return converted
 
 
 def _import(data_root: Path, setup: PublishedSetup, work: Path) -> ImportedClips:
-    megabits = MEGABITS[setup.dataset] if setup.bitrate is None else setup.bitrate
-    tree = find_tree(data_root, setup.dataset, megabits, setup.gop)
-    split = setup.split or SPLITS[setup.dataset]
-    folder = work / "clips" / setup.dataset / split / f"{tree.rate}-gop{tree.gop}"
-    return import_authors_clips(tree.root, dataset=setup.dataset, split=split, output=folder)
+    tree = find_tree(data_root, setup.dataset, setup.megabits, setup.gop)
+    folder = work / "clips" / setup.dataset / setup.data_split / f"{tree.encoding.rate}-gop{tree.gop}"
+    return import_published_clips(tree.root, dataset=setup.dataset, split=setup.data_split, output=folder)

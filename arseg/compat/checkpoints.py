@@ -1,0 +1,224 @@
+"""Checkpoints of the published programs, in and out.
+
+A published checkpoint is a plain state dict with ``module.`` before every name, and says nothing about itself: the
+user names its network and what it was trained for, and `import_checkpoint` checks what can be checked.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from arseg.compat.naming import parse_checkpoint_name
+from arseg.errors import CheckpointError, ConfigError
+from arseg.files import atomic_path, file_digest
+from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.models.network import SegmentationNetwork
+from arseg.models.state_dict import (
+    PREFIX,
+    LoadedNetwork,
+    first_names,
+    guess_network,
+    network_entries,
+    network_from_state_dict,
+    read_state_dict,
+)
+from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec, SegmentationClass, TrainedOn
+from arseg.stages import STAGES
+
+PUBLISHED_SEED = 233
+"""Seed of both published trainings (docs/method.md, 'Training')."""
+
+
+def import_checkpoint(
+    source: Path,
+    output: Path,
+    *,
+    backbone: str,
+    mode: Mode,
+    scale_percent: int,
+    classes: Sequence[SegmentationClass],
+    normalization: str,
+) -> str:
+    """Write a published checkpoint as one of ours.
+
+    Parameters
+    ----------
+    source : Path
+        Published checkpoint.
+    output : Path
+        Checkpoint to write, usually ``weights.pt``.
+    backbone : str
+        Name in the registry.
+    mode : {"hr", "lr", "ar"}
+        What it was trained for: HR branch, constant-resolution baseline, or LR branch of AR.
+    scale_percent : int
+        Resolution that it was trained at, in percent; 100 for the HR branch.
+    classes : sequence of SegmentationClass
+        Classes of the data set that it was trained on.
+    normalization : str
+        What its images are normalised with: a key of `arseg.spec.NORMALIZATIONS`.
+
+    Returns
+    -------
+    report : str
+        What was taken from the file, in a few lines.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or does not fit the backbone, the mode or the classes.
+    ConfigError
+        If the settings contradict each other.
+    """
+    source, output = Path(source), Path(output)
+    _check_settings(source, output, mode, scale_percent, normalization)
+    loaded = _load(source, backbone, fusion=mode == "ar")
+    if loaded.network.num_classes != len(classes):
+        raise CheckpointError(
+            f"{source}: has {loaded.network.num_classes} classes, the data set {len(classes)}. Name the data set that "
+            "it was trained on, or give its sheet of classes"
+        )
+    spec = NetworkSpec(
+        backbone=backbone,
+        num_classes=len(classes),
+        fusion=mode == "ar",
+        scale_percent=scale_percent,
+        normalization=normalization,
+        classes=tuple(classes),
+    )
+    named = parse_checkpoint_name(source)
+    trained_on = TrainedOn(
+        stage=STAGES["phase2" if mode == "ar" else "phase1"],
+        seed=PUBLISHED_SEED,
+        imported_from={"file": source.name, "sha256": file_digest(source)},
+        epoch=None if named is None else named.epoch,
+    )
+    save_checkpoint(output, loaded.network, spec, trained_on)
+    lines = [f"{loaded.description}: {loaded.num_tensors} tensors"]
+    if loaded.left_out:
+        lines.append(f"left out, because only a network with fusion uses them: {', '.join(loaded.left_out)}")
+    if loaded.differing_twins:
+        twins = ", ".join(loaded.differing_twins)
+        lines.append(f"listed under two names with different values, of which the last was taken: {twins}")
+    return "\n".join(lines)
+
+
+def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool) -> dict[str, Tensor]:
+    """Return a network's tensors as the published programs list them: their names, order and prefix.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        Any network of `backbone`.
+    backbone : str
+        Name in the registry.
+    fusion : bool
+        Form to write: with the fusion, or without it, which leaves ``fuse_attention.*`` out.
+
+    Returns
+    -------
+    state_dict : dict of str to Tensor
+        On the CPU; a shared tensor stands under both of its names, and shares its storage with itself.
+
+    Raises
+    ------
+    CheckpointError
+        If the network lacks the fusion that is to be written.
+    """
+    if fusion and network.fuse_attention is None:
+        raise CheckpointError(f"this {backbone} has no fusion to export; give a checkpoint of phase 2")
+    first = first_names(backbone)
+    tensors = {first[name]: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    return {f"{PREFIX}{name}": tensors[first[name]] for name in network_entries(backbone, network.num_classes, fusion)}
+
+
+def export_checkpoint(source: Path, output: Path) -> None:
+    """Write one of our checkpoints as the published programs read it: a plain state dict.
+
+    Parameters
+    ----------
+    source : Path
+        Checkpoint of arseg.
+    output : Path
+        File to write, usually with the suffix ``.pth``; written whole or not at all.
+
+    Raises
+    ------
+    CheckpointError
+        If `source` cannot be read.
+    ConfigError
+        If `output` is `source`.
+    """
+    source, output = Path(source), Path(output)
+    _check_apart(source, output)
+    network, spec, _ = load_checkpoint(source)
+    state_dict = export_network(network, spec.backbone, fusion=spec.fusion)
+    with atomic_path(output) as temporary, temporary.open("wb") as file:
+        torch.save(state_dict, file)  # given a path, it would write that, which is a temporary one, into the file
+
+
+def describe_state_dict(path: Path) -> dict[str, str]:
+    """Return what can be seen of a state dict that another program wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    facts : dict of str to str
+        Facts by their names, in the order to print them in. The last one is the file's SHA-256.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or unreadable, or not a state dict.
+    """
+    state_dict = read_state_dict(path)
+    guess = guess_network(state_dict)
+    facts = {
+        "format": f"state dict of another program, {len(state_dict)} entries",
+        "looks like": "no network known here" if guess is None else guess.description,
+    }
+    if guess and guess.agreement < 1:
+        facts["agreement"] = f"{guess.agreement:.1%} of the tensors, by name and shape"
+    if named := parse_checkpoint_name(path):
+        facts["scale"] = f"{named.scale_percent} %, by the file's name"
+        facts["epoch"] = f"{named.epoch}, by the file's name"
+    return facts | {"sha256": file_digest(path)}
+
+
+def _load(source: Path, backbone: str, fusion: bool) -> LoadedNetwork:
+    state_dict = read_state_dict(source)
+    try:
+        return network_from_state_dict(state_dict, backbone, fusion=fusion)
+    except CheckpointError as error:
+        message, guess = f"{source}: {error}", guess_network(state_dict)
+        if guess and guess.backbone != backbone:
+            message += f"\nThis looks like {guess.description}: give --backbone {guess.backbone}"
+        elif guess and fusion and not guess.fusion:
+            message += (
+                f"\nThis looks like {guess.description}, an HR branch or LR baseline: give --mode hr or --mode lr"
+            )
+        raise CheckpointError(message) from None
+
+
+def _check_settings(source: Path, output: Path, mode: Mode, scale_percent: int, normalization: str) -> None:
+    _check_apart(source, output)
+    if mode == "hr" and scale_percent != 100:
+        raise ConfigError(
+            f"scale_percent {scale_percent} of {source} in mode hr: an HR branch sees 100 %. Give --mode lr for a "
+            "constant-resolution baseline, --mode ar for an LR branch"
+        )
+    if not 1 <= scale_percent <= 100:
+        raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
+    if normalization not in NORMALIZATIONS:
+        raise ConfigError(f"normalization {normalization!r}: expected one of {', '.join(NORMALIZATIONS)}")
+
+
+def _check_apart(source: Path, output: Path) -> None:
+    if source.resolve() == output.resolve():
+        raise ConfigError(f"output {output} is the file to read, which would be lost; name another one")
