@@ -106,7 +106,7 @@ def write_text(text: str) -> Callable[[Path], object]:
 
 
 def unpacked(path: Path) -> None:
-    _unpack(path, str(path), path.parent, "")
+    _unpack(path, str(path), path.parent / "source")
 
 
 def picture_row(path: Path) -> ManifestRow:
@@ -246,7 +246,8 @@ OWN = {
     "cli/evaluate.py:evaluate": "`Evaluation.save`, which is atomic",
     "cli/recorded.py:encoder_of": "a store that was written just now",
     "codec/native_build.py": "the cache of the HEVC reader",
-    "codec/native_source.py:_check_version": "what was unpacked just now",
+    "compilation.py:cached_path": "sources of a native part, which belong to the package",
+    "codec/native_source.py:_read_version": "what was unpacked just now",
     "codec/native_source.py:_digest_folder": "the same",
     "evaluate/authors_run.py:evaluate_authors_files": "`Evaluation.save`",
     "export/onnx_file.py:Session.__init__": "a graph that was written just now",
