@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.access import reading
+from arseg.access import reading, zip_damage
 from arseg.errors import DataError
-from arseg.files import atomic_path, zip_damage
+from arseg.files import atomic_path
 from arseg.metrics.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import torch
 
 from arseg import __version__
-from arseg.access import reading
+from arseg.access import reading, zip_damage
 from arseg.errors import CheckpointError, ConfigError
-from arseg.files import atomic_path, zip_damage
+from arseg.files import atomic_path
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
 from arseg.spec import NetworkSpec, TrainedOn

@@ -120,13 +120,13 @@ READERS = {
     "store": Reader("d03.h5", make_store, read_store, ("hdf5.py:open_finished",), by_library=True),
     "motion": Reader("motion.h5", make_motion, read_motion, ("hdf5.py:open_finished",), by_library=True),
     "checkpoint": Reader(
-        "weights.pt", write_checkpoint, read_description, ("models/checkpoint.py:read_tensors", "files.py:zip_damage")
+        "weights.pt", write_checkpoint, read_description, ("models/checkpoint.py:read_tensors", "access.py:zip_damage")
     ),
     "evaluation": Reader(
         "shard.npz",
         lambda path: make_evaluation().save(path),
         load_evaluation,
-        ("evaluate/result.py:load_evaluation", "files.py:zip_damage"),
+        ("evaluate/result.py:load_evaluation", "access.py:zip_damage"),
     ),
     "frame": Reader("frame.png", make_frame, read_image, ("data/images.py:_read_bytes", "data/images.py:_decode")),
     "label map": Reader(
