@@ -13,14 +13,12 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
+from file_server import Answer, FileServer
 
 from arseg.cli.main import main
 from arseg.codec import native_build
@@ -85,28 +83,8 @@ def library(tmp_path):
 
 @pytest.fixture
 def server():
-    """A server on this machine; `served` maps paths to bodies, `promised` adds to their announced length."""
-
-    class Handler(BaseHTTPRequestHandler):
-        served: ClassVar[dict[str, bytes]] = {}
-        promised = 0
-
-        def do_GET(self) -> None:
-            body = self.served.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.send_header("Content-Length", str(len(body or b"") + self.promised))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
-    Handler.address = f"http://127.0.0.1:{httpd.server_port}"
-    yield Handler
-    httpd.shutdown()
-    httpd.server_close()
+    with FileServer() as server:
+        yield server
 
 
 class TestSource:
@@ -117,9 +95,9 @@ class TestSource:
         content = archive_of(library_files(), prefix)
         path = tmp_path / "source of libde265.tar.gz"
         path.write_bytes(content)
-        server.served["/a.tar.gz"] = content
         digest = hashlib.sha256(content).hexdigest()
-        origin = {"": str(path), "file": path.as_uri(), "http": f"{server.address}/a.tar.gz"}[scheme]
+        url = server.serve("/a.tar.gz", Answer(content))
+        origin = {"": str(path), "file": path.as_uri(), "http": url}[scheme]
         (tmp_path / "work").mkdir()
         library = fetch_source(f"{origin}#sha256={digest}", tmp_path / "work")
         assert (library.version, library.sha256, library.origin) == ("1.0.16", digest, origin)
@@ -174,11 +152,9 @@ class TestSource:
         assert not (tmp_path / "evil").exists()
 
     def test_broken_downloads(self, tmp_path, server):
-        server.served["/a.tar.gz"] = archive_of(library_files())
-        server.promised = 100
         for url, problem in (
-            (f"{server.address}/b.tar.gz", r"HTTP Error 404.*native_source"),
-            (f"{server.address}/a.tar.gz", r"IncompleteRead\(\d+ bytes read, 100 more"),
+            (server.serve("/a.tar.gz", Answer(b"a part", length=106)), "IncompleteRead.* 100 more expected"),
+            (f"{server.address}/absent.tar.gz", "HTTP Error 404.*native_source"),
             ("http://127.0.0.1:9/a.tar.gz", "refused"),
         ):
             with pytest.raises(CodecError, match=f"{url}: could not be downloaded: .*{problem}"):
@@ -196,17 +172,15 @@ class TestSource:
         (tmp_path / "work").mkdir()
         return tmp_path / "index"
 
-    def test_package_with_another_digest_is_not_even_asked_for_its_name(self, index, tmp_path):
-        ran = tmp_path / "ran"
+    def test_package_that_the_index_lacks_or_has_with_another_digest(self, index, tmp_path):
+        with pytest.raises(CodecError, match=r"(?s)No matching distribution.*arseg native build --source"):
+            fetch_source(None, tmp_path / "work")
+        ran = tmp_path / "ran"  # even to ask for a package's name, pip would run its setup.py
         setup = {"setup.py": f"open({str(ran)!r}, 'w')\n", "PKG-INFO": "Name: pylibde265\nVersion: 0.1.0\n"}
         (index / "pylibde265-0.1.0.tar.gz").write_bytes(archive_of(setup, "pylibde265-0.1.0/"))
         with pytest.raises(CodecError, match=f"(?s)could not be downloaded.*Expected sha256 {PACKAGE_SHA256}"):
             fetch_source(None, tmp_path / "work")
         assert not ran.exists()
-
-    def test_package_that_the_index_lacks(self, index, tmp_path):
-        with pytest.raises(CodecError, match=r"(?s)No matching distribution.*arseg native build --source"):
-            fetch_source(None, tmp_path / "work")
 
 
 @pytest.fixture
