@@ -98,7 +98,7 @@ def access_error(path: Path, error: OSError, *, writes: bool = False, advice: st
 def reading(
     path: Path, damaged: Callable[[Exception], ArsegError] | None = None, *signs: type[Exception]
 ) -> Iterator[None]:
-    """Tell apart what the operating system has against reading a file, and what is wrong with its content.
+    """Raise one error if the operating system refuses to read a file, and another if its content is wrong.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def reading(
 
 @contextmanager
 def writing(path: Path, advice: str = "") -> Iterator[None]:
-    """Say what the operating system has against writing a file; with more advice than what helps in general.
+    """Raise an error that says why the operating system refuses to write a file, with more advice if there is any.
 
     Raises
     ------

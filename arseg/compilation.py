@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from tempfile import TemporaryDirectory
 
 from filelock import FileLock
@@ -43,7 +44,7 @@ class Compiler:
     error: type[ArsegError]
     """What is raised if it cannot."""
     alternative: str
-    """How to do without that part, for messages; may be empty."""
+    """How to do without that part, to end a message with: ", or use ..."; may be empty."""
 
     @property
     def version(self) -> str:
@@ -61,13 +62,7 @@ class Compiler:
         """
         environment = {"CXX": self.path} | os.environ  # CXX may have options as well
         run = subprocess.run(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
+            command, env=environment, stdout=PIPE, stderr=STDOUT, text=True, errors="replace", check=False
         )
         if run.returncode:
             lines = [line for line in run.stdout.splitlines() if line.strip()]
@@ -86,12 +81,8 @@ def find_compiler(part: str, error: type[ArsegError] = KernelError, alternative:
 
     Parameters
     ----------
-    part : str
-        What it is needed for, for messages: "the HEVC reader".
-    error : type
-        Of the errors that say that there is no compiler, or that it fails.
-    alternative : str
-        How to do without that part, to end a message with: ", or use ...".
+    part, error, alternative
+        See `Compiler`.
 
     Raises
     ------
@@ -109,6 +100,8 @@ def find_compiler(part: str, error: type[ArsegError] = KernelError, alternative:
 def cached_path(name: str, sources: Iterable[Path], *settings: str) -> Path:
     """Return the path of a compiled file in the user's cache, whether it is there or not.
 
+    The cache is ``$ARSEG_CACHE``, else ``$XDG_CACHE_HOME/arseg``, else ``~/.cache/arseg``.
+
     Parameters
     ----------
     name : str
@@ -117,11 +110,6 @@ def cached_path(name: str, sources: Iterable[Path], *settings: str) -> Path:
         Files that it is compiled from.
     *settings : str
         What else the compiled code depends on: flags, compiler, processor.
-
-    Returns
-    -------
-    path : Path
-        In ``$ARSEG_CACHE``, else in ``$XDG_CACHE_HOME/arseg``, else in ``~/.cache/arseg``.
     """
     digest = hashlib.sha256(" ".join(settings).encode())
     for source in sources:

@@ -1,12 +1,12 @@
-"""The errors that a user can mend.
+"""The errors that a user can fix.
 
 Each is raised with one message that names the file or config key, what was found, what was expected and how to
-mend it. The command line prints that message and exits with 2; everything else is a bug and keeps its traceback.
+fix it. The command line prints that message and exits with 2; everything else is a bug and keeps its traceback.
 """
 
 
 class ArsegError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that a user can fix."""
 
     exit_code = 2
     """What the command line exits with."""

@@ -132,7 +132,7 @@ def _is_filled(path: Path) -> bool:
 
 @cache
 def _machine() -> str:
-    """Tell apart the hosts and containers that share a file system: a process number means something in one of them."""
+    """Return a name for this host or container: a process number means nothing in others that share the file system."""
     marks = [platform.node()]
     with suppress(OSError):
         marks.append(Path("/etc/machine-id").read_text())

@@ -64,41 +64,33 @@ def find_native_reader() -> Path | None:
     -------
     program : Path or None
         The program that the environment variable ``ARSEG_HEVC_READER`` names, or the one that was built for this
-        version of arseg; None if there is none yet.
+        version of arseg; None if there is none yet that runs on this machine.
 
     Raises
     ------
     CodecError
-        If the variable names no program.
+        If the variable names no such program.
     """
     if named := os.environ.get(READER_VARIABLE):
-        if found := shutil.which(named):
-            return Path(found)
-        raise CodecError(
-            f"{named}: the HEVC reader named by the environment variable {READER_VARIABLE} does not exist or is not "
-            "executable. Name another one, or unset the variable to have one compiled"
-        )
+        found = shutil.which(named)
+        if found is None:
+            raise CodecError(
+                f"{named}: the HEVC reader named by the environment variable {READER_VARIABLE} does not exist or is "
+                "not executable. Name another one, or unset the variable to have one compiled"
+            )
+        reader_version(Path(found))
+        return Path(found)
     program = _cached_program()
-    return program if program.is_file() else None
+    try:
+        reader_version(program)
+    except CodecError:
+        return None
+    return program
 
 
 def ensure_native_reader() -> Path:
-    """Return the program, and build it first if it is not there or does not run on this machine.
-
-    Raises
-    ------
-    CodecError
-        As `find_native_reader` and `build_native_reader`.
-    """
-    found = find_native_reader()
-    try:
-        if found is not None:
-            reader_version(found)
-            return found
-    except CodecError:
-        if os.environ.get(READER_VARIABLE):
-            raise
-    return Path(build_native_reader().program)
+    """Return the program, and build it first if need be; raises what the other two functions raise."""
+    return find_native_reader() or Path(build_native_reader().program)
 
 
 def build_native_reader(source: str | None = None, *, force: bool = False) -> ReaderRecord:
@@ -117,8 +109,7 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
     Returns
     -------
     record : ReaderRecord
-        Of the program that is there now. If the environment variable ``ARSEG_HEVC_READER`` names one, nothing is
-        built.
+        Of the program that is there now: of the one that ``ARSEG_HEVC_READER`` names, if it does.
 
     Raises
     ------
@@ -143,9 +134,8 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
         built = _compile(library, compiler, folder / "build")
         version = reader_version(built)
         install(built, program)
-        record = ReaderRecord(
-            str(program), version, file_digest(program), library.origin, library.sha256, compiler.version
-        )
+        digest = file_digest(program)
+        record = ReaderRecord(str(program), version, digest, library.origin, library.sha256, compiler.version)
         record.write(program.with_suffix(".json"))
         return record
 
@@ -177,14 +167,9 @@ def reader_version(program: Path) -> str:
 
 
 def find_reader_compiler() -> Compiler:
-    """Return the compiler to build the program with.
-
-    Raises
-    ------
-    CodecError
-        If there is none.
-    """
+    """Return the compiler to build the program with; raises CodecError if there is none."""
     alternative = ", or use H.264, which needs no compiler: codecs: [h264], arseg clips --codec h264"
+    # A CodecError, on which videos are encoded again to get their motion.
     return find_compiler("the HEVC reader", CodecError, alternative)
 
 

@@ -100,7 +100,7 @@ class TiledAttention(nn.Module):
         height, width = self.size
         below, right = self._padding
         around = self.radius
-        # Zeros outside the picture take part in the softmax, as published.
+        # Zeros outside the frame take part in the softmax, as published.
         query = F.pad(query[0].permute(1, 2, 0), (0, 0, 0, right, 0, below))  # (H', W', C)
         surrounding = (0, 0, around, around + right, around, around + below)
         key = F.pad(key[0].permute(1, 2, 0), surrounding).flatten(0, 1)  # (pixels, C)
