@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def processor_name() -> str:
-    """Give the processor's own name, such as ``AMD EPYC 7763``; the architecture where it cannot be told."""
+    """Return the processor's own name, such as ``AMD EPYC 7763``; the architecture where it cannot be told."""
     return _first_entry("model name", "Model", "Hardware") or platform.processor() or platform.machine()
 
 
 def processor_features() -> str:
-    """Give what tells apart processors that run different code: architecture, and the instructions where told."""
+    """Return what tells apart processors that run different code: architecture, and the instructions where told."""
     return f"{platform.machine()} {_first_entry('flags', 'Features') or processor_name()}"
 
 
@@ -24,7 +24,7 @@ def usable_cores() -> int:
 
 
 def _first_entry(*names: str) -> str:
-    """Look up what Linux says of the first processor."""
+    """Return what Linux says of the first processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
