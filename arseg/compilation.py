@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE, STDOUT
@@ -130,15 +130,12 @@ def build_folder(path: Path) -> Iterator[Path]:
     FileAccessError
         If the cache or the temporary folder cannot be written.
     """
-    with writing(path, f"The environment variable {CACHE_VARIABLE} names another folder."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock")
-        lock.acquire()
-    try:
-        with TemporaryDirectory(prefix="arseg-native-", ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-    finally:
-        lock.release()
+    with ExitStack() as held:
+        with writing(path, f"The environment variable {CACHE_VARIABLE} names another folder."):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = held.enter_context(TemporaryDirectory(prefix="arseg-native-", ignore_cleanup_errors=True))
+            held.enter_context(FileLock(f"{path}.lock"))
+        yield Path(folder)
 
 
 def install(built: Path, path: Path) -> None:

@@ -295,6 +295,9 @@ class TestBuild:
             build_native_reader(toy)
 
     def test_no_place_for_it(self, toy, tmp_path, monkeypatch):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+        with pytest.raises(FileAccessError, match=r"hevc-motion-.* be written \(No such file or directory\).*/absent"):
+            build_native_reader(toy)
         (tmp_path / "file").touch()
         monkeypatch.setenv("ARSEG_CACHE", str(tmp_path / "file/cache"))
         with pytest.raises(
