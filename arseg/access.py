@@ -1,7 +1,11 @@
 """What the operating system has against reading or writing a file, told apart from what is wrong with its content."""
 
 import errno
+import lzma
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +37,21 @@ WRITING_HINTS = dict.fromkeys(
 
 ONLY_OF_WRITING = {*FULL, errno.EROFS, errno.EFBIG}
 """What nothing but a write meets, whatever file the error names, or if it names none."""
+
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    struct.error,
+    ValueError,
+    OverflowError,
+    RuntimeError,  # encrypted, or compressed in a way that Python does not know
+)
+"""What `zipfile` raises on damage, beside OSError."""
+
+FOLDER_MARK = 0x10
+"""Bit of a ZIP member's attributes."""
 
 
 def find_refusal(error: Exception) -> OSError | None:
@@ -79,7 +98,7 @@ def access_error(path: Path, error: OSError, *, writes: bool = False, advice: st
 def reading(
     path: Path, damaged: Callable[[Exception], ArsegError] | None = None, *signs: type[Exception]
 ) -> Iterator[None]:
-    """Tell apart what the operating system has against reading a file, and what is wrong with its content.
+    """Raise one error if the operating system refuses to read a file, and another if its content is wrong.
 
     Parameters
     ----------
@@ -111,7 +130,7 @@ def reading(
 
 @contextmanager
 def writing(path: Path, advice: str = "") -> Iterator[None]:
-    """Say what the operating system has against writing a file; with more advice than what helps in general.
+    """Raise an error that says why the operating system refuses to write a file, with more advice if there is any.
 
     Raises
     ------
@@ -126,3 +145,34 @@ def writing(path: Path, advice: str = "") -> Iterator[None]:
         raise
     except OSError as error:
         raise access_error(path, error, writes=True, advice=advice) from error
+
+
+def zip_damage(path: Path) -> str | None:
+    """Return what is wrong with a ZIP archive, by the checksums of its members, which not every reader compares.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    damage : str or None
+        What is wrong with the file; None if nothing is.
+
+    Raises
+    ------
+    FileAccessError
+        If the operating system does not let it be read.
+    """
+    with reading(path), path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                # PyTorch reads nothing of what is marked as a folder, and hands out memory as it finds it.
+                folders = (info.filename for info in archive.infolist() if info.external_attr & FOLDER_MARK)
+                member = archive.testzip() or next(folders, None)
+        except (OSError, *ZIP_DAMAGE) as error:
+            if find_refusal(error):
+                raise
+            return f"{type(error).__name__}: {error}"
+    return None if member is None else f"{member} does not have its checksum"

@@ -22,7 +22,7 @@ from arseg import __version__
 from arseg.codec.decode import READERS
 from arseg.codec.encode import ENCODERS
 from arseg.codec.ffmpeg import FFMPEG_VARIABLE, ffmpeg_version, find_ffmpeg
-from arseg.codec.native_build import find_compiler, find_native_reader, reader_version
+from arseg.codec.native_build import find_native_reader, find_reader_compiler, reader_version
 from arseg.errors import CodecError
 from arseg.machine import processor_name, usable_cores
 from arseg.models.attention import implementations
@@ -130,7 +130,7 @@ def check_hevc_reader() -> Check:
     try:
         if program := find_native_reader():
             return Check("HEVC reader", Outcome.OK, f"{reader_version(program)} ({program})")
-        found = f"not built yet; arseg native build does it with {find_compiler()}, or the first use"
+        found = f"not built yet; arseg native build does it with {find_reader_compiler().path}, or the first use"
         return Check("HEVC reader", Outcome.NOTE, found, "Clips of HEVC need it: arseg native build")
     except CodecError as error:
         return Check("HEVC reader", Outcome.MISSING, str(error), "Clips of HEVC need it: docs/native-reader.md")
@@ -139,7 +139,7 @@ def check_hevc_reader() -> Check:
 def check_compiler() -> Check:
     """Look for a C++ compiler."""
     try:
-        return Check("compiler", Outcome.OK, find_compiler())
+        return Check("compiler", Outcome.OK, find_reader_compiler().path)
     except CodecError as error:
         advice = "It compiles the HEVC reader, and the local attention, which is ten times as slow without it"
         return Check("compiler", Outcome.MISSING, str(error).partition(". ")[0], advice)

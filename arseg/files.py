@@ -1,46 +1,26 @@
-"""Whole files or none: outputs are written under a temporary name and renamed when complete; digests and checksums."""
+"""Whole files or none: outputs are written under a temporary name and renamed when complete; digests."""
 
 import errno
-import filecmp
 import hashlib
-import lzma
 import os
 import platform
 import re
 import shutil
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from arseg.access import HINTS, ONLY_OF_WRITING, access_error, find_refusal, reading, writing
+from arseg.access import HINTS, ONLY_OF_WRITING, access_error, reading, writing
 from arseg.errors import ArsegError, DiskFullError, FileAccessError
-
-ZIP_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    struct.error,
-    ValueError,
-    OverflowError,
-    RuntimeError,  # encrypted, or compressed in a way that Python does not know
-)
-"""What `zipfile` raises on damage, beside OSError."""
-
-FOLDER_MARK = 0x10
-"""Bit of a ZIP member's attributes."""
 
 FLUSHED_TOGETHER = 8
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write to; rename it to `path` on success, remove it on failure.
+    """Yield a temporary sibling of `path` to write to; rename it to `path` on success, remove it on failure.
 
     The sibling carries the machine and the process number, so that two processes never write to one temporary file,
     and what a killed process left is removed by the next one that writes the same output on that machine. It keeps
@@ -76,12 +56,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
-        except ArsegError:
-            raise
         except Exception as error:
-            if cause := _cause_on_disk(error, temporary):
-                raise access_error(path, cause, writes=True) from error
-            raise
+            cause = None if isinstance(error, ArsegError) else _cause_on_disk(error, temporary)
+            if cause is None:
+                raise
+            raise access_error(path, cause, writes=True) from error
         with writing(path):
             _flush(temporary)
             _rename(temporary, path)
@@ -111,37 +90,6 @@ def check_space(path: Path, num_bytes: int) -> None:
             f"{path}: {num_bytes / 1e9:.2f} GB are to be written, {free / 1e9:.2f} GB are free. Make room, or name an "
             "output on another disk.",
         )
-
-
-def zip_damage(path: Path) -> str | None:
-    """Compare the members of a ZIP archive with their checksums, which not every reader does.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    damage : str or None
-        What is wrong with the file; None if nothing is.
-
-    Raises
-    ------
-    FileAccessError
-        If the operating system does not let it be read.
-    """
-    with reading(path), path.open("rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                # PyTorch reads nothing of what is marked as a folder, and hands out memory as it finds it.
-                folders = (info.filename for info in archive.infolist() if info.external_attr & FOLDER_MARK)
-                member = archive.testzip() or next(folders, None)
-        except (OSError, *ZIP_DAMAGE) as error:
-            if refusal := find_refusal(error):
-                raise access_error(path, refusal) from error
-            return f"{type(error).__name__}: {error}"
-    return None if member is None else f"{member} does not have its checksum"
 
 
 def refuse_filled(folder: Path) -> None:
@@ -183,7 +131,7 @@ def _is_filled(path: Path) -> bool:
 
 @cache
 def _machine() -> str:
-    """Tell apart the hosts and containers that share a file system: a process number means something in one of them."""
+    """Return a name for this host or container: a process number means nothing in others that share the file system."""
     marks = [platform.node()]
     with suppress(OSError):
         marks.append(Path("/etc/machine-id").read_text())
@@ -212,10 +160,8 @@ def _remove_leftovers(path: Path) -> None:
 def _lives(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
+    except OSError as error:
+        return error.errno != errno.ESRCH  # EPERM: it lives, and is another user's
     return True
 
 
@@ -230,7 +176,7 @@ def _remove(path: Path) -> None:
 def _rename(temporary: Path, path: Path) -> None:
     if _is_filled(path):
         # Another process has made the same meanwhile, as a job may whose workflow was killed and started again.
-        if not _same_tree(temporary, path):
+        if _contents(temporary) != _contents(path):
             raise FileExistsError(errno.EEXIST, "another process has put something else there meanwhile", str(path))
         return
     if path.is_dir():
@@ -239,15 +185,8 @@ def _rename(temporary: Path, path: Path) -> None:
     _flush_folder(path.parent)
 
 
-def _same_tree(first: Path, second: Path) -> bool:
-    if first.is_dir() != second.is_dir():
-        return False
-    if not first.is_dir():
-        return filecmp.cmp(first, second, shallow=False)
-    names = {path.name for path in first.iterdir()}
-    return names == {path.name for path in second.iterdir()} and all(
-        _same_tree(first / name, second / name) for name in names
-    )
+def _contents(folder: Path) -> dict[Path, str]:
+    return {path.relative_to(folder): "" if path.is_dir() else file_digest(path) for path in folder.rglob("*")}
 
 
 def _flush(path: Path) -> None:
@@ -277,17 +216,16 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def _cause_on_disk(error: BaseException, temporary: Path) -> OSError | None:
-    """Find what the operating system had against writing `temporary`, if that is why a writer failed."""
+def _cause_on_disk(error: BaseException | None, temporary: Path) -> OSError | None:
+    """Return what the operating system had against writing `temporary`, if that is why a writer failed."""
     seen: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in seen:
-        seen.append(link)
-        if isinstance(link, OSError) and (
-            link.errno in ONLY_OF_WRITING
-            or (link.errno in HINTS and link.filename is None)
-            or str(link.filename).startswith(str(temporary))
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and (
+            error.errno in ONLY_OF_WRITING
+            or (error.errno in HINTS and error.filename is None)
+            or str(error.filename).startswith(str(temporary))
         ):
-            return link
-        link = link.__cause__ or link.__context__
+            return error
+        error = error.__cause__ or error.__context__
     return None

@@ -9,7 +9,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from arseg import __version__
 from arseg.access import reading
-from arseg.errors import ArsegError, StoreError
+from arseg.errors import StoreError
 
 LIBRARY_VERSIONS = ("v110", "v110")
 """The oldest, and the newest, format that HDF5 may use for the structures of a file."""
@@ -42,18 +42,7 @@ class NewFile(h5py.File):
 
     def __init__(self, disk: "_Disk") -> None:
         super().__init__(disk, "w", libver=LIBRARY_VERSIONS)
-        self._disk = disk
-
-    def raise_failure(self) -> None:
-        """Raise what kept the disk from taking all that was written so far, if anything did.
-
-        Raises
-        ------
-        OSError
-            Such as: no space left on device.
-        """
-        if self._disk.failure is not None:
-            raise self._disk.failure
+        self.raise_failure = disk.raise_failure
 
 
 @contextmanager
@@ -68,7 +57,7 @@ def create_file(path: Path) -> Iterator[NewFile]:
     Yields
     ------
     file : NewFile
-        To be written, with `NewFile.raise_failure` called from time to time.
+        To be written, with ``file.raise_failure()`` called from time to time.
 
     Raises
     ------
@@ -78,14 +67,18 @@ def create_file(path: Path) -> Iterator[NewFile]:
     with _Disk(path, "w+") as disk:
         with NewFile(disk) as file:
             yield file
-        if disk.failure is not None:
-            raise disk.failure
+        disk.raise_failure()
 
 
 class _Disk(io.FileIO):
     """A file that keeps the first failure, and discards all later writes."""
 
     failure: OSError | None = None
+
+    def raise_failure(self) -> None:
+        """Raise what kept the disk from taking all that was written so far, if anything did."""
+        if self.failure is not None:
+            raise self.failure
 
     def write(self, content: Any) -> int:
         rest = memoryview(content).cast("B")
@@ -120,19 +113,7 @@ def write_attributes(target: h5py.HLObject, values: Mapping[str, Any]) -> None:
 
 
 def write_column(group: h5py.Group, name: str, values: Sequence[Any], kind: type) -> None:
-    """Write a list that is read in one go.
-
-    Parameters
-    ----------
-    group : Group
-        Where to.
-    name : str
-        Of the dataset.
-    values : sequence of str or of int
-        May be empty.
-    kind : type
-        ``str``, stored as UTF-8 of fixed length, or ``int``, stored in 64 bits.
-    """
+    """Write a list that is read in one go, of ``str`` (UTF-8 of fixed length) or of ``int`` (64 bits)."""
     data = _encoded(values) if kind is str else np.array(values, np.int64)
     # What is empty has no chunks.
     filters = {"chunks": data.shape, "compression": "gzip", "fletcher32": True} if len(values) else {}
@@ -140,7 +121,7 @@ def write_column(group: h5py.Group, name: str, values: Sequence[Any], kind: type
 
 
 def as_builtin(value: Any) -> Any:
-    """Python's own int, float, bool or str of an attribute as h5py reads it."""
+    """Return an attribute as h5py reads it as Python's own int, float, bool or str."""
     value = value.item() if isinstance(value, np.generic) else value
     return value.decode() if isinstance(value, bytes) else value
 
@@ -212,9 +193,9 @@ def all_attributes(file: h5py.File, hint: str) -> dict[str, Any]:
 
 
 def open_finished(
-    path: Path, kind: str, *, format_versions: Sequence[int], attributes: set[str], command: str, mend: str
+    path: Path, kind: str, *, format_versions: Sequence[int], attributes: set[str], command: str, hint: str
 ) -> h5py.File:
-    """Open a file for reading, if it is what it shall be.
+    """Return a file, open for reading, if it is what it shall be.
 
     Parameters
     ----------
@@ -228,7 +209,7 @@ def open_finished(
         Root attributes that tell the kind.
     command : str
         What makes such a file, for the message.
-    mend : str
+    hint : str
         What to do with one that is of no use.
 
     Returns
@@ -241,33 +222,26 @@ def open_finished(
     StoreError
         If the file is missing, truncated, damaged, unfinished, of another format version or of another kind.
     """
-    problem = f"expected a {kind} (HDF5), found a file that is truncated or something else"
+    not_hdf5 = f"expected a {kind} (HDF5), found a file that is truncated or something else"
     try:
-        with translate_read_errors(path, problem, mend):
+        with translate_read_errors(path, not_hdf5, hint):
             # Finished files never change, so there is nothing to lock; some network file systems cannot.
             file = h5py.File(path, "r", locking=False)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such {kind}. Make it: {command}") from error
-    try:
-        _check_kind(path, all_attributes(file, mend), kind, format_versions, attributes, mend)
-    except ArsegError:
-        file.close()
-        raise
-    return file
-
-
-def _check_kind(
-    path: Path, found: Mapping[str, Any], kind: str, format_versions: Sequence[int], attributes: set[str], mend: str
-) -> None:
-    if not {"format_version", *attributes} <= set(found):
-        problem = f"expected a {kind}, found an HDF5 file without its attributes"
-    elif found["format_version"] not in format_versions:
-        problem = f"expected {kind} format {format_versions[0]}, found {found['format_version']}"
-    elif not found.get("complete", False):
-        problem = f"expected a complete {kind}, found one whose writer was interrupted"
-    else:
-        return
-    raise StoreError(f"{path}: {problem}. {mend}")
+    with ExitStack() as unless_fit:
+        unless_fit.enter_context(file)
+        found = all_attributes(file, hint)
+        if not {"format_version", *attributes} <= set(found):
+            problem = f"expected a {kind}, found an HDF5 file without its attributes"
+        elif found["format_version"] not in format_versions:
+            problem = f"expected {kind} format {format_versions[0]}, found {found['format_version']}"
+        elif not found.get("complete", False):
+            problem = f"expected a complete {kind}, found one whose writer was interrupted"
+        else:
+            unless_fit.pop_all()
+            return file
+        raise StoreError(f"{path}: {problem}. {hint}")
 
 
 def _encoded(texts: str | Sequence[str]) -> NDArray[Any]:

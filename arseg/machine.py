@@ -24,7 +24,7 @@ def usable_cores() -> int:
 
 
 def _first_entry(*names: str) -> str:
-    """Look up what Linux says of the first processor."""
+    """Return what Linux says of the first processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")

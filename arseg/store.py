@@ -231,7 +231,7 @@ class ClipStore:
                 format_versions=READABLE_VERSIONS,
                 attributes={"manifest_digest"},
                 command="arseg clips ...",
-                mend=HINT,
+                hint=HINT,
             )
             self._process = os.getpid()
         return self._file

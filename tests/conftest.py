@@ -20,7 +20,7 @@ from fault_runs import Runs
 from filelock import FileLock
 from hypothesis import settings
 
-from arseg.codec.native_build import ensure_native_reader, find_compiler, find_native_reader
+from arseg.codec.native_build import ensure_native_reader, find_native_reader, find_reader_compiler
 from arseg.data.clips import make_clip_stores
 from arseg.data.frames import frames_manifest
 from arseg.data.manifest import read_manifest, write_manifest
@@ -69,7 +69,7 @@ def hevc_reader() -> Path:
     """
     if find_native_reader() is None:
         try:
-            find_compiler()
+            find_reader_compiler()
         except CodecError as error:
             if os.environ.get("ARSEG_REQUIRE_NATIVE") == "1":
                 raise

@@ -88,7 +88,7 @@ native.command("arseg.cli.native:path", help="Print where it is.")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit with 2 (or the error's own code) and one message if the user can mend what is wrong.
+    """Run a command; exit with 2 (or the error's own code) and one message if the user can fix what is wrong.
 
     Parameters
     ----------
@@ -104,6 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         logging.getLogger(__name__).info("arseg %s: %s", __version__, shlex.join(["arseg", *words]))
     try:
         with command_line(words):
+            _show_whole_docstring(words)
             app(words, exit_on_error=False, result_action="return_value", error_formatter=_explain)
             sys.stdout.flush()
     except CycloptsError:  # already printed, in a box
@@ -117,6 +118,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"arseg: error: {told}", file=sys.stderr)
         sys.exit(told.exit_code)
+
+
+def _show_whole_docstring(words: list[str]) -> None:
+    """Let a command's own help show its docstring, and not the line that stands in the list of commands."""
+    names, path, _ = app.parse_commands(words)
+    commands = [command for command in path if command.default_command and command.name[0] in names]
+    if commands:
+        commands[-1].help = None
 
 
 def _explain(error: CycloptsError) -> object:

@@ -1,12 +1,9 @@
 """``arseg native``: the program that reads motion from HEVC."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from arseg.codec.native_build import build_native_reader, find_native_reader
 from arseg.errors import CodecError
-from arseg.files import atomic_path
 from arseg.provenance.recording import records
 
 
@@ -17,7 +14,7 @@ def build(*, source: str | None = None, record: Path | None = None, force: bool 
     Parameters
     ----------
     source : str
-        Source of libde265, 1.0.16 or newer: a folder, a tar archive, or an address of one. By default pip downloads it
+        Source of libde265, 1.0.16 or newer: a folder, a tar archive, or a URL of one. By default pip downloads it
         from the package index.
     record : Path
         JSON file for what the program is and what it was made from.
@@ -26,8 +23,7 @@ def build(*, source: str | None = None, record: Path | None = None, force: bool 
     """
     reader = build_native_reader(source, force=force)
     if record is not None:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(asdict(reader), indent=2) + "\n")
+        reader.write(record)
     print(f"{reader.program}: {reader.version}")
 
 

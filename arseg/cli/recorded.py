@@ -21,24 +21,6 @@ def written_classes(arguments: Arguments) -> list[Path]:
     return [_classes_beside(arguments["output"])]
 
 
-def initial_weights(arguments: Arguments) -> list[Path]:
-    """Return the file that a backbone starts from, if it is one of the user's."""
-    source = arguments["config"].initial_weights
-    return [] if source in ("imagenet", "none") else [Path(source)]
-
-
-def history_file(arguments: Arguments) -> list[Path]:
-    """Return the table of losses and scores that a training writes."""
-    return [arguments["history"] or arguments["output"].parent / "history.csv"]
-
-
-def whether_resumed(arguments: Arguments) -> dict[str, bool]:
-    """Return whether a training goes on from a state: its time is then that of its last part alone."""
-    folder: Path = arguments["resume"] or arguments["output"].parent / "resume"
-    # As `arseg.train.state` names them, whose import takes a second; others were set aside.
-    return {"resumed": any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt"))}
-
-
 def ffmpeg_version_of(arguments: Arguments) -> dict[str, str]:
     """Return program and version of the FFmpeg that a command uses; if there is none, the command says so itself."""
     try:

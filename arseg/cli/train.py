@@ -4,22 +4,72 @@ PyTorch is imported in the functions: two processes that need it should import i
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from arseg.cli.recorded import classes, history_file, initial_weights, whether_resumed
+from arseg.cli.recorded import classes
 from arseg.config import Backbone, TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
-from arseg.provenance.recording import records
+from arseg.provenance.recording import Arguments, records
 from arseg.workers import start_server
 
 if TYPE_CHECKING:
     from arseg.train.fit import Machine
 
+
+@dataclass(frozen=True)
+class Run:
+    """Options of both phases: the seed, the machine, and what is kept beside the weights."""
+
+    history: Path | None = None
+    """CSV of losses and scores per epoch; <output's folder>/history.csv by default."""
+    resume: Path | None = None
+    """Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
+    SIGUSR1 and Ctrl-C save it first and exit with 75."""
+    seed: int = 233
+    """Seed of all randomness."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    devices: int = 1
+    """How many GPUs train together (with --device cpu, processes); they share each batch."""
+    workers: int = 2
+    """Processes that load samples for each device; changes no result."""
+    save_minutes: float = 5.0
+    """Longest time between two saved states."""
+
+    def history_beside(self, output: Path) -> Path:
+        """Return the file of losses and scores of a training that writes `output`."""
+        return self.history or output.parent / "history.csv"
+
+    def resume_beside(self, output: Path) -> Path:
+        """Return the folder of the state of a training that writes `output`."""
+        return self.resume or output.parent / "resume"
+
+
+Options = Annotated[Run, Parameter(name="*")]
 Constants = Annotated[TrainConfig, Parameter(name="*", group="Training constants")]
+
+
+def history_file(arguments: Arguments) -> list[Path]:
+    """Return the table of losses and scores that a training writes."""
+    return [arguments["run"].history_beside(arguments["output"])]
+
+
+def whether_resumed(arguments: Arguments) -> dict[str, bool]:
+    """Return whether a training goes on from a state: its time is then that of its last part alone."""
+    folder = arguments["run"].resume_beside(arguments["output"])
+    # As `arseg.train.state` names them, whose import takes a second; others were set aside.
+    return {"resumed": any((folder / name).exists() for name in ("last.ckpt", "previous.ckpt"))}
+
+
+def initial_weights(arguments: Arguments) -> list[Path]:
+    """Return the file that a backbone starts from, if it is one of the user's."""
+    source = arguments["config"].initial_weights
+    return [] if source in ("imagenet", "none") else [Path(source)]
 
 
 @records(
@@ -35,14 +85,8 @@ def phase1(
     val_split: str,
     backbone: Backbone,
     output: Path,
-    history: Path | None = None,
-    resume: Path | None = None,
     scale_percent: int = 100,
-    seed: int = 233,
-    device: str = "auto",
-    devices: int = 1,
-    workers: int = 2,
-    save_minutes: float = 5.0,
+    run: Options = Run(),
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the HR branch (--scale-percent 100) or the constant-resolution LR baseline (below 100).
@@ -59,26 +103,11 @@ def phase1(
         Network to train.
     output : Path
         Checkpoint to write.
-    history : Path
-        CSV of losses and scores per epoch; <output's folder>/history.csv by default.
-    resume : Path
-        Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
-        SIGUSR1 and Ctrl-C save it first and exit with 75.
     scale_percent : int
         Resolution that the network sees, in percent.
-    seed : int
-        Seed of all randomness.
-    device : str
-        auto, cpu, cuda or cuda:N.
-    devices : int
-        How many GPUs train together (with --device cpu, processes); they share each batch.
-    workers : int
-        Processes that load samples for each device; changes no result.
-    save_minutes : float
-        Longest time between two saved states.
     """
     refuse_filled(output)
-    _start_server(manifest, workers, config)
+    _start_server(manifest, run.workers, config)
     from arseg.train.phase1 import train_phase1  # noqa: PLC0415
 
     miou = train_phase1(
@@ -87,12 +116,12 @@ def phase1(
         val_split=val_split,
         backbone=backbone,
         scale_percent=scale_percent,
-        seed=seed,
+        seed=run.seed,
         config=config,
-        machine=_machine(device, devices, resume or output.parent / "resume", save_minutes),
-        workers=workers,
+        machine=_machine(run, output),
+        workers=run.workers,
         output=output,
-        history=history or output.parent / "history.csv",
+        history=run.history_beside(output),
     )
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
@@ -111,13 +140,7 @@ def phase2(
     val_stores: list[Path],
     scale_percent: int,
     output: Path,
-    history: Path | None = None,
-    resume: Path | None = None,
-    seed: int = 233,
-    device: str = "auto",
-    devices: int = 1,
-    workers: int = 2,
-    save_minutes: float = 5.0,
+    run: Options = Run(),
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the LR branch of AR-Seg beside a frozen HR branch.
@@ -136,24 +159,9 @@ def phase2(
         Resolution that the LR branch sees, in percent.
     output : Path
         Checkpoint to write.
-    history : Path
-        CSV of losses and scores per epoch; <output's folder>/history.csv by default.
-    resume : Path
-        Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
-        SIGUSR1 and Ctrl-C save it first and exit with 75.
-    seed : int
-        Seed of all randomness.
-    device : str
-        auto, cpu, cuda or cuda:N.
-    devices : int
-        How many GPUs train together (with --device cpu, processes); they share each batch.
-    workers : int
-        Processes that load samples for each device; changes no result.
-    save_minutes : float
-        Longest time between two saved states.
     """
     refuse_filled(output)
-    _start_server(manifest, workers, config)
+    _start_server(manifest, run.workers, config)
     from arseg.train.phase2 import train_phase2  # noqa: PLC0415
 
     miou = train_phase2(
@@ -162,12 +170,12 @@ def phase2(
         train_stores=train_stores,
         val_stores=val_stores,
         scale_percent=scale_percent,
-        seed=seed,
+        seed=run.seed,
         config=config,
-        machine=_machine(device, devices, resume or output.parent / "resume", save_minutes),
-        workers=workers,
+        machine=_machine(run, output),
+        workers=run.workers,
         output=output,
-        history=history or output.parent / "history.csv",
+        history=run.history_beside(output),
     )
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
@@ -177,11 +185,11 @@ def _start_server(manifest: Path, workers: int, config: TrainConfig) -> None:
     start_server(workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.data")
 
 
-def _machine(device: str, devices: int, resume: Path, save_minutes: float) -> "Machine":
+def _machine(run: Run, output: Path) -> "Machine":
     from arseg.models.device import resolve_devices  # noqa: PLC0415
     from arseg.models.processes import process_index  # noqa: PLC0415
     from arseg.train.fit import Machine  # noqa: PLC0415
 
     if process_index():  # started by the first process, which speaks for all
         logging.disable(logging.INFO)
-    return Machine(resolve_devices(device, devices), resume, save_minutes)
+    return Machine(resolve_devices(run.device, run.devices), run.resume_beside(output), run.save_minutes)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.access import reading
+from arseg.access import reading, zip_damage
 from arseg.errors import DataError
-from arseg.files import atomic_path, zip_damage
+from arseg.files import atomic_path
 from arseg.metrics.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER
@@ -171,25 +171,25 @@ def load_evaluation(path: str | Path) -> Evaluation:
         If the operating system does not let it be read.
     """
     path = Path(path)
-    mend = "Make it again: arseg evaluate ..."
+    hint = "Make it again: arseg evaluate ..."
     try:
         damage = zip_damage(path)  # NumPy may stop reading just before the place where it would notice
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such evaluation. {mend}") from error
+        raise DataError(f"{path}: no such evaluation. {hint}") from error
     if damage:
-        raise DataError(f"{path}: not an evaluation, or a damaged one ({damage}). Delete it. {mend}")
+        raise DataError(f"{path}: not an evaluation, or a damaged one ({damage}). Delete it. {hint}")
     other = f"{path}: not an evaluation of arseg"
     with (
-        reading(path, lambda error: DataError(f"{other} ({error}). Name another file. {mend}"), ValueError),
+        reading(path, lambda error: DataError(f"{other} ({error}). Name another file. {hint}"), ValueError),
         np.load(path, allow_pickle=False) as arrays,
     ):
         if not {"description", "confusions", "num_frames"} <= set(arrays):
-            raise DataError(f"{other}: it holds {', '.join(arrays) or 'nothing'}. Name another file. {mend}")
+            raise DataError(f"{other}: it holds {', '.join(arrays) or 'nothing'}. Name another file. {hint}")
         description = json.loads(str(arrays["description"]))
         confusions, num_frames = arrays["confusions"], arrays["num_frames"]
     version = description.get("format_version") if isinstance(description, dict) else None
     if version not in (2, FORMAT_VERSION):
-        raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {mend}")
+        raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {hint}")
     return _assemble(path, description, confusions, num_frames)
 
 

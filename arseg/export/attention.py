@@ -2,7 +2,7 @@
 
 ONNX has no operator for it. Unrolled over the 49 shifts of the window, as the reference is, each shift would become
 some six operators that read and write a whole feature map; unfolded, keys and values would be copied 49 times. Here
-the picture is cut into tiles of 8 x 8 pixels. All pixels of a tile are compared with all keys that any of them may
+the frame is cut into tiles of 8 x 8 pixels. All pixels of a tile are compared with all keys that any of them may
 see, 14 x 14, in one matrix product; a mask takes out those that lie outside a pixel's own window. That is four
 times the multiplications, which cost less than the memory traffic that they save. Strips of tiles bound the memory.
 """
@@ -72,7 +72,7 @@ class TiledAttention(nn.Module):
         return self.num_columns * TILE + 2 * self.radius
 
     def _mask(self, window: int) -> Tensor:
-        """Tell for each pixel of a tile (64) which of the keys (196) are in its window."""
+        """Return what is added to the similarities of each pixel of a tile (64) and each key (196): 0 in its window."""
         offset = torch.arange(self.seen) - torch.arange(TILE)[:, None]  # (8, 14)
         near = (offset >= 0) & (offset < window)
         inside = near[:, None, :, None] & near[None, :, None, :]  # (8, 8, 14, 14)
@@ -80,7 +80,7 @@ class TiledAttention(nn.Module):
         return mask.reshape(TILE**2, self.seen**2)
 
     def _pixels(self) -> Tensor:
-        """Give the place of each key of each tile in a strip's pixels, row by row."""
+        """Return the place of each key of each tile in a strip's pixels, row by row."""
         width = self._padded_width
         rows = TILE * torch.arange(self.strip_rows)[:, None, None, None] + torch.arange(self.seen)[:, None]
         columns = TILE * torch.arange(self.num_columns)[:, None, None] + torch.arange(self.seen)
@@ -100,7 +100,7 @@ class TiledAttention(nn.Module):
         height, width = self.size
         below, right = self._padding
         around = self.radius
-        # Zeros outside the picture take part in the softmax, as published.
+        # Zeros outside the frame take part in the softmax, as published.
         query = F.pad(query[0].permute(1, 2, 0), (0, 0, 0, right, 0, below))  # (H', W', C)
         surrounding = (0, 0, around, around + right, around, around + below)
         key = F.pad(key[0].permute(1, 2, 0), surrounding).flatten(0, 1)  # (pixels, C)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.onnx.errors import OnnxExporterError
 
-from arseg.ar import AlteringResolution, method_of
+from arseg.ar import Method, method_of
 from arseg.errors import ConfigError
 from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare, example_frames
 from arseg.export.graphs import ConstantGraph, FusedGraph, Graph, KeyframeGraph
@@ -112,13 +112,8 @@ class _Job:
         """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
 
         @cache  # the keyframe is encoded once, before times are taken
-        def method(example: int, dtype: torch.dtype) -> AlteringResolution:
-            begun = AlteringResolution(
-                _in(dtype, hr).network,
-                _in(dtype, branch).network,
-                branch.spec.scale_percent,
-                branch.spec.warp_alignment,
-            )
+        def method(example: int, dtype: torch.dtype) -> Method:
+            begun = method_of(_in(dtype, hr), _in(dtype, branch))
             begun.begin(normalize(self.frames[example].keyframe, hr.normalization).to(dtype))
             return begun
 
@@ -132,13 +127,8 @@ class _Job:
             for example, feature in zip(self.frames, features, strict=True)
         ]
         height, width = features[0].shape[-2:]
-        more = {
-            "warp_alignment": branch.spec.warp_alignment,
-            "motion": asdict(branch.motion),
-            "hr_checkpoint_sha256": hr.digest,
-        }
-        graph = FusedGraph(branch, self.size, (height, width))
-        self._export(path, graph, inputs, reference, describe(branch, "lr", self.size, **more))
+        graph = FusedGraph(branch, (height, width))
+        self._export(path, graph, inputs, reference, describe(branch, "lr", self.size, hr))
 
     def _export(
         self,

@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 """Largest difference that passes for rounding unseen, as a share of an output's largest value."""
 
 ROUNDING_MARGIN = 4
-"""A larger difference passes up to so many times PyTorch's own rounding on the same frames. Positions in a picture of
+"""A larger difference passes up to so many times PyTorch's own rounding on the same frames. Positions in a frame of
 width W are rounded by W / 2^24 pixels, which costs that times the slope of what is read there, and networks pass it on:
 no one bound fits all sizes. Two programs that round alike are twice as far from each other as from the exact value; as
 much again is for the order of their sums."""
@@ -90,15 +90,15 @@ def example_frames(size: tuple[int, int]) -> tuple[Frames, Frames]:
     Returns
     -------
     noise, street : Frames
-        Noise with motion that points anywhere, also out of the picture; a synthetic street whose blocks move outwards
+        Noise with motion that points anywhere, also out of the frame; a synthetic street whose blocks move outwards
         by whole pixels, as a codec's do when the camera drives.
     """
     height, width = size
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-    reach = 4 * max(size) // 8  # an eighth of the picture
+    images = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    reach = 4 * max(size) // 8  # an eighth of the frame
     anywhere = rng.integers(-reach, reach + 1, (height, width, 2), dtype=np.int16)
-    noise = Frames("noise", _batch(pictures[0]), _batch(pictures[1]), _batch(anywhere), labels_decide=False)
+    noise = Frames("noise", _batch(images[0]), _batch(images[1]), _batch(anywhere), labels_decide=False)
 
     drive = Street(rng, 12, width, height)
     keyframe, image = (drive.render(frame)[0] for frame in (0, 11))

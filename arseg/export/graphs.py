@@ -4,94 +4,83 @@ Frames go in as RGB bytes and are normalised inside, so that no caller can do it
 PSPNet's pyramid pools to cells whose bounds follow from the size, and so do the truncated sides of the low resolution.
 """
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 
 from arseg.ar import ConstantResolution
 from arseg.export.attention import TiledAttention
-from arseg.export.warp import KeyframeWarp
 from arseg.models.branch import Branch
 from arseg.models.creff import WINDOW, CReFF
 from arseg.models.inference import to_low_resolution
 from arseg.models.pixels import normalize
 from arseg.models.resize import resize
+from arseg.models.warp import warp
+from arseg.spec import WarpAlignment
 
 
-class ConstantGraph(nn.Module):
-    """A network at a constant resolution, on every frame by itself.
+class Graph(nn.Module):
+    """What is written to one file: a network on frames of uint8, shape (1, H, W, 3), RGB.
 
     Parameters
     ----------
     branch : Branch
-        HR branch or LR baseline.
+        The network.
     """
 
-    inputs = ("image",)
-    outputs = ("scores",)
+    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    outputs: ClassVar[tuple[str, ...]] = ("scores",)
 
     def __init__(self, branch: Branch) -> None:
         super().__init__()
         self.network = branch.network
         self.normalization = branch.normalization
-        self.scale_percent = branch.spec.scale_percent
+        self.spec = branch.spec
+
+
+class ConstantGraph(Graph):
+    """A network at a constant resolution, on every frame by itself: HR branch or LR baseline."""
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Give the scores (1, K, H, W) of an image of uint8 (1, H, W, 3)."""
+        """Return the scores (1, K, H, W) of an image."""
         normalized = normalize(image, self.normalization)
-        return (ConstantResolution(self.network, self.scale_percent).frame(normalized),)
+        return (ConstantResolution(self.network, self.spec.scale_percent).frame(normalized),)
 
 
-class KeyframeGraph(nn.Module):
-    """The HR branch: scores of a keyframe, and the feature that the frames after it are fused with.
+class KeyframeGraph(Graph):
+    """The HR branch: scores of a keyframe, and the feature that the frames after it are fused with."""
 
-    Parameters
-    ----------
-    branch : Branch
-        HR branch.
-    """
-
-    inputs = ("image",)
     outputs = ("scores", "feature")
 
-    def __init__(self, branch: Branch) -> None:
-        super().__init__()
-        self.network = branch.network
-        self.normalization = branch.normalization
-
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Give scores (1, K, H, W) and feature (1, C, H', W') of an image of uint8 (1, H, W, 3)."""
+        """Return the scores (1, K, H, W) and the feature (1, C, H', W') of an image."""
         height, width = image.shape[1:3]
         prediction = self.network(normalize(image, self.normalization))
         return resize(prediction.scores, (height, width)), prediction.feature
 
 
-class FusedGraph(nn.Module):
+class FusedGraph(Graph):
     """The LR branch: scores of a frame from its image, the keyframe's feature and the motion between the two.
 
     Parameters
     ----------
     branch : Branch
-        LR branch of phase 2.
-    image_size, feature_size : tuple of int
-        Heights and widths of the image and of the keyframe's feature.
+        LR branch.
+    feature_size : tuple of int
+        Height and width of the keyframe's feature.
     """
 
     inputs = ("image", "keyframe_feature", "motion_qpel")
-    outputs = ("scores",)
 
-    def __init__(self, branch: Branch, image_size: tuple[int, int], feature_size: tuple[int, int]) -> None:
-        super().__init__()
+    def __init__(self, branch: Branch, feature_size: tuple[int, int]) -> None:
+        super().__init__(branch)
         assert isinstance(branch.network.fuse_attention, CReFF)
-        self.network = branch.network
         self.fusion = branch.network.fuse_attention
-        self.normalization = branch.normalization
-        self.scale_percent = branch.spec.scale_percent
-        self.image_size = image_size
-        self.feature_size = feature_size
-        self.warp = KeyframeWarp(image_size, feature_size, branch.spec.warp_alignment)
         self.attention = TiledAttention(branch.network.feature_channels, feature_size, WINDOW)
 
     def forward(self, image: Tensor, keyframe_feature: Tensor, motion_qpel: Tensor) -> tuple[Tensor]:
-        """Give the scores of a frame.
+        """Return the scores of a frame.
 
         Parameters
         ----------
@@ -106,16 +95,58 @@ class FusedGraph(nn.Module):
         -------
         scores : Tensor, shape (1, K, H, W)
         """
-        warped = self.warp(keyframe_feature, motion_qpel)
+        warped = warp_in_graph(keyframe_feature, motion_qpel, self.spec.warp_alignment)
         normalized = normalize(image, self.normalization)
-        low = self.network.encode(to_low_resolution(normalized, self.scale_percent)).feature
-        low = resize(low, self.feature_size)
+        low = self.network.encode(to_low_resolution(normalized, self.spec.scale_percent)).feature
+        low = resize(low, self.attention.size)
         # CReFF's own forward, but for the attention: its implementations for PyTorch would be slow in a graph.
         attended = self.attention(
             self.fusion.lr_query_conv(low), self.fusion.hr_key_conv(warped), self.fusion.hr_value_conv(warped)
         )
-        return (resize(self.network.classify(low + attended), self.image_size),)
+        height, width = image.shape[1:3]
+        return (resize(self.network.classify(low + attended), (height, width)),)
 
 
-Graph = ConstantGraph | KeyframeGraph | FusedGraph
-"""What is written to one file."""
+def warp_in_graph(feature: Tensor, motion_qpel: Tensor, alignment: WarpAlignment = "published") -> Tensor:
+    """Return what `arseg.models.inference.warp_keyframe` does, by operators that ONNX runtimes have for its types.
+
+    Positions are computed in double precision, as in evaluation: a pixel at the right edge of a wide frame must not
+    move by rounding. onnxruntime resizes no doubles, hence the resize of the motion is written out, which also reads
+    only those vectors that a small feature needs.
+
+    Parameters
+    ----------
+    feature : Tensor, shape (1, C, H', W')
+        Of the keyframe.
+    motion_qpel : Tensor of int16, shape (1, H, W, 2)
+        Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
+    alignment : {"published", "consistent"}
+        Convention of the warp, see `arseg.models.warp.warp`.
+
+    Returns
+    -------
+    warped : Tensor, shape (1, C, H', W')
+    """
+    height, width = feature.shape[-2:]
+    motion = _resize_motion(_resize_motion(motion_qpel, 1, height), 2, width)
+    # Published quirk: the ratio of the heights serves both axes.
+    motion = motion.double() * _double(height / motion_qpel.shape[1] / 4)  # (1, H', W', 2), in feature pixels
+    return warp(feature, motion, alignment)
+
+
+def _resize_motion(motion: Tensor, axis: int, wanted: int) -> Tensor:
+    """Interpolate linearly along one axis, with aligned corners."""
+    length = motion.shape[axis]
+    if length == wanted:
+        return motion
+    position = torch.arange(wanted, dtype=torch.float64) * _double((length - 1) / max(wanted - 1, 1))
+    before = position.long().clamp(max=length - 1)
+    after = (before + 1).clamp(max=length - 1)
+    share = (position - before).reshape([-1 if i == axis else 1 for i in range(4)])
+    first, second = (motion.index_select(axis, index).double() for index in (before, after))
+    return first + share * (second - first)
+
+
+def _double(number: float) -> Tensor:
+    """Return a number as a tensor: PyTorch's exporter rounds Python's own to single precision."""
+    return torch.tensor(number, dtype=torch.float64)

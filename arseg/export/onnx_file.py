@@ -92,7 +92,7 @@ class Session:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Give the outputs by name."""
+        """Return the outputs by name."""
         results = self._session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         return dict(zip(self._outputs, map(torch.from_numpy, results), strict=True))
 

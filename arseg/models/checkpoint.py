@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import torch
 
 from arseg import __version__
-from arseg.access import reading
+from arseg.access import reading, zip_damage
 from arseg.errors import CheckpointError, ConfigError
-from arseg.files import atomic_path, zip_damage
+from arseg.files import atomic_path
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
 from arseg.spec import NetworkSpec, TrainedOn
@@ -186,14 +186,14 @@ def read_description(path: Path) -> tuple[NetworkSpec, TrainedOn]:
     return _describe(path, _read(path))
 
 
-def read_tensors(path: Path, mend: str) -> Any:
+def read_tensors(path: Path, hint: str) -> Any:
     """Read a file of tensors and builtins, whoever wrote it, without running code that it may contain.
 
     Parameters
     ----------
     path : Path
         File written by ``torch.save``.
-    mend : str
+    hint : str
         What to do if it is unreadable, for the message.
 
     Raises
@@ -204,16 +204,16 @@ def read_tensors(path: Path, mend: str) -> Any:
         If the operating system does not let it be read.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; {mend}")
+        raise CheckpointError(f"{path}: no such file; {hint}")
     with reading(path), path.open("rb") as file:
         is_archive = file.read(len(ARCHIVE)) == ARCHIVE
     if is_archive and (damage := zip_damage(path)):  # PyTorch writes checksums, but does not compare them
-        raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {mend}")
+        raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {hint}")
 
     def refused(error: Exception) -> CheckpointError:
         if "can't allocate memory" in str(error):  # PyTorch's word for what Python calls
             raise MemoryError(str(error)) from error
-        reason, what_to_do = str(error).partition("\n")[0], mend
+        reason, what_to_do = str(error).partition("\n")[0], hint
         # PyTorch's own words on unpickling advise to switch the protection off.
         if stranger := re.search(r"\bGLOBAL (\S+)", str(error)):
             problem = f": it holds {stranger[1]}, not only tensors and builtins; such a file can run code when opened"

@@ -102,7 +102,7 @@ class MotionFile:
             format_versions=READABLE_VERSIONS,
             attributes={"composed_reason"},
             command=f"arseg motion VIDEO -o {path}",
-            mend=HINT,
+            hint=HINT,
         )
         self._datasets: dict[str, h5py.Dataset] = {}  # looking one up takes as long as reading from it
         self._composer: MotionComposer | None = None

@@ -107,7 +107,7 @@ def write_text(text: str) -> Callable[[Path], object]:
 
 
 def unpacked(path: Path) -> None:
-    _unpack(path, str(path), path.parent, "")
+    _unpack(path, str(path), path.parent / "source")
 
 
 def picture_row(path: Path) -> ManifestRow:
@@ -121,13 +121,13 @@ READERS = {
     "store": Reader("d03.h5", make_store, read_store, ("hdf5.py:open_finished",), by_library=True),
     "motion": Reader("motion.h5", make_motion, read_motion, ("hdf5.py:open_finished",), by_library=True),
     "checkpoint": Reader(
-        "weights.pt", write_checkpoint, read_description, ("models/checkpoint.py:read_tensors", "files.py:zip_damage")
+        "weights.pt", write_checkpoint, read_description, ("models/checkpoint.py:read_tensors", "access.py:zip_damage")
     ),
     "evaluation": Reader(
         "shard.npz",
         lambda path: make_evaluation().save(path),
         load_evaluation,
-        ("evaluate/result.py:load_evaluation", "files.py:zip_damage"),
+        ("evaluate/result.py:load_evaluation", "access.py:zip_damage"),
     ),
     "frame": Reader("frame.png", make_frame, read_image, ("data/images.py:_read_bytes", "data/images.py:_decode")),
     "label map": Reader(
@@ -248,7 +248,8 @@ OWN = {
     "cli/main.py:main": "the null device",
     "cli/recorded.py:encoder_of": "a store that was written just now",
     "codec/native_build.py": "the cache of the HEVC reader",
-    "codec/native_source.py:_check_version": "what was unpacked just now",
+    "compilation.py:cached_path": "sources of a native part, which belong to the package",
+    "codec/native_source.py:_read_version": "what was unpacked just now",
     "codec/native_source.py:_digest_folder": "the same",
     "compat/evaluation.py:evaluate_published": "`Evaluation.save`",
     "export/onnx_file.py:Session.__init__": "a graph that was written just now",

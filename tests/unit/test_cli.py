@@ -113,6 +113,13 @@ def test_each_command_explains_itself(command, capsys):
     assert len(shown.splitlines()) >= 3
 
 
+def test_help_of_a_command_shows_its_whole_docstring(capsys):
+    main(["imagenet", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "torchvision's ResNet-18" in shown
+    assert "Without network, put the file there" in shown
+
+
 def test_the_process_itself_exits_with_2(tmp_path):
     command = [Path(sys.executable).with_name("arseg"), *sheets(tmp_path)]
     run = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)

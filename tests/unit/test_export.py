@@ -22,9 +22,8 @@ from arseg.errors import ConfigError, FileAccessError
 from arseg.export import branches
 from arseg.export.branches import export_branches
 from arseg.export.check import MAX_DIFFERING_SHARE, TOLERANCE, ExportError, Frames, compare, example_frames
-from arseg.export.graphs import KeyframeGraph
+from arseg.export.graphs import KeyframeGraph, warp_in_graph
 from arseg.export.onnx_file import Session, write_graph
-from arseg.export.warp import KeyframeWarp
 from arseg.files import file_digest
 from arseg.infer import segment
 from arseg.models.branches import load_branches
@@ -32,7 +31,7 @@ from arseg.models.checkpoint import save_checkpoint
 from arseg.models.inference import warp_keyframe
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
-from arseg.spec import NORMALIZATIONS, Encoding
+from arseg.spec import NORMALIZATIONS, Encoding, NetworkSpec, TrainedOn
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -152,6 +151,9 @@ def test_files_say_what_they_are(exported):
     assert told["lr"]["warp_alignment"] == "published"
     assert json.loads(told["lr"]["motion"]) == {"subpixel": False, "gop": 4, "max_ref_back": 5}
     assert "motion" not in told["hr"]
+    for told_of, branch in zip(told.values(), load_branches([exported / "checkpoints"], CPU), strict=True):
+        assert NetworkSpec.from_dict(json.loads(told_of["network"])) == branch.spec
+        assert TrainedOn.from_dict(json.loads(told_of["trained_on"])) == branch.trained_on
 
 
 def test_normalisation_layers_are_folded_into_the_convolutions(exported):
@@ -214,12 +216,8 @@ class Wide(nn.Module):
 
     inputs, outputs = ("feature", "motion_qpel"), ("warped",)
 
-    def __init__(self):
-        super().__init__()
-        self.warp = KeyframeWarp((9, 8189), (3, 2048))
-
     def forward(self, feature, motion_qpel):
-        return (self.warp(feature, motion_qpel),)
+        return (warp_in_graph(feature, motion_qpel),)
 
 
 def test_the_warp_of_a_wide_picture_is_rounded_no_more_than_in_pytorch(tmp_path):

@@ -7,8 +7,7 @@ from infer_examples import CLASSES
 from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.errors import ConfigError
 from arseg.export.attention import TILE, TiledAttention
-from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph
-from arseg.export.warp import KeyframeWarp
+from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph, warp_in_graph
 from arseg.models.attention import local_attention
 from arseg.models.branch import Branch
 from arseg.models.inference import warp_keyframe
@@ -76,7 +75,7 @@ def test_the_warp_is_that_of_evaluation(image_size, feature_size, alignment):
     torch.manual_seed(3)
     feature = torch.randn(1, 3, *feature_size)
     motion = vectors(image_size)
-    warped = KeyframeWarp(image_size, feature_size, alignment)(feature, motion)
+    warped = warp_in_graph(feature, motion, alignment)
     torch.testing.assert_close(warped, warp_keyframe(feature, motion, alignment), rtol=1e-5, atol=1e-5)
 
 
@@ -108,7 +107,7 @@ def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     method = AlteringResolution(hr, lr.network, 50, alignment)  # attention chooses between features so far apart
     method.begin(normalize(images(SIZE, seed=1), NORMALIZATION))
     feature = method.feature
-    graph = FusedGraph(lr, SIZE, tuple(feature.shape[-2:]))
+    graph = FusedGraph(lr, tuple(feature.shape[-2:]))
     (scores,) = graph(images(SIZE), feature, vectors(SIZE))
     image = normalize(images(SIZE), NORMALIZATION)
     expected = method.frame(image, vectors(SIZE))

@@ -21,7 +21,7 @@ def local_attention(
     """Attend from each pixel to the window around it.
 
     The similarity is the plain dot product of query and key over the channels, without scaling. Positions
-    outside the picture have similarity zero and value zero but do take part in the softmax. Half-precision
+    outside the feature map have similarity zero and value zero but do take part in the softmax. Half-precision
     inputs are summed and normalised in float32.
 
     Parameters

@@ -4,29 +4,23 @@ The compiler of the machine makes a library of it at first use, in some seconds,
 """
 
 import ctypes
-import hashlib
 import logging
-import shlex
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from arseg.access import access_error, find_refusal
-from arseg.compilation import HOW_TO_GET_ONE, cache_folder, compiler_version, search_compiler
+from arseg.compilation import build_folder, cached_path, find_compiler, install
 from arseg.errors import ArsegError, KernelError
-from arseg.files import atomic_path
 from arseg.machine import processor_features
 
 LOG = logging.getLogger(__name__)
 
+PART = "the local attention"
 SOURCE = Path(__file__).with_name("native") / "attention.cpp"
 
 FLAGS = (
@@ -46,7 +40,6 @@ MAX_WINDOW = 9
 """Largest window that is compiled."""
 
 HALF = (torch.bfloat16, torch.float16)
-OUTPUT_LINES = 8
 
 
 def supports(x: Tensor, window: int) -> bool:
@@ -56,7 +49,7 @@ def supports(x: Tensor, window: int) -> bool:
 
 @cache
 def why_not() -> str:
-    """Say why the library cannot be had; empty if it can. Warns of it once."""
+    """Return why the library cannot be had, and warn of it once; empty if it can."""
     try:
         _library()
     except ArsegError as error:
@@ -160,38 +153,19 @@ def _at(x: Tensor, index: int) -> ctypes.c_void_p:
 @cache
 def _library() -> ctypes.CDLL:
     """Load the library; build it before if it is not there."""
-    compiler, missing = search_compiler()
-    if compiler is None:
-        raise KernelError(f"no C++ compiler to build it with: {missing}. {HOW_TO_GET_ONE}")
+    compiler = find_compiler(PART)
     # The code is for this processor: a cache that several machines share holds a library for each kind.
-    marks = (SOURCE.read_text(), *FLAGS, compiler_version(compiler), processor_features())
-    digest = hashlib.sha256("\0".join(marks).encode()).hexdigest()[:12]
-    path = cache_folder() / f"attention-{digest}.so"
+    path = cached_path("attention.so", [SOURCE], *FLAGS, compiler.version, processor_features())
+    with build_folder(path) as folder:
+        if not path.is_file():
+            LOG.info("compiling the local attention for this processor, once, some seconds")
+            command = (compiler.path, *FLAGS, SOURCE, "-o", folder / path.name)
+            try:
+                compiler.run(*command, OWN_PROCESSOR)
+            except KernelError:
+                compiler.run(*command)
+            install(folder / path.name, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                LOG.info("compiling the local attention for this processor, once, some seconds")
-                _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except OSError as error:
-        if refusal := find_refusal(error):
-            raise access_error(path, refusal, writes=True, advice="ARSEG_CACHE names another folder.") from error
-        raise KernelError(f"{path}: cannot be made or loaded: {error}. Delete it, or set ARSEG_CACHE") from error
-
-
-def _compile(compiler: str, path: Path) -> None:
-    with TemporaryDirectory(prefix="arseg-attention-") as folder:
-        built = Path(folder, "attention.so")
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(built)]
-        for extra in ([OWN_PROCESSOR], []):
-            run = subprocess.run([*command, *extra], capture_output=True, text=True, errors="replace", check=False)
-            if run.returncode == 0:
-                with atomic_path(path) as temporary:
-                    temporary.write_bytes(built.read_bytes())
-                return
-    said = "\n".join(f"  {line}" for line in run.stderr.splitlines()[:OUTPUT_LINES])
-    raise KernelError(
-        f"it cannot be compiled. The command was:\n  {shlex.join(command)}\nIt said:\n{said}\nTry another C++ compiler "
-        "(environment variable CXX; it must know C++17 and the vectors of GCC or Clang)"
-    )
+        raise KernelError(f"{path}: cannot be loaded: {error}. Delete it, or set ARSEG_CACHE") from error

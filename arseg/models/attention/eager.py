@@ -21,11 +21,11 @@ class _Shift(NamedTuple):
     entry: int
     """Index of the entry in the window, row by row."""
     strip: tuple[Any, ...]
-    """Those pixels of the strip whose neighbour lies inside the picture."""
+    """Those pixels of the strip whose neighbour lies inside the feature map."""
     pixel: tuple[Any, ...]
-    """The same pixels, in the picture."""
+    """The same pixels, in the map."""
     neighbour: tuple[Any, ...]
-    """Their neighbours, in the picture."""
+    """Their neighbours, in the map."""
 
 
 def _overlap(start: int, stop: int, shift: int, length: int) -> tuple[int, int]:
@@ -50,7 +50,7 @@ def _shifts(top: int, bottom: int, height: int, width: int, window: int) -> Iter
 
 
 def _strips(query: Tensor) -> Iterator[tuple[int, int]]:
-    """Cut the picture into strips of rows: cache-sized on the CPU, a single one elsewhere."""
+    """Cut the map into strips of rows: cache-sized on the CPU, a single one elsewhere."""
     height = query.shape[2]
     rows = height
     if query.device.type == "cpu":
@@ -72,7 +72,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, window: int, weights: Ten
     batch, _, height, width = query.shape
     attended = torch.zeros_like(value)
     for top, bottom in _strips(query):
-        # Entries outside the picture keep similarity zero and take part in the softmax, as published.
+        # Entries outside the map keep similarity zero and take part in the softmax, as published.
         scores = query.new_zeros(batch, window * window, bottom - top, width)
         for shift in _shifts(top, bottom, height, width, window):
             product = query[shift.pixel] * key[shift.neighbour]

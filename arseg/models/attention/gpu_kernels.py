@@ -15,7 +15,7 @@ import triton.language as tl
 
 @triton.jit
 def _inside(row, column, height, width):
-    """Tell which columns of a row lie in the picture."""
+    """Return which columns of a row lie in the feature map."""
     return (column >= 0) & (column < tl.where((row >= 0) & (row < height), width, 0))
 
 
@@ -39,7 +39,7 @@ def forward_kernel(
     for entry in range(window * window):
         row = y + entry // window - window // 2
         column = x + entry % window - window // 2
-        # Outside the picture, keys and values are zeros: they score zero and weigh in the softmax, as published.
+        # Outside the map, keys and values are zeros: they score zero and weigh in the softmax, as published.
         inside = (c < channels)[:, None] & _inside(row, column, height, width)[None, :]
         k = tl.load(key + sample * kn + c[:, None] * kc + row * ky + column[None, :] * kx, mask=inside, other=0.0)
         v = tl.load(value + sample * vn + c[:, None] * vc + row * vy + column[None, :] * vx, mask=inside, other=0.0)
