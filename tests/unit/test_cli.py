@@ -27,6 +27,7 @@ COMMANDS = [
     ["manifest", "frames"],
     ["manifest", "camvid"],
     ["manifest", "cityscapes"],
+    ["labels"],
     ["download"],
     ["camvid", "frames"],
     ["camvid", "labels"],
