@@ -10,6 +10,3 @@ from arseg.datasets.kind import DATASETS, DatasetKind, Place, Splits
 from arseg.datasets.synthetic.kind import Synthetic
 
 __all__ = ["DATASETS", "CamVid", "Cityscapes", "DatasetKind", "Frames", "Place", "Splits", "Synthetic"]
-
-for _name, _kind in (("synthetic", Synthetic), ("frames", Frames), ("camvid", CamVid), ("cityscapes", Cityscapes)):
-    DATASETS.register(_name)(_kind)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from arseg.datasets.kind import DatasetKind, Place, Splits, words
+from arseg.datasets.kind import DATASETS, DatasetKind, Place, Splits, words
 from arseg.errors import ConfigError
 
 STILLS = "701_StillsRaw_full.zip"
@@ -12,6 +12,7 @@ LABELS = "LabeledApproved_full.zip"
 KAGGLE = "camvid-kaggle.zip"
 
 
+@DATASETS.register("camvid")
 @dataclass(frozen=True)
 class CamVid(DatasetKind):
     """CamVid; what is not given of package, stills, labels and videos is downloaded."""

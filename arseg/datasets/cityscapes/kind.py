@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from arseg.datasets.kind import DatasetKind, Place, Splits, words
+from arseg.datasets.kind import DATASETS, DatasetKind, Place, Splits, words
 
 PACKAGES = ["gtFine_trainvaltest", "leftImg8bit_trainvaltest", "leftImg8bit_sequence_trainvaltest"]
 FOLDERS = ("gtFine", "leftImg8bit", "leftImg8bit_sequence")
 FILES = ("_labelids.png", "_leftimg8bit.png")
 
 
+@DATASETS.register("cityscapes")
 @dataclass(frozen=True)
 class Cityscapes(DatasetKind):
     """Cityscapes."""

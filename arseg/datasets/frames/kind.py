@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from arseg.data.sheets import read_sheet
-from arseg.datasets.kind import DatasetKind, Place, words
+from arseg.datasets.kind import DATASETS, DatasetKind, Place, words
 
 
+@DATASETS.register("frames")
 @dataclass(frozen=True)
 class Frames(DatasetKind):
     """Your own folders of frames and index labels ([Own frames](../docs/own-frames.md))."""

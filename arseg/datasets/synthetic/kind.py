@@ -4,9 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from arseg.configured import Count, bounds
-from arseg.datasets.kind import DatasetKind, Place, words
+from arseg.datasets.kind import DATASETS, DatasetKind, Place, words
 
 
+@DATASETS.register("synthetic")
 @dataclass(frozen=True)
 class Synthetic(DatasetKind):
     """Synthetic street scenes, written as anyone's frames and sheets."""
