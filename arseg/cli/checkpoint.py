@@ -110,11 +110,11 @@ def _classes(dataset: Dataset | None, sheet: Path | None) -> tuple[SegmentationC
     if sheet is not None:
         return read_classes(sheet)
     if dataset == "camvid":
-        from arseg.data.camvid import camvid_classes  # noqa: PLC0415
+        from arseg.datasets.camvid.manifest import camvid_classes  # noqa: PLC0415
 
         return camvid_classes()
     # The official label table is slow to import, and not needed for another data set.
-    from arseg.data.cityscapes import cityscapes_classes  # noqa: PLC0415
+    from arseg.datasets.cityscapes.manifest import cityscapes_classes  # noqa: PLC0415
 
     return cityscapes_classes()
 

@@ -6,13 +6,13 @@ from typing import Literal
 from cyclopts import App
 
 from arseg.cli.recorded import written_classes
-from arseg.data.camvid import camvid_classes, camvid_manifest
 from arseg.data.checks import write_checked_manifest
-from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
-from arseg.data.cityscapes_labels import train_ids_hint
-from arseg.data.frames import frames_manifest
 from arseg.data.manifest import ManifestRow
 from arseg.datasets import DATASETS
+from arseg.datasets.camvid.manifest import camvid_classes, camvid_manifest
+from arseg.datasets.cityscapes.labels import train_ids_hint
+from arseg.datasets.cityscapes.manifest import cityscapes_classes, cityscapes_manifest
+from arseg.datasets.frames.manifest import frames_manifest
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import SegmentationClass
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from arseg.access import reading
 from arseg.data.authors_samples import AuthorsSample, DistanceFiles, list_samples
 from arseg.data.authors_tree import TREES, AuthorsDataset, AuthorsTree
-from arseg.data.camvid import camvid_classes
 from arseg.data.checks import check_files
-from arseg.data.cityscapes import cityscapes_classes
-from arseg.data.cityscapes_labels import check_label_ids, convert_label_map
 from arseg.data.clips import store_path
 from arseg.data.images import read_image
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.datasets.camvid.manifest import camvid_classes
+from arseg.datasets.cityscapes.labels import check_label_ids, convert_label_map
+from arseg.datasets.cityscapes.manifest import cityscapes_classes
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
 from arseg.spec import SegmentationClass

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from arseg.data.camvid import PUBLISHED_GOP, decoded_frame
+from arseg.datasets.camvid.manifest import PUBLISHED_GOP, decoded_frame
 from arseg.errors import DataError
 from arseg.spec import ClipTail, Encoding, Rate
 

@@ -3,8 +3,8 @@
 import numpy as np
 from golden_weights import DATA
 
-from arseg.data.camvid import camvid_classes
 from arseg.data.color_labels import colors_to_indices
+from arseg.datasets.camvid.manifest import camvid_classes
 
 
 def test_colors_become_the_published_indices():

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from arseg.data.checks import write_checked_manifest
-from arseg.data.frames import list_frames
 from arseg.data.manifest import ManifestRow, read_classes
 from arseg.datasets import DATASETS, DatasetKind, Place, Splits
+from arseg.datasets.frames.manifest import list_frames
 from arseg.datasets.kind import words
 
 FOLDERS = ("train", "val", "test")

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arseg.data.frames import list_frames
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.datasets.frames.manifest import list_frames
 from arseg.spec import SegmentationClass
 
 # Commas, quotes, braces and letters beyond ASCII; cells are stripped, so no blanks at the ends.

@@ -9,8 +9,8 @@ import torch
 from authors_examples import write_camvid_tree, write_cityscapes_tree
 
 from arseg.cli.main import main
-from arseg.data.camvid import camvid_classes
-from arseg.data.cityscapes import cityscapes_classes
+from arseg.datasets.camvid.manifest import camvid_classes
+from arseg.datasets.cityscapes.manifest import cityscapes_classes
 from arseg.errors import CheckpointError, ConfigError
 from arseg.evaluate.authors_run import PublishedSetup, find_checkpoint
 from arseg.evaluate.published import read_published

@@ -14,14 +14,20 @@ from camvid_examples import SEQUENCES, STILLS, VIDEOS, write_camvid
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.camvid import (
-    SEQUENCES as PUBLISHED_SEQUENCES,
-)
-from arseg.data.camvid import camvid_classes, camvid_manifest, decoded_frame, official_split, read_sequences
-from arseg.data.camvid_labels import write_camvid_labels
-from arseg.data.camvid_verify import verify_camvid
 from arseg.data.images import read_label
 from arseg.data.manifest import read_classes, read_manifest
+from arseg.datasets.camvid.labels import write_camvid_labels
+from arseg.datasets.camvid.manifest import (
+    SEQUENCES as PUBLISHED_SEQUENCES,
+)
+from arseg.datasets.camvid.manifest import (
+    camvid_classes,
+    camvid_manifest,
+    decoded_frame,
+    official_split,
+    read_sequences,
+)
+from arseg.datasets.camvid.verify import verify_camvid
 from arseg.errors import DataError
 
 

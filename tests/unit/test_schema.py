@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from arseg.config import TrainConfig
-from arseg.data.synthetic.dataset import StreetOptions
+from arseg.datasets.synthetic.dataset import StreetOptions
 from arseg.errors import ConfigError
 from arseg.schema import check_config
 from arseg.spec import Encoding

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path, PurePosixPath
 
 from arseg.data.archives import PictureSource
-from arseg.data.camvid import camvid_classes, is_label
 from arseg.data.color_labels import write_index_labels
+from arseg.datasets.camvid.manifest import camvid_classes, is_label
 from arseg.errors import DataError
 
 USUALLY_IGNORED = 0.2
