@@ -67,9 +67,10 @@ class DatasetKind:
     It takes ``--dataset`` and ``--output`` beside the options in `manifest_words`, and ends with
     `arseg.data.checks.write_checked_manifest`."""
     rules: ClassVar[str] = ""
-    """Rule file that the Snakefile includes; an absolute path, or one in the checkout. Empty if none is needed.
+    """Rule file that the Snakefile includes: an absolute path, or one in the checkout; empty if none is needed.
 
-    It begins with what its rules need of `arseg.workflow`: `experiment`, `jobs`, `sources` and `STAGES` are there."""
+    What workflow/rules/experiment.smk defines is at hand: ``experiment.datasets_of(name)`` is the wildcard constraint
+    of its rules, ``sources.ask(method)`` an input or parameter that a method of the kind returns."""
 
     def own_splits(self) -> Splits | None:
         """Return the splits that the data set has by itself; None if the configuration must name them."""

@@ -1,7 +1,7 @@
-"""The JSON schema of a configuration, and the tables of its keys, both made from `arseg.workflow.keys`.
+"""The JSON schema of a configuration, and the tables of its keys, both made from the keys' own classes.
 
-``python -m arseg.workflow.schema`` writes them into the checkout: workflow/schemas/config.schema.yaml, for editors and
-`arseg plan`, and the tables in config/README.md.
+They are in `arseg.workflow.keys`, those of a source in `arseg.datasets`. ``python -m arseg.workflow.schema``
+writes both into the checkout: workflow/schemas/config.schema.yaml, for editors, and the tables in config/README.md.
 """
 
 import ast
@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,11 +21,12 @@ import yaml
 
 from arseg.config import TrainConfig
 from arseg.datasets import DATASETS, DatasetKind, Splits
+from arseg.errors import ConfigError
 from arseg.workflow import keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA, TABLES = REPOSITORY / "workflow/schemas/config.schema.yaml", REPOSITORY / "config/README.md"
-HEAD = "# Written by `python -m arseg.workflow.schema` from arseg/workflow/keys.py.\n"
+HEAD = "# Written by `python -m arseg.workflow.schema` from arseg/workflow/keys.py and arseg/datasets/*/kind.py.\n"
 TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 REFERENCES: dict[Any, dict[str, Any]] = {
     keys.Dataset: {"$ref": "#/$defs/dataset"},
@@ -154,7 +155,10 @@ def _docstrings(module: str) -> dict[tuple[str, str], str]:
 
 def _words_of(cls: type, name: str) -> tuple[str, str]:
     """Return what a key is, without links, and the whole text about it."""
-    text = _docstrings(cls.__module__)[cls.__name__, name]
+    known = (_docstrings(base.__module__).get((base.__name__, name)) for base in cls.__mro__ if is_dataclass(base))
+    text = next(filter(None, known), None)
+    if text is None:
+        raise ConfigError(f"{cls.__module__}.{cls.__qualname__}.{name}: this key has no docstring. Write one below it.")
     whole = " ".join(text.split())
     return LINK.sub(r"\1", " ".join(text.partition("\n\n")[0].split())).replace("`", ""), whole
 
