@@ -30,10 +30,9 @@ def rows(draw):
 
 @st.composite
 def class_lists(draw):
-    colors = draw(st.lists(st.tuples(CHANNELS, CHANNELS, CHANNELS), min_size=1, max_size=20))
-    return tuple(
-        SegmentationClass(index, draw(WORDS), color, draw(st.booleans())) for index, color in enumerate(colors)
-    )
+    names = draw(st.lists(WORDS, min_size=1, max_size=20, unique=True))
+    colors = st.tuples(CHANNELS, CHANNELS, CHANNELS)
+    return tuple(SegmentationClass(index, name, draw(colors), draw(st.booleans())) for index, name in enumerate(names))
 
 
 @given(
