@@ -84,6 +84,10 @@ class DatasetKind:
         """Return ``source`` and ``classes`` of ``arseg labels``, for labels in colours; `converted_labels` has them."""
         raise NotImplementedError
 
+    def unknown_colors(self, place: Place) -> str:
+        """Return what happens to colours of no class in them: ``refuse`` or ``ignore``."""
+        return "refuse"
+
     def converted_labels(self, place: Place) -> str:
         """Return the folder of what becomes of `color_labels`."""
         return f"{place.results}/labels/{place.dataset}"

@@ -69,6 +69,10 @@ class Drives(DatasetKind):
         root = self.path(place, "root")
         return {"source": f"{root}/colors", "classes": f"{root}/classes.csv"}
 
+    def unknown_colors(self, place: Place) -> str:
+        """Return that other colours are ignored."""
+        return "ignore"
+
     def manifest_inputs(self, place: Place) -> dict[str, str | list[str]]:
         """Return the frames and the converted labels."""
         return {"root": self.path(place, "root"), "labels": self.converted_labels(place)}

@@ -22,9 +22,11 @@ rule convert_labels:
     params:
         stage=STAGES["labels"],
         files=sources.digest,
+        unknown=sources.ask("unknown_colors"),
     shell:
         "arseg labels {input.source:q}"
         " --classes {input.classes:q}"
+        " --unknown {params.unknown}"
         " --output {output:q}"
         " > {log:q} 2>&1"
 
