@@ -21,8 +21,13 @@ resource_scopes:
 
 
 include: "workflow/rules/experiment.smk"
-include: "workflow/rules/camvid.smk"
-include: "workflow/rules/cityscapes.smk"
+
+
+for rule_file in rule_files():
+
+    include: rule_file
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/codec.smk"
 include: "workflow/rules/clips.smk"

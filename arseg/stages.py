@@ -10,6 +10,7 @@ STAGES: dict[str, int] = {
     "download": 1,
     "camvid": 1,
     "cityscapes": 1,
+    "labels": 1,
     "manifest": 2,
     "native": 1,
     "clips": 2,

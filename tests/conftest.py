@@ -22,9 +22,9 @@ from hypothesis import settings
 
 from arseg.codec.native_build import ensure_native_reader, find_native_reader, find_reader_compiler
 from arseg.data.clips import make_clip_stores
-from arseg.data.frames import frames_manifest
 from arseg.data.manifest import read_manifest, write_manifest
-from arseg.data.synthetic.dataset import synthesize
+from arseg.datasets.frames.manifest import frames_manifest
+from arseg.datasets.synthetic.dataset import synthesize
 from arseg.errors import CodecError
 from arseg.spec import Encoding
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from arseg.codec.encode import encode_clip
-from arseg.data.synthetic.render import Street
+from arseg.datasets.synthetic.render import Street
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network

@@ -21,11 +21,11 @@ from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_s
 from arseg.config import TrainConfig
 from arseg.data.augmentation import draw_augmentation
 from arseg.data.clips import make_clip_stores
-from arseg.data.frames import frames_manifest
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import Manifest, read_manifest, write_manifest
-from arseg.data.synthetic.dataset import synthesize
 from arseg.data.transforms import apply
+from arseg.datasets.frames.manifest import frames_manifest
+from arseg.datasets.synthetic.dataset import synthesize
 from arseg.models.device import resolve_device
 from arseg.models.registry import build_network, get_architecture
 from arseg.spec import Encoding

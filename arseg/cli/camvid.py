@@ -8,8 +8,8 @@ from arseg.cli.recorded import ffmpeg_version_of
 from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.data.archives import extract_only
-from arseg.data.camvid_labels import write_index_labels
-from arseg.data.camvid_verify import verify_camvid
+from arseg.datasets.camvid.labels import write_camvid_labels
+from arseg.datasets.camvid.verify import verify_camvid
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 from arseg.provenance.recording import records
@@ -62,7 +62,7 @@ def labels(source: Path, *, output: Path) -> None:
     output : Path
         Folder to write.
     """
-    print(f"wrote {write_index_labels(source, output)} labels to {output}")
+    print(f"wrote {write_camvid_labels(source, output)} labels to {output}")
 
 
 @records("camvid verify", inputs=["frames", "stills", "labels", "sequences"], outputs=["output"])

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from arseg.data.cityscapes_download import download_package
-from arseg.data.cityscapes_labels import write_train_ids
-from arseg.data.cityscapes_unpack import unpack_cityscapes
-from arseg.data.cityscapes_verify import verify_cityscapes
+from arseg.datasets.cityscapes.download import download_package
+from arseg.datasets.cityscapes.labels import write_train_ids
+from arseg.datasets.cityscapes.unpack import unpack_cityscapes
+from arseg.datasets.cityscapes.verify import verify_cityscapes
 from arseg.provenance.recording import records
 
 

@@ -31,7 +31,6 @@ app = App(
 )
 camvid = App(name="camvid", help="Turn what one downloads of CamVid into frames and index labels.")
 cityscapes = App(name="cityscapes", help="Fetch Cityscapes; turn its label ids into train ids.")
-manifest = App(name="manifest", help="Write the manifest of a data set: its annotated frames and its classes.")
 train = App(name="train", help="Train the networks.")
 checkpoint = App(name="checkpoint", help="Look at checkpoints; read and write published ones.")
 plot = App(name="plot", help="Draw figures.")
@@ -52,10 +51,12 @@ cityscapes.command("arseg.cli.cityscapes:download", help="Download a package wit
 cityscapes.command("arseg.cli.cityscapes:unpack", help="Unpack what is needed of the packages.")
 cityscapes.command("arseg.cli.cityscapes:labels", help="Turn label ids into train ids.")
 cityscapes.command("arseg.cli.cityscapes:verify", help="Check that frames and labels are whole.")
-app.command(manifest)
-manifest.command("arseg.cli.manifest:frames", help="Your own folders of frames and index labels.")
-manifest.command("arseg.cli.manifest:camvid", help="CamVid.")
-manifest.command("arseg.cli.manifest:cityscapes", help="Cityscapes.")
+app.command("arseg.cli.labels:labels", help="Turn label maps in colours into class indices.")
+app.command(
+    "arseg.cli.manifest:app",
+    name="manifest",
+    help="Write the manifest of a data set: its annotated frames and its classes.",
+)
 app.command("arseg.cli.clips:clips", help="Compress clips; store decoded frames with their motion.")
 app.command("arseg.cli.import_clips:import_clips", name="import", help="Make clip stores of published data.")
 app.command("arseg.cli.motion:motion", help="Record the motion vectors of any video, or draw them.")

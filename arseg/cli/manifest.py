@@ -1,16 +1,18 @@
 """``arseg manifest``: one command for each kind of data set."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from cyclopts import App
+
 from arseg.cli.recorded import written_classes
-from arseg.data.camvid import camvid_classes, camvid_manifest
-from arseg.data.checks import check_files
-from arseg.data.cityscapes import cityscapes_classes, cityscapes_manifest
-from arseg.data.cityscapes_labels import train_ids_hint
-from arseg.data.frames import frames_manifest
-from arseg.data.manifest import ManifestRow, write_manifest
+from arseg.data.checks import write_checked_manifest
+from arseg.data.manifest import ManifestRow
+from arseg.datasets import DATASETS
+from arseg.datasets.camvid.manifest import camvid_classes, camvid_manifest
+from arseg.datasets.cityscapes.labels import train_ids_hint
+from arseg.datasets.cityscapes.manifest import cityscapes_classes, cityscapes_manifest
+from arseg.datasets.frames.manifest import frames_manifest
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import SegmentationClass
 
@@ -95,7 +97,11 @@ def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
 
 
 def _write(output: Path, rows: list[ManifestRow], classes: tuple[SegmentationClass, ...], label_hint: str = "") -> None:
-    check_files(rows, classes, label_hint)
-    write_manifest(output, rows, classes)
-    counts = Counter(row.split for row in rows)
-    print(f"wrote {output}: " + ", ".join(f"{split} {count}" for split, count in sorted(counts.items())) + " frames")
+    print(f"wrote {output}: {write_checked_manifest(output, rows, classes, label_hint)}")
+
+
+app = App(name="manifest")
+for _name in DATASETS.names():
+    _kind = DATASETS.get(_name)
+    if _kind.manifest:
+        app.command(_kind.manifest, name=_name, help=_kind.title)

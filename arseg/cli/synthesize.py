@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from arseg.data.synthetic.dataset import StreetOptions
-from arseg.data.synthetic.dataset import synthesize as synthesize_frames
+from arseg.datasets.synthetic.dataset import StreetOptions
+from arseg.datasets.synthetic.dataset import synthesize as synthesize_frames
 from arseg.provenance.recording import records
 
 DEFAULTS = StreetOptions()

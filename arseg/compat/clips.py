@@ -18,10 +18,10 @@ from arseg.compat.naming import Dataset
 from arseg.compat.samples import PublishedSample, SampleFiles, list_samples
 from arseg.compat.tree import PublishedTree
 from arseg.data.checks import check_files
-from arseg.data.cityscapes_labels import check_label_ids, convert_label_map
 from arseg.data.clips import store_path
 from arseg.data.images import read_image
 from arseg.data.manifest import read_manifest, write_manifest
+from arseg.datasets.cityscapes.labels import check_label_ids, convert_label_map
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
 from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes, create_stores

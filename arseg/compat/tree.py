@@ -11,8 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from arseg.compat.naming import Dataset
-from arseg.data.camvid import PUBLISHED_GOP, camvid_classes, decoded_frame
-from arseg.data.cityscapes import cityscapes_classes
+from arseg.datasets.camvid.manifest import PUBLISHED_GOP, camvid_classes, decoded_frame
+from arseg.datasets.cityscapes.manifest import cityscapes_classes
 from arseg.errors import DataError
 from arseg.spec import ClipTail, Encoding, Rate, SegmentationClass
 

@@ -1,10 +1,11 @@
 """Checking every frame and label map that a manifest will list, before anything is made of them."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.images import allowed_values, read_header, read_label_map
-from arseg.data.manifest import ManifestRow
+from arseg.data.manifest import ManifestRow, write_manifest
 from arseg.errors import DataError
 from arseg.machine import usable_cores
 from arseg.progress import track
@@ -43,6 +44,16 @@ class LabelSummary:
     """Number of pixels by value, shape (256,)."""
     palette: NDArray[np.uint8] | None
     """RGB by value, shape (N, 3); None without a palette, and for one that only repeats the value as a grey."""
+
+
+def write_checked_manifest(
+    output: Path, rows: Sequence[ManifestRow], classes: Sequence[SegmentationClass], label_hint: str = ""
+) -> str:
+    """Write a manifest if its files are as they must be, see `check_files`; return how many frames each split has."""
+    check_files(rows, classes, label_hint)
+    write_manifest(output, rows, classes)
+    counts = Counter(row.split for row in rows)
+    return ", ".join(f"{split} {count}" for split, count in sorted(counts.items())) + " frames"
 
 
 def check_files(rows: Sequence[ManifestRow], classes: Sequence[SegmentationClass], label_hint: str = "") -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arseg.data.synthetic.render import Street
+from arseg.datasets.synthetic.render import Street
 from arseg.errors import ArsegError
 
 TOLERANCE = 1e-4

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from arseg.config import Backbone
+from arseg.datasets import Splits
 from arseg.errors import ConfigError
-from arseg.schema import read_schema
 from arseg.spec import Encoding, Rate, parse_fps
-from arseg.workflow.keys import Config, Dataset, Splits
+from arseg.workflow.keys import Config, Dataset
 from arseg.workflow.reading import read_config, read_sheet, told_by_snakemake
+from arseg.workflow.schema import config_schema
 
-SCHEMA = "workflow/schemas/config.schema.yaml"
 IMAGENET_WEIGHTS = "resources/imagenet/resnet18.pth"
 NATIVE_READER = "resources/native/hevc-motion.json"
 
@@ -185,7 +185,7 @@ class Experiment:
         dataset, encoding : str
             Names of both.
         role : str
-            What the split serves; a field of `arseg.workflow.keys.Splits`.
+            What the split serves; a field of `arseg.datasets.Splits`.
         distances : sequence of int, optional
             Reference distances; the largest alone by default.
         """
@@ -266,6 +266,6 @@ def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: s
     """
     place = ", ".join(map(str, files)) or "config"
     with told_by_snakemake():
-        experiment = Experiment(*read_config(raw, read_schema(Path(root, SCHEMA)), place), place, Path(root))
+        experiment = Experiment(*read_config(raw, config_schema(), place), place, Path(root))
         experiment.encodings  # noqa: B018  (raises on settings that exclude one another)
         return experiment

@@ -8,9 +8,10 @@ from typing import Any
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.config import TrainConfig
+from arseg.configured import existing, expanded
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
-from arseg.workflow.sources import existing, expanded
+from arseg.workflow.reading import told_by_snakemake
 from arseg.workflow.wildcards import Wildcards
 
 SMALL_NETWORKS = ("tiny", "small")
@@ -39,11 +40,13 @@ class Jobs:
             "subpixel": switch("subpixel", encoding.subpixel),
         }
 
+    @told_by_snakemake()
     def ffmpeg(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names FFmpeg, if the configuration does."""
         path = self.experiment.config.ffmpeg
         return flag("ffmpeg", expanded(path, "ffmpeg") if path else None)
 
+    @told_by_snakemake()
     def native_source(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the source of the HEVC reader, if the configuration does."""
         path = self.experiment.config.native_source
@@ -85,6 +88,7 @@ class Jobs:
         """Return the constants of a training in phase 2."""
         return self._training(2, wildcards)
 
+    @told_by_snakemake()
     def _initial_weights(self, phase: int, wildcards: Wildcards) -> list[str]:
         constants = self._constants(phase, wildcards)
         source = constants["initial_weights"]

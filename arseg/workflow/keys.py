@@ -9,20 +9,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from arseg.config import Backbone
+from arseg.configured import Name, bounds
+from arseg.datasets import DatasetKind, Splits
 from arseg.spec import ClipTail, Codec, Mode, Rate
 
-
-def bounds(**words: Any) -> tuple[tuple[str, Any], ...]:
-    """Return words of JSON schema as what an annotation can hold."""
-    return tuple(words.items())
-
-
-Count = Annotated[int, bounds(minimum=1)]
-Name = Annotated[str, bounds(pattern="^[A-Za-z0-9_-]+$")]
 Scale = Annotated[float, bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
 RateText = Annotated[str, bounds(pattern=f"^({Rate.PATTERN.pattern})$")]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
-Kind = Literal["synthetic", "frames", "camvid", "cityscapes"]
 Training = dict[str, Any]
 """Training constants that are not left at the paper's values, by name."""
 
@@ -68,103 +61,6 @@ class Motion:
 
 
 @dataclass(frozen=True)
-class Synthetic:
-    """Synthetic street scenes."""
-
-    seed: Annotated[int, bounds(minimum=0)] = 0
-    """Seed of the scenes."""
-    num_train_sequences: Count = 12
-    """Videos to train on."""
-    num_val_sequences: Count = 2
-    """Videos to choose the best epoch by."""
-    num_test_sequences: Count = 4
-    """Videos to test on."""
-    frames_per_sequence: Annotated[int, bounds(minimum=3)] = 27
-    """Length of a video; at least 2 gop - 1."""
-    annotate_every: Count = 2
-    """Step from one annotated frame to the next."""
-    width: Annotated[int, bounds(minimum=32, multipleOf=2)] = 192
-    """Width of the frames in pixels."""
-    height: Annotated[int, bounds(minimum=32, multipleOf=2)] = 128
-    """Height of the frames in pixels."""
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Your own folders of frames and index labels ([Own frames](../docs/own-frames.md))."""
-
-    root: str
-    """Folder that the folders in the splits sheet lie in; may name an environment variable (`$ARSEG_CAMVID`)."""
-    classes: str
-    """CSV of the classes (index, name, red, green, blue, void)."""
-    splits: str
-    """CSV of the rules that choose frames for splits."""
-
-
-@dataclass(frozen=True)
-class CamVid:
-    """CamVid; what is not given of package, stills, labels and videos is downloaded."""
-
-    split: Literal["kaggle", "official"] = "kaggle"
-    """Division into train, val and test: kaggle (369/100/232, the paper's) or official (367/101/233).
-
-    See [Reproduce the paper](../docs/reproduce-paper.md#two-splits-of-camvid)."""
-    package: str = ""
-    """The Kaggle package that you have, a zip archive or its unpacked folder."""
-    stills: str = ""
-    """The annotated stills that you have, a zip archive or a folder."""
-    labels: str = ""
-    """The colour labels that you have, a zip archive or a folder."""
-    videos: str = ""
-    """Folder of the videos that you have; what it lacks is downloaded."""
-    files: str = "config/camvid-files.csv"
-    """CSV of the files to download (file, url, sha256, bytes); several rows of one file are mirrors."""
-    sequences: str = "config/camvid-sequences.csv"
-    """CSV that relates the numbers of stills to those of decoded frames."""
-
-
-@dataclass(frozen=True)
-class Cityscapes:
-    """Cityscapes."""
-
-    root: str = ""
-    """Your folder with gtFine and leftImg8bit_sequence; empty downloads them with your login."""
-
-
-Source = Synthetic | Frames | CamVid | Cityscapes
-SOURCES: dict[Kind, type] = {"synthetic": Synthetic, "frames": Frames, "camvid": CamVid, "cityscapes": Cityscapes}
-WITH_SPLITS = (CamVid, Cityscapes)
-"""Sources whose splits are known; all others need the key `splits`."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Which split of the manifest serves which purpose; one may serve several."""
-
-    phase1_train: Name
-    """Trains the HR branch and the LR baseline; may be stills."""
-    phase1_val: Name
-    """Chooses the best epoch of phase 1; may be stills."""
-    phase2_train: Name
-    """Trains the LR branch; needs video before each annotated frame."""
-    phase2_val: Name
-    """Chooses the best epoch of phase 2; needs video, too."""
-    test: Name
-    """Evaluated at all distances; needs video, too."""
-
-    @classmethod
-    def of_source(cls, source: "Source") -> "Splits | None":
-        """Return the splits that a source has by itself; None if it has none."""
-        if isinstance(source, CamVid):
-            train, val, test = (f"{source.split}-{name}" for name in ("train", "val", "test"))
-        elif isinstance(source, Cityscapes):
-            train, val, test = "train", "val", "val"  # the labels of its own test split are not public
-        else:
-            return None
-        return cls(phase1_train=train, phase1_val=val, phase2_train=train, phase2_val=val, test=test)
-
-
-@dataclass(frozen=True)
 class Override:
     """An exception to the training constants."""
 
@@ -180,9 +76,10 @@ class Override:
 class Dataset:
     """A data set, and the experiments with it."""
 
-    kind: Kind
-    """What the data set is: `synthetic` scenes, your own folders of `frames`, `camvid` or `cityscapes`."""
-    source: Source
+    kind: str
+    """What the data set is: `synthetic` scenes, your own folders of `frames`, `camvid`, `cityscapes`, or a kind that an
+    installed package [adds](../docs/own-frames.md#a-kind-of-your-own)."""
+    source: DatasetKind
     """Where the data comes from; the keys depend on kind, see below."""
     fps: float | str
     """Frames per second of the video: `30`, `12.5`, `30000/1001`. The rate control spreads the bitrate by it.
@@ -201,8 +98,8 @@ class Dataset:
     """Which split of the manifest serves what: `phase1_train`, `phase1_val`, `phase2_train`, `phase2_val`, `test`.
 
     One split may serve several. Phase 2 and the test need video around each annotated frame; phase 1 takes stills.
-    `camvid` and `cityscapes` have their own (`kaggle-train` …, or `train`, `val` and `val` again for the test); all
-    other kinds need this key."""
+    `camvid` and `cityscapes` have their own (`kaggle-train` …, or `train`, `val` and `val` again for the test), as
+    kinds of other packages may; `synthetic` and `frames` need this key."""
     presets: tuple[Preset, ...] = ("medium",)
     """Speed presets of the encoder."""
     clip_tail: ClipTail = "gop"

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.data.sheets import read_sheet as read_checked
+from arseg.datasets import DATASETS
 from arseg.errors import ArsegError, ConfigError
 from arseg.schema import check_config
 from arseg.spec import parse_fps
-from arseg.workflow.keys import SOURCES, Config, Dataset, Splits
+from arseg.workflow.keys import Config, Dataset
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def _complete(dataset: Dataset, place: str) -> Dataset:
         parse_fps(dataset.fps)
     except ConfigError as error:
         raise ConfigError(f"{place}.{error}") from None
-    splits = dataset.splits or Splits.of_source(dataset.source)
+    splits = dataset.splits or dataset.source.own_splits()
     if splits is None:
         raise ConfigError(
             f"{place}.splits: this key is missing, and a data set of the kind {dataset.kind} has no splits of its own"
@@ -80,7 +81,7 @@ def build(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         hints = dict(_hints(hint))
         if hint is Dataset:
-            hints["source"] = SOURCES[value["kind"]]
+            hints["source"] = DATASETS.get(value["kind"])
         return hint(**{key.name: build(hints[key.name], value[key.name]) for key in fields(hint) if key.name in value})
     if origin in (UnionType, Union, Annotated):
         return build(parts[0], value)

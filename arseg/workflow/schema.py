@@ -1,7 +1,7 @@
-"""The JSON schema of a configuration, and the tables of its keys, both made from `arseg.workflow.keys`.
+"""The JSON schema of a configuration, and the tables of its keys, both made from the keys' own classes.
 
-``python -m arseg.workflow.schema`` writes them into the checkout: workflow/schemas/config.schema.yaml, for editors and
-`arseg plan`, and the tables in config/README.md.
+They are in `arseg.workflow.keys`, those of a source in `arseg.datasets`. ``python -m arseg.workflow.schema``
+writes both into the checkout: workflow/schemas/config.schema.yaml, for editors, and the tables in config/README.md.
 """
 
 import ast
@@ -9,8 +9,8 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,30 +20,41 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 
 from arseg.config import TrainConfig
+from arseg.datasets import DATASETS, DatasetKind, Splits
+from arseg.errors import ConfigError
 from arseg.workflow import keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMA, TABLES = REPOSITORY / "workflow/schemas/config.schema.yaml", REPOSITORY / "config/README.md"
-HEAD = "# Written by `python -m arseg.workflow.schema` from arseg/workflow/keys.py.\n"
+HEAD = "# Written by `python -m arseg.workflow.schema` from arseg/workflow/keys.py and arseg/datasets/*/kind.py.\n"
 TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 REFERENCES: dict[Any, dict[str, Any]] = {
     keys.Dataset: {"$ref": "#/$defs/dataset"},
-    keys.Splits: {"$ref": "#/$defs/splits"},
+    Splits: {"$ref": "#/$defs/splits"},
     keys.Training: {"$ref": "#/$defs/training"},
-    keys.Source: {"type": "object"},  # which one, depends on the kind
+    DatasetKind: {"type": "object"},  # which one, depends on the kind
 }
 LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")
 
 
-def config_schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of a configuration."""
-    kinds = [
+def config_schema(kinds: Mapping[str, type[DatasetKind]] | None = None) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a configuration.
+
+    Parameters
+    ----------
+    kinds : mapping, optional
+        Kinds of data sets by name; all that are registered by default.
+    """
+    kinds = {name: DATASETS.get(name) for name in DATASETS.names()} if kinds is None else kinds
+    dataset = _of_class(keys.Dataset)
+    dataset["properties"]["kind"] = {"enum": [*kinds], "description": dataset["properties"]["kind"]["description"]}
+    dataset["allOf"] = [
         {
             "if": {"properties": {"kind": {"const": kind}}},
             "then": {"properties": {"source": {"$ref": f"#/$defs/{kind}"}}}
-            | ({} if source in keys.WITH_SPLITS else {"required": ["splits"]}),
+            | ({"required": ["splits"]} if source.own_splits is DatasetKind.own_splits else {}),
         }
-        for kind, source in keys.SOURCES.items()
+        for kind, source in kinds.items()
     ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -51,10 +62,10 @@ def config_schema() -> dict[str, Any]:
         "description": inspect.getdoc(keys.Config),
         **_of_class(keys.Config),
         "$defs": {
-            "dataset": _of_class(keys.Dataset) | {"allOf": kinds},
-            "splits": _of_class(keys.Splits),
+            "dataset": dataset,
+            "splits": _of_class(Splits),
             "training": _of_training(),
-            **{kind: _of_class(source) for kind, source in keys.SOURCES.items()},
+            **{kind: _of_class(source) for kind, source in kinds.items()},
         },
     }
 
@@ -144,14 +155,23 @@ def _docstrings(module: str) -> dict[tuple[str, str], str]:
 
 def _words_of(cls: type, name: str) -> tuple[str, str]:
     """Return what a key is, without links, and the whole text about it."""
-    text = _docstrings(cls.__module__)[cls.__name__, name]
+    known = (_docstrings(base.__module__).get((base.__name__, name)) for base in cls.__mro__ if is_dataclass(base))
+    text = next(filter(None, known), None)
+    if text is None:
+        raise ConfigError(f"{cls.__module__}.{cls.__qualname__}.{name}: this key has no docstring. Write one below it.")
     whole = " ".join(text.split())
     return LINK.sub(r"\1", " ".join(text.partition("\n\n")[0].split())).replace("`", ""), whole
 
 
+def _own_kinds() -> dict[str, type[DatasetKind]]:
+    """Return the kinds of data sets of this package, whatever else is installed."""
+    kinds = {name: DATASETS.get(name) for name in DATASETS.names()}
+    return {name: kind for name, kind in kinds.items() if kind.__module__.startswith("arseg.")}
+
+
 def schema_text() -> str:
-    """Return the schema's file."""
-    return HEAD + yaml.safe_dump(config_schema(), sort_keys=False, width=120, allow_unicode=True)
+    """Return the schema's file, which knows this package's kinds of data sets alone."""
+    return HEAD + yaml.safe_dump(config_schema(_own_kinds()), sort_keys=False, width=120, allow_unicode=True)
 
 
 def with_tables(page: str) -> str:
@@ -160,7 +180,7 @@ def with_tables(page: str) -> str:
         "experiment": _table([(keys.Config, "")]),
         "encodings": _table([(keys.Encoder, "`encoder` | "), (keys.Motion, "`motion` | ")], "in | "),
         "dataset": _table([(keys.Dataset, "")]),
-        "sources": _table([(source, f"`{kind}` | ") for kind, source in keys.SOURCES.items()], "kind | "),
+        "sources": _table([(source, f"`{kind}` | ") for kind, source in _own_kinds().items()], "kind | "),
         "training": _table([(TrainConfig, "")]),
     }
     for name, table in tables.items():

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arseg.data.frames import list_frames
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.datasets.frames.manifest import list_frames
 from arseg.spec import SegmentationClass
 
 # Commas, quotes, braces and letters beyond ASCII; cells are stripped, so no blanks at the ends.
@@ -30,12 +30,9 @@ def rows(draw):
 
 @st.composite
 def class_lists(draw):
-    colors = draw(st.lists(st.tuples(CHANNELS, CHANNELS, CHANNELS), min_size=1, max_size=20))
-    names = draw(st.lists(WORDS, min_size=len(colors), max_size=len(colors), unique=True))
-    return tuple(
-        SegmentationClass(index, name, color, draw(st.booleans()))
-        for index, (name, color) in enumerate(zip(names, colors, strict=True))
-    )
+    names = draw(st.lists(WORDS, min_size=1, max_size=20, unique=True))
+    colors = st.tuples(CHANNELS, CHANNELS, CHANNELS)
+    return tuple(SegmentationClass(index, name, draw(colors), draw(st.booleans())) for index, name in enumerate(names))
 
 
 @given(

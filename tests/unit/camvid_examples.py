@@ -10,7 +10,7 @@ from video_examples import moving_texture
 
 from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
-from arseg.data.camvid import camvid_classes
+from arseg.datasets.camvid.manifest import camvid_classes
 
 HEIGHT, WIDTH = 64, 96
 UNKNOWN = (64, 192, 0)

@@ -29,11 +29,12 @@ from arseg.codec.stream import open_video
 from arseg.codec.video import create_video
 from arseg.compat import clips as published_clips
 from arseg.compat.results import read_published
-from arseg.data import cityscapes_unpack, frames
 from arseg.data.archives import PictureSource, extract_only
 from arseg.data.images import read_header, read_image, read_label, read_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
+from arseg.datasets.cityscapes.unpack import _open
+from arseg.datasets.frames.manifest import _read_list
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_table, read_table, write_table
@@ -144,8 +145,8 @@ READERS = {
     "list of frames": Reader(
         "val.txt",
         write_text("a_001\na_002\n"),
-        lambda path: frames._read_list(SheetRow("splits.csv:2", {}), path, {"a_001", "a_002"}, path.parent),
-        ("data/frames.py:_read_list",),
+        lambda path: _read_list(SheetRow("splits.csv:2", {}), path, {"a_001", "a_002"}, path.parent),
+        ("datasets/frames/manifest.py:_read_list",),
         cut=0.9,
     ),
     "table": Reader("miou.csv", write_scores, read_table, ("evaluate/tables.py:read_table",), cut=0.1),
@@ -196,7 +197,7 @@ READERS = {
     "package": Reader(
         "p.zip",
         write_archive,
-        lambda path: cityscapes_unpack._open(path).__enter__(),
+        lambda path: _open(path).__enter__(),
         ARCHIVES,
     ),
     "benchmark": Reader(
@@ -225,7 +226,7 @@ WRITTEN_FOR_A_CALLER = {
     "codec/native_source.py:_download_package",
     "data/archives.py:extract",
     "data/sheets.py:write_sheet",
-    "data/synthetic/dataset.py:_write_sequence",
+    "datasets/synthetic/dataset.py:_write_sequence",
     "export/onnx_file.py:write_graph",
     "hdf5.py:create_file",
 }
@@ -264,7 +265,6 @@ OWN = {
     "plan/dry_run.py:main": "a pipe between two processes",
     "plan/estimate.py:jobs_to_do": "its other end",
     "provenance/fingerprint.py:_files_in": "names in a folder",
-    "schema.py:read_schema": "part of a checkout; `arseg.cli.main` says what the system refuses",
 }
 """What is no user's file, with the reason."""
 

@@ -14,14 +14,20 @@ from camvid_examples import SEQUENCES, STILLS, VIDEOS, write_camvid
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.camvid import (
-    SEQUENCES as PUBLISHED_SEQUENCES,
-)
-from arseg.data.camvid import camvid_classes, camvid_manifest, decoded_frame, official_split, read_sequences
-from arseg.data.camvid_labels import write_index_labels
-from arseg.data.camvid_verify import verify_camvid
 from arseg.data.images import read_label
 from arseg.data.manifest import read_classes, read_manifest
+from arseg.datasets.camvid.labels import write_camvid_labels
+from arseg.datasets.camvid.manifest import (
+    SEQUENCES as PUBLISHED_SEQUENCES,
+)
+from arseg.datasets.camvid.manifest import (
+    camvid_classes,
+    camvid_manifest,
+    decoded_frame,
+    official_split,
+    read_sequences,
+)
+from arseg.datasets.camvid.verify import verify_camvid
 from arseg.errors import DataError
 
 
@@ -115,7 +121,7 @@ def test_unpacked_folders_serve_as_archives_do(prepared, tmp_path, packaging):
     for name in {labels, stills}:
         with zipfile.ZipFile(tmp_path / f"web/{name}.zip") as archive:
             archive.extractall(tmp_path / name)
-    assert write_index_labels(tmp_path / labels, tmp_path / "labels") == len(STILLS)
+    assert write_camvid_labels(tmp_path / labels, tmp_path / "labels") == len(STILLS)
     report = verify_camvid(prepared / "frames", tmp_path / stills, tmp_path / "labels", sequences)
     assert {name: facts["stills"] for name, facts in report.items()} == Counter(s for s, *_ in STILLS.values())
     rows = camvid_manifest(
@@ -280,7 +286,7 @@ def test_labels_without_suffix_are_told_from_stills_by_their_folder(copied):
     unpacked = unpack_package(copied)
     for path in unpacked.rglob("*_L.png"):
         path.rename(path.with_name(path.name.replace("_L", "")))
-    assert write_index_labels(unpacked, copied / "labels-again") == len(STILLS)
+    assert write_camvid_labels(unpacked, copied / "labels-again") == len(STILLS)
     assert verify(copied, "package") == verify(copied)
     assert manifest(copied, stills="package") == manifest(copied)
 

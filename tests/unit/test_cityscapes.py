@@ -11,16 +11,16 @@ from cityscapes_examples import SNIPPETS, save, write_cityscapes
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.cityscapes import (
+from arseg.data.clips import make_clip_stores
+from arseg.data.manifest import read_manifest, write_manifest
+from arseg.datasets.cityscapes.labels import convert_label_map, write_train_ids
+from arseg.datasets.cityscapes.manifest import (
     annotated_frames,
     cityscapes_classes,
     cityscapes_manifest,
 )
-from arseg.data.cityscapes_labels import convert_label_map, write_train_ids
-from arseg.data.cityscapes_unpack import unpack_cityscapes
-from arseg.data.cityscapes_verify import verify_cityscapes
-from arseg.data.clips import make_clip_stores
-from arseg.data.manifest import read_manifest, write_manifest
+from arseg.datasets.cityscapes.unpack import unpack_cityscapes
+from arseg.datasets.cityscapes.verify import verify_cityscapes
 from arseg.errors import ConfigError, DataError, DiskFullError
 from arseg.spec import Encoding
 from arseg.store import ClipStore

@@ -10,8 +10,9 @@ import pytest
 from file_server import Answer, FileServer
 
 from arseg.cli.main import main
-from arseg.data import cityscapes_download, transfer
-from arseg.data.cityscapes_download import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
+from arseg.data import transfer
+from arseg.datasets.cityscapes import download as cityscapes_download
+from arseg.datasets.cityscapes.download import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
 from arseg.errors import ConfigError, DataError
 
 PACKAGE = "gtFine_trainvaltest.zip"

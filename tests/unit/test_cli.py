@@ -14,8 +14,8 @@ from PIL import Image
 
 from arseg import __version__
 from arseg.cli.main import app, main
-from arseg.data.frames import SPLIT_COLUMNS
 from arseg.data.manifest import read_manifest, write_manifest
+from arseg.datasets.frames.manifest import SPLIT_COLUMNS
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
 from arseg.spec import NetworkSpec
@@ -28,6 +28,7 @@ COMMANDS = [
     ["manifest", "frames"],
     ["manifest", "camvid"],
     ["manifest", "cityscapes"],
+    ["labels"],
     ["download"],
     ["camvid", "frames"],
     ["camvid", "labels"],

@@ -18,8 +18,8 @@ from published_examples import (
 
 from arseg.cli.main import main
 from arseg.compat.clips import import_published_clips
-from arseg.data.cityscapes_labels import convert_label_map
 from arseg.data.manifest import read_manifest
+from arseg.datasets.cityscapes.labels import convert_label_map
 from arseg.errors import ConfigError, DataError, MotionError, StoreError
 from arseg.spec import Encoding
 from arseg.store import ClipStore

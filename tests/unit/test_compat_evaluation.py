@@ -12,8 +12,8 @@ from arseg.cli.main import main
 from arseg.compat.evaluation import find_checkpoint
 from arseg.compat.results import read_published
 from arseg.compat.setup import PublishedSetup
-from arseg.data.camvid import camvid_classes
-from arseg.data.cityscapes import cityscapes_classes
+from arseg.datasets.camvid.manifest import camvid_classes
+from arseg.datasets.cityscapes.manifest import cityscapes_classes
 from arseg.errors import CheckpointError, ConfigError
 from arseg.evaluate.result import load_evaluation
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arseg.data.frames import frames_manifest, list_frames
 from arseg.data.manifest import read_manifest, write_manifest
+from arseg.datasets.frames.manifest import frames_manifest, list_frames
 from arseg.errors import DataError
 
 HEADER = "split,images,labels,list,sequence,first,last,frame_step"

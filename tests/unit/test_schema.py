@@ -1,25 +1,25 @@
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from arseg.config import TrainConfig
-from arseg.data.synthetic.dataset import StreetOptions
+from arseg.datasets import DatasetKind, Frames
+from arseg.datasets.synthetic.dataset import StreetOptions
 from arseg.errors import ConfigError
-from arseg.schema import check_config, read_schema
+from arseg.schema import check_config
 from arseg.spec import Encoding
-from arseg.workflow.experiment import SCHEMA
 from arseg.workflow.keys import TRAINING
-from arseg.workflow.schema import schema_text, with_tables
+from arseg.workflow.schema import SCHEMA, config_schema, schema_text, with_tables
 
 CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]
 
 
 @pytest.fixture(scope="module")
-def schema(repository: Path) -> dict:
-    return read_schema(repository / SCHEMA)
+def schema() -> dict:
+    return config_schema()
 
 
 @pytest.fixture
@@ -151,9 +151,30 @@ def test_all_problems_are_reported_at_once(config, schema):
 
 def test_schema_and_tables_are_those_of_the_keys(repository):
     """If not: `make schema`."""
-    assert (repository / SCHEMA).read_text() == schema_text()
+    assert SCHEMA.read_text() == schema_text()
     tables = (repository / "config/README.md").read_text()
     assert tables == with_tables(tables)
+
+
+@dataclass(frozen=True)
+class Night(Frames):
+    """A kind that inherits most keys."""
+
+    lamps: int = 3
+    """Number of lamps."""
+
+
+def test_a_kind_inherits_keys():
+    keys = config_schema({"night": Night})["$defs"]["night"]
+    assert keys["required"] == ["root", "classes", "splits"]
+    assert keys["properties"]["lamps"] == {"type": "integer", "default": 3, "description": "Number of lamps."}
+    assert keys["properties"]["classes"]["description"].startswith("CSV of the classes")
+
+
+def test_a_key_without_a_docstring_is_named():
+    kind = make_dataclass("Dark", [("lamps", int)], bases=(DatasetKind,), frozen=True)
+    with pytest.raises(ConfigError, match=r"Dark\.lamps: this key has no docstring\."):
+        config_schema({"dark": kind})
 
 
 def test_every_training_constant_is_a_key():

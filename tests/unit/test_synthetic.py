@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from arseg.data.frames import frames_manifest
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import read_manifest, write_manifest
-from arseg.data.synthetic import synthesize
-from arseg.data.synthetic.canvas import Canvas, Polygon
-from arseg.data.synthetic.render import Street
-from arseg.data.synthetic.scene import CLASSES, Camera, Label
-from arseg.data.synthetic.things import paint_lamp
+from arseg.datasets.frames.manifest import frames_manifest
+from arseg.datasets.synthetic.canvas import Canvas, Polygon
+from arseg.datasets.synthetic.dataset import synthesize
+from arseg.datasets.synthetic.render import Street
+from arseg.datasets.synthetic.scene import CLASSES, Camera, Label
+from arseg.datasets.synthetic.things import paint_lamp
 from arseg.errors import ConfigError
 
 CAMERA = Camera(focal=100.0, center_column=50.0, horizon_row=40.0, x=1.0, y=1.5, z=20.0)

@@ -7,10 +7,10 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from arseg.errors import ConfigError
-from arseg.schema import read_schema
-from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, SCHEMA, read_experiment
+from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, read_experiment
 from arseg.workflow.jobs import Jobs, declared, loader_workers
 from arseg.workflow.reading import read_config
+from arseg.workflow.schema import config_schema
 from arseg.workflow.sources import Sources
 
 
@@ -61,7 +61,7 @@ def test_refusals_name_file_key_and_reason(name, change, message, experiment_of)
 def test_a_kind_without_splits_of_its_own_must_be_given_some(repository):
     config = yaml.safe_load((repository / "config/demo.yaml").read_text())
     del config["datasets"]["synthetic"]["splits"]
-    schema = read_schema(repository / SCHEMA)
+    schema = config_schema()
     for case in schema["$defs"]["dataset"]["allOf"]:  # as if a kind had been added and this forgotten
         case["then"].pop("required", None)
     with pytest.raises(
@@ -194,11 +194,11 @@ def test_the_folders_of_own_frames_are_watched(experiment_of, tmp_path):
     experiment = experiment_of("camvid-sequence", setting(source=own_frames(tmp_path / "own")))
     at = wildcards(dataset="camvid-sequence")
     sources = Sources(experiment)
-    assert sources.own_folders("camvid-sequence") == (
+    assert sources.ask("own_folders")(at) == (
         [f"{tmp_path}/own/frames", f"{tmp_path}/own/labels"],
         {"recursive": False},
     )
-    assert sources.manifest_inputs(at)["lists"] == [f"{tmp_path}/own/lists/some.txt"]
+    assert sources.ask("manifest_inputs")(at)["lists"] == [f"{tmp_path}/own/lists/some.txt"]
     before = sources.digest(at)
     (tmp_path / "own/labels/1.png").touch()
     assert sources.digest(at) == before  # one run sees a folder once
@@ -218,7 +218,7 @@ def test_the_folders_of_published_data_sets_are_watched_where_they_are_the_users
     labels.touch()
     for dataset in ("camvid", "cityscapes"):
         at = wildcards(dataset=dataset)
-        assert downloaded.own_folders(dataset)[0] == []
+        assert downloaded.ask("own_folders")(at)[0] == []
         assert downloaded.digest(at) == ""
         before = own.digest(at)
         assert before
@@ -234,4 +234,4 @@ def test_an_unset_environment_variable_is_named(experiment_of, monkeypatch):
     with pytest.raises(
         WorkflowError, match=r"source\.root: '\$ARSEG_CAMVID' names an environment variable that is not"
     ):
-        Sources(experiment_of("camvid-sequence")).path("camvid-sequence", "root")
+        Sources(experiment_of("camvid-sequence")).ask("own_folders")(wildcards(dataset="camvid-sequence"))

@@ -5,7 +5,7 @@
 rule download_camvid:
     input:
         # Another mirror in the sheet is no reason to fetch again what is there.
-        sheet=ancient(sources.camvid_files),
+        sheet=ancient(sources.ask("files_sheet")),
     output:
         "resources/{dataset}/download/{file}",
     log:
@@ -30,7 +30,7 @@ rule download_camvid:
 
 rule decode_camvid:
     input:
-        sources.camvid_video,
+        sources.ask("video"),
     output:
         directory("resources/{dataset}/frames/{sequence}"),
     log:
@@ -60,7 +60,7 @@ rule decode_camvid:
 
 rule index_camvid_labels:
     input:
-        sources.camvid_labels,
+        sources.ask("annotated_labels"),
     output:
         directory("resources/{dataset}/labels"),
     log:
@@ -83,10 +83,10 @@ rule index_camvid_labels:
 
 rule verify_camvid:
     input:
-        frames=sources.camvid_frames,
+        frames=sources.ask("decoded_frames"),
         labels=rules.index_camvid_labels.output,
-        stills=sources.camvid_stills,
-        sequences=sources.camvid_sequences,
+        stills=sources.ask("annotated_stills"),
+        sequences=sources.ask("sequences_sheet"),
     output:
         "resources/{dataset}/verified.json",
     log:

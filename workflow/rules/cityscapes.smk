@@ -3,6 +3,7 @@
 #
 # CITYSCAPES_USERNAME and CITYSCAPES_PASSWORD are read from the environment by the command alone. They stand in no rule,
 # so that they reach no log and no metadata.
+from arseg.datasets.cityscapes.kind import PACKAGES
 
 
 rule download_cityscapes:
@@ -14,7 +15,7 @@ rule download_cityscapes:
         f"{experiment.benchmarks}/download_cityscapes/{{dataset}}/{{package}}.tsv"
     wildcard_constraints:
         dataset=experiment.datasets_of("cityscapes"),
-        package="|".join(CITYSCAPES_PACKAGES),
+        package="|".join(PACKAGES),
     retries: 2
     localrule: True
     conda:
@@ -31,7 +32,7 @@ rule unpack_cityscapes:
     input:
         expand(
             "resources/{{dataset}}/download/{package}.zip",
-            package=CITYSCAPES_PACKAGES,
+            package=PACKAGES,
         ),
     output:
         directory("resources/{dataset}/data"),
@@ -52,7 +53,7 @@ rule unpack_cityscapes:
 
 rule label_cityscapes:
     input:
-        sources.cityscapes_root,
+        sources.ask("data"),
     output:
         directory("resources/{dataset}/labels"),
     log:
@@ -80,7 +81,7 @@ rule label_cityscapes:
 
 rule verify_cityscapes:
     input:
-        root=sources.cityscapes_root,
+        root=sources.ask("data"),
         labels=rules.label_cityscapes.output,
     output:
         "resources/{dataset}/verified.json",

@@ -1,42 +1,39 @@
-# Data sets to manifests. Inputs: what config names under datasets.<name>.source. Outputs: results/<name>/manifest/.
+# Data sets to manifests. Inputs: what config names under datasets.<name>.source; what a kind needs before, its own rules
+# make. Outputs: results/<name>/{labels,manifest}/.
 # Everything after this file knows a data set by its manifest alone.
 
 
-rule synthesize:
+rule convert_labels:
+    input:
+        unpack(sources.ask("color_labels")),
     output:
-        directory(f"{experiment.results}/frames/{{dataset}}"),
+        directory(f"{experiment.results}/labels/{{dataset}}"),
     log:
-        f"{experiment.logs}/synthesize/{{dataset}}.log",
+        f"{experiment.logs}/convert_labels/{{dataset}}.log",
     benchmark:
-        f"{experiment.benchmarks}/synthesize/{{dataset}}.tsv"
+        f"{experiment.benchmarks}/convert_labels/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=sources.with_color_labels(),
     conda:
         "../../envs/arseg.yaml"
-    threads: 4
     resources:
         mem_mb=1000,
-        runtime=15,
+        runtime=60,
     params:
-        stage=STAGES["synthesize"],
-        scenes=sources.scenes,
+        stage=STAGES["labels"],
+        files=sources.digest,
+        unknown=sources.ask("unknown_colors"),
     shell:
-        "arseg synthesize"
-        " --seed {params.scenes[seed]}"
-        " --num-train-sequences {params.scenes[num_train_sequences]}"
-        " --num-val-sequences {params.scenes[num_val_sequences]}"
-        " --num-test-sequences {params.scenes[num_test_sequences]}"
-        " --frames-per-sequence {params.scenes[frames_per_sequence]}"
-        " --annotate-every {params.scenes[annotate_every]}"
-        " --width {params.scenes[width]}"
-        " --height {params.scenes[height]}"
-        " --gop {params.scenes[gop]}"
-        " --workers {threads}"
+        "arseg labels {input.source:q}"
+        " --classes {input.classes:q}"
+        " --unknown {params.unknown}"
         " --output {output:q}"
         " > {log:q} 2>&1"
 
 
 rule write_manifest:
     input:
-        unpack(sources.manifest_inputs),
+        unpack(sources.ask("manifest_inputs")),
     output:
         manifest=f"{experiment.results}/manifest/{{dataset}}.csv",
         classes=f"{experiment.results}/manifest/{{dataset}}.classes.csv",
@@ -52,7 +49,7 @@ rule write_manifest:
     params:
         stage=STAGES["manifest"],
         files=sources.digest,
-        kind_and_source=sources.manifest_words,
+        kind_and_source=sources.ask("manifest_words"),
     shell:
         "arseg manifest {params.kind_and_source:q}"
         " --dataset {wildcards.dataset}"

@@ -5,7 +5,7 @@ from arseg.stages import STAGES
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, read_experiment
 from arseg.workflow.gpus import profile_named, settle_gpus
 from arseg.workflow.jobs import Jobs, loader_workers
-from arseg.workflow.sources import CITYSCAPES_PACKAGES, Sources
+from arseg.workflow.sources import Sources, rule_files
 
 experiment = read_experiment(config, workflow.configfiles, workflow.basedir)
 jobs = Jobs(experiment)

@@ -6,8 +6,8 @@ Each function paints on a canvas a thing whose near end is at `z` in a frame; le
 import math
 from collections.abc import Callable, Sequence
 
-from arseg.data.synthetic.canvas import Canvas
-from arseg.data.synthetic.scene import NEAR, Color, Label, WorldPoint
+from arseg.datasets.synthetic.canvas import Canvas
+from arseg.datasets.synthetic.scene import NEAR, Color, Label, WorldPoint
 
 GLASS: Color = (58, 70, 84)
 POST: Color = (112, 114, 116)

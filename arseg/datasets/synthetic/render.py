@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.data.synthetic.canvas import Canvas
-from arseg.data.synthetic.layout import random_scene
-from arseg.data.synthetic.scene import NEAR, VIEW_DISTANCE
-from arseg.data.synthetic.street import paint_bonnet, paint_ground, paint_sky
-from arseg.data.synthetic.textures import Textures
+from arseg.datasets.synthetic.canvas import Canvas
+from arseg.datasets.synthetic.layout import random_scene
+from arseg.datasets.synthetic.scene import NEAR, VIEW_DISTANCE
+from arseg.datasets.synthetic.street import paint_bonnet, paint_ground, paint_sky
+from arseg.datasets.synthetic.textures import Textures
 
 NOISE_SIGMA = 1.6
 """Standard deviation of the sensor's noise, in 8-bit steps."""

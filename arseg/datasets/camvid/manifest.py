@@ -57,7 +57,7 @@ def camvid_classes() -> tuple[SegmentationClass, ...]:
 
     Their colours are those of CamVid's labels; its other twenty classes are ignored.
     """
-    return read_classes(Path(__file__).with_name("camvid-classes.csv"))
+    return read_classes(Path(__file__).with_name("classes.csv"))
 
 
 def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
@@ -84,7 +84,7 @@ def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
     return sequences
 
 
-SEQUENCES = read_sequences(Path(__file__).with_name("camvid-sequences.csv"))
+SEQUENCES = read_sequences(Path(__file__).with_name("sequences.csv"))
 """The published numbering; a workflow whose FFmpeg numbers frames differently has a sheet of its own."""
 
 

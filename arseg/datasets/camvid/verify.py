@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.data.archives import PictureSource
-from arseg.data.camvid import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
 from arseg.data.images import decode_image, read_image, read_size
+from arseg.datasets.camvid.manifest import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
 from arseg.errors import DataError
 from arseg.progress import track
 

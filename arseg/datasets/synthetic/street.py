@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.data.synthetic.canvas import Canvas, SampleGrid
-from arseg.data.synthetic.scene import (
+from arseg.datasets.synthetic.canvas import Canvas, SampleGrid
+from arseg.datasets.synthetic.scene import (
     BUILDING_LINE,
     NEAR,
     ROAD_HALF_WIDTH,
@@ -15,7 +15,7 @@ from arseg.data.synthetic.scene import (
     Values,
     WorldPoint,
 )
-from arseg.data.synthetic.textures import SKY_DENSITY, TILE
+from arseg.datasets.synthetic.textures import SKY_DENSITY, TILE
 
 STOREY = 3.0
 

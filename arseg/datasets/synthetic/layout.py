@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from numpy.random import Generator
 
-from arseg.data.synthetic.scene import (
+from arseg.datasets.synthetic.scene import (
     BUILDING_LINE,
     ROAD_HALF_WIDTH,
     VIEW_DISTANCE,
@@ -18,8 +18,16 @@ from arseg.data.synthetic.scene import (
     Scene,
     Thing,
 )
-from arseg.data.synthetic.street import paint_building
-from arseg.data.synthetic.things import CAR_LENGTH, SIGNS, paint_car, paint_lamp, paint_person, paint_sign, paint_tree
+from arseg.datasets.synthetic.street import paint_building
+from arseg.datasets.synthetic.things import (
+    CAR_LENGTH,
+    SIGNS,
+    paint_car,
+    paint_lamp,
+    paint_person,
+    paint_sign,
+    paint_tree,
+)
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arseg.data.cityscapes import (
+from arseg.data.images import read_image, read_size
+from arseg.datasets.cityscapes.manifest import (
     SPLITS,
     STILLS_FOLDER,
     VIDEO_FOLDER,
@@ -16,7 +17,6 @@ from arseg.data.cityscapes import (
     missing_image,
     usable_frames,
 )
-from arseg.data.images import read_image, read_size
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track

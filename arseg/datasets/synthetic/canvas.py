@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.data.synthetic.scene import Camera, Color, Look, Point, Values, WorldPoint
-from arseg.data.synthetic.textures import Textures
+from arseg.datasets.synthetic.scene import Camera, Color, Look, Point, Values, WorldPoint
+from arseg.datasets.synthetic.textures import Textures
 
 Shader = Callable[[Values, Values], Values]
 """Returns colours (h, w, 3) for rows of shape (h, 1) and columns of shape (w,), both in pixels."""

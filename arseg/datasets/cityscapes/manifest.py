@@ -69,7 +69,7 @@ class AnnotatedFrame:
         return None
 
     def train_ids_path(self, labels: Path) -> Path:
-        """Path of the frame's map of train ids, which `arseg.data.cityscapes_labels.write_train_ids` wrote."""
+        """Path of the frame's map of train ids, which `arseg.datasets.cityscapes.labels.write_train_ids` wrote."""
         return labels / self.folder / self.label_name("labelTrainIds")
 
 
@@ -154,7 +154,7 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
     root : path
         Folder with ``gtFine`` and ``leftImg8bit_sequence``, or ``leftImg8bit``, or both.
     labels : path
-        Folder that `arseg.data.cityscapes_labels.write_train_ids` wrote.
+        Folder that `arseg.datasets.cityscapes.labels.write_train_ids` wrote.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.data.synthetic.scene import Look, Values
+from arseg.datasets.synthetic.scene import Look, Values
 
 TILE, CROWN = 256, 128
 """Sides of the noise and of a crown, in samples."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from arseg.data.frames import SPLIT_COLUMNS
 from arseg.data.manifest import write_classes
 from arseg.data.sheets import write_sheet
-from arseg.data.synthetic.render import Street
-from arseg.data.synthetic.scene import CLASSES
+from arseg.datasets.frames.manifest import SPLIT_COLUMNS
+from arseg.datasets.synthetic.render import Street
+from arseg.datasets.synthetic.scene import CLASSES
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg.config import IGNORE_INDEX
-from arseg.data.cityscapes import LABELS_FOLDER, SPLITS, annotated_frames
 from arseg.data.images import read_label
+from arseg.datasets.cityscapes.manifest import LABELS_FOLDER, SPLITS, annotated_frames
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track

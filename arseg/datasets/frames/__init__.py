@@ -1,0 +1,1 @@
+"""Anyone's folders of frames and index labels."""
