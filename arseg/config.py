@@ -14,27 +14,11 @@ from arseg.spec import WarpAlignment
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
 
-Backbone = Literal["psp18", "psp18-cityscapes", "bise18", "tiny", "small"]
+Backbone = str
+"""Name of a network in `arseg.networks.networks`."""
 
 PUBLISHED_SPLITS = {"camvid": "kaggle-test", "cityscapes": "val"}
 """Split of each data set that the published values were measured on, as the adapters name it."""
-
-
-def published_backbone(dataset: str, backbone: str) -> str:
-    """Name a network as the authors' result files do: there, psp18 is the form that was published on the data set.
-
-    Parameters
-    ----------
-    dataset, backbone : str
-        As they are named here.
-
-    Returns
-    -------
-    name : str
-        Without a hyphen. The form that was not published on a data set has a name that no published value has.
-    """
-    names = {("cityscapes", "psp18-cityscapes"): "psp18", ("cityscapes", "psp18"): "psp18camvid"}
-    return names.get((dataset, backbone), backbone.replace("-", ""))
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,11 @@ the value, the reason and, for a misspelt key or choice, the nearest valid one.
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from arseg.errors import ConfigError
-
-
-def read_schema(path: Path) -> dict[str, Any]:
-    """Read a JSON schema written as YAML."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], source: str = "config") -> dict[str, Any]:

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from arseg.access import reading
-from arseg.config import PUBLISHED_SPLITS, published_backbone
+from arseg.config import PUBLISHED_SPLITS
 from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.published import PublishedResult, read_published
 from arseg.evaluate.tables import collect_table, describe_classes, read_table
+from arseg.networks import published_backbone
 from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")

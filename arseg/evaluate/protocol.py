@@ -132,7 +132,7 @@ def evaluate(
         confusions=confusions,
         num_frames=num_frames,
         gmacs_per_frame=gmacs_per_frame(
-            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop
+            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop, torch_device
         )
         if size
         else float("nan"),

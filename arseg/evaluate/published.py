@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.access import reading
-from arseg.config import published_backbone
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation
 from arseg.files import atomic_path
+from arseg.networks import published_backbone
 from arseg.spec import Mode, Rate
 
 NAME_PATTERN = re.compile(

@@ -80,7 +80,6 @@ class FusedGraph(nn.Module):
 
     def __init__(self, branch: Branch, image_size: tuple[int, int], feature_size: tuple[int, int]) -> None:
         super().__init__()
-        assert isinstance(branch.network.fuse_attention, CReFF)
         self.network = branch.network
         self.fusion = branch.network.fuse_attention
         self.normalization = branch.normalization
@@ -109,12 +108,16 @@ class FusedGraph(nn.Module):
         warped = self.warp(keyframe_feature, motion_qpel)
         normalized = normalize(image, self.normalization)
         low = self.network.encode(to_low_resolution(normalized, self.scale_percent)).feature
+        return (resize(self.network.classify(self._fuse(warped, low)), self.image_size),)
+
+    def _fuse(self, warped: Tensor, low: Tensor) -> Tensor:
+        if not isinstance(self.fusion, CReFF):
+            return self.network.fuse(warped, low)
         low = resize(low, self.feature_size)
         # CReFF's own forward, but for the attention: its implementations for PyTorch would be slow in a graph.
-        attended = self.attention(
+        return low + self.attention(
             self.fusion.lr_query_conv(low), self.fusion.hr_key_conv(warped), self.fusion.hr_value_conv(warped)
         )
-        return (resize(self.network.classify(low + attended), self.image_size),)
 
 
 Graph = ConstantGraph | KeyframeGraph | FusedGraph

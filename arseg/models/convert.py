@@ -82,7 +82,7 @@ def import_network(
         Tensors by name, with or without the prefix ``module.``, in the order of the file: of two values for one
         tensor, the last listed wins.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     fusion : bool
         Whether to build the fusion, as an LR branch needs it.
 
@@ -133,7 +133,7 @@ def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool)
     network : SegmentationNetwork
         Any network of `backbone`.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     fusion : bool
         Form to write: with the fusion, or without it, which leaves ``fuse_attention.*`` out.
 
@@ -175,7 +175,7 @@ def import_checkpoint(
     output : Path
         Checkpoint to write, usually ``weights.pt``.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     mode : {"hr", "lr", "ar"}
         What it was trained for: HR branch, constant-resolution baseline, or LR branch of AR.
     scale_percent : int

@@ -13,7 +13,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.networks import networks
 
 PREFIX = "module."
 """What data parallelism puts before every name."""
@@ -38,7 +39,7 @@ def published_entries(backbone: str, num_classes: int, fusion: bool) -> Mapping[
     Parameters
     ----------
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     num_classes : int
         Number K of classes.
     fusion : bool
@@ -131,7 +132,7 @@ def fit_network(state_dict: Mapping[str, Tensor], backbone: str, *, fusion: bool
     state_dict : mapping of str to Tensor
         Tensors by published name, without prefix, in the order of the file.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     fusion : bool
         Whether the network has the fusion of an LR branch.
 
@@ -196,7 +197,9 @@ def guess_network(state_dict: Mapping[str, Tensor]) -> Fit | None:
     fit : Fit or None
         The best fit; None if the file has less than half of the tensors of every network.
     """
-    fits = [fit_network(state_dict, backbone, fusion=fusion) for backbone in ARCHITECTURES for fusion in (False, True)]
+    fits = [
+        fit_network(state_dict, backbone, fusion=fusion) for backbone in networks.names() for fusion in (False, True)
+    ]
     # A file with fusion fits the form without it too, but only by leaving tensors out.
     best = min(fits, key=lambda fit: (fit.num_problems, len(fit.left_out)))
     return best if len(best.tensors) > len(best.missing) + len(best.unlike) else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from arseg.config import Backbone
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.checkpoint import read_tensors
+from arseg.networks import networks
 
 NESTS = ("state_dict", "model", "net")
 """Entries under which other programs keep the state dict, beside an optimiser's or an epoch."""
@@ -88,7 +89,7 @@ def published_normalization(dataset: str, backbone: Backbone) -> str:
     dataset : {"camvid", "cityscapes"}
         Data set.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
 
     Raises
     ------
@@ -96,10 +97,9 @@ def published_normalization(dataset: str, backbone: Backbone) -> str:
         If there is no published network of that kind.
     """
     published = {
-        ("camvid", "psp18"): "camvid",
-        ("camvid", "bise18"): "camvid",
-        ("cityscapes", "psp18-cityscapes"): "imagenet",
-        ("cityscapes", "bise18"): "bisenet",
+        (published_on, name): normalization
+        for name in networks.names()
+        for published_on, normalization in networks.get(name).normalization.items()
     }
     if (dataset, backbone) not in published:
         known = ", ".join(" ".join(pair) for pair in published)

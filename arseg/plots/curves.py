@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from arseg.config import published_backbone
 from arseg.evaluate.tables import groups
+from arseg.networks import published_backbone
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
 MAX_COLUMNS = 3

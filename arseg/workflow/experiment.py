@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from arseg.config import PUBLISHED_SPLITS, Backbone, published_backbone
+from arseg.config import PUBLISHED_SPLITS
 from arseg.errors import ConfigError
-from arseg.schema import read_schema
+from arseg.networks import networks, published_backbone
 from arseg.spec import Encoding, Rate, parse_fps
 from arseg.workflow.keys import Config, Dataset, Splits
 from arseg.workflow.reading import read_config, read_sheet, told_by_snakemake
+from arseg.workflow.schema import config_schema
 
-SCHEMA = "workflow/schemas/config.schema.yaml"
 IMAGENET_WEIGHTS = "resources/imagenet/resnet18.pth"
 NATIVE_READER = "resources/native/hevc-motion.json"
 
@@ -123,7 +123,7 @@ class Experiment:
             "encoding": "|".join(sorted({name for table in self.encodings.values() for name in table})),
             "shard": r"\d+",
             "distance": r"\d{2}",
-            "backbone": "|".join(get_args(Backbone)),
+            "backbone": "|".join(networks.names()),
             "mode": "hr|lr|ar",
             "scale": r"\d+",
             "seed": r"\d+",
@@ -267,6 +267,6 @@ def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: s
     """
     place = ", ".join(map(str, files)) or "config"
     with told_by_snakemake():
-        experiment = Experiment(*read_config(raw, read_schema(Path(root, SCHEMA)), place), place, Path(root))
+        experiment = Experiment(*read_config(raw, config_schema(), place), place, Path(root))
         experiment.encodings  # noqa: B018  (raises on settings that exclude one another)
         return experiment

@@ -8,13 +8,11 @@ from typing import Any
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.config import TrainConfig
+from arseg.networks import networks
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.sources import existing, expanded
 from arseg.workflow.wildcards import Wildcards
-
-SMALL_NETWORKS = ("tiny", "small")
-
 
 Options = dict[str, Any]
 """Values of a command's options: numbers and texts, lists of them, or whole flags as lists of words."""
@@ -178,11 +176,11 @@ class Jobs:
 
     def training_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of a training: the small networks leave a second one idle."""
-        return 1 if wildcards.backbone in SMALL_NETWORKS else 8
+        return 1 if networks.get(wildcards.backbone).small else 8
 
     def evaluation_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of an evaluation: the small networks leave a second one idle."""
-        return 1 if wildcards.backbone in SMALL_NETWORKS else 4
+        return 1 if networks.get(wildcards.backbone).small else 4
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

@@ -8,7 +8,7 @@ Training constants are those of `arseg.config.TrainConfig`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from arseg.config import Backbone
+from arseg.networks import networks
 from arseg.spec import ClipTail, Codec, Mode, Rate
 
 
@@ -22,6 +22,7 @@ Name = Annotated[str, bounds(pattern="^[A-Za-z0-9_-]+$")]
 Scale = Annotated[float, bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
 RateText = Annotated[str, bounds(pattern=f"^({Rate.PATTERN.pattern})$")]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Backbone = Annotated[str, networks]
 Kind = Literal["synthetic", "frames", "camvid", "cityscapes"]
 Training = dict[str, Any]
 """Training constants that are not left at the paper's values, by name."""
@@ -196,7 +197,7 @@ class Dataset:
     """Networks: `psp18` (PSPNet-18, CamVid form), `psp18-cityscapes`, `bise18` (BiSeNet-18), `small` and `tiny`.
 
     The last two are this project's own, 280 and 20 thousand parameters, for a first look and for tests; they need
-    `initial_weights: none`."""
+    `initial_weights: none`. [Your own](../docs/extending.md) have their names here, too."""
     splits: Splits | None = None
     """Which split of the manifest serves what: `phase1_train`, `phase1_val`, `phase2_train`, `phase2_val`, `test`.
 

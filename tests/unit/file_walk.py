@@ -261,7 +261,6 @@ OWN = {
     "plan/dry_run.py:main": "a pipe between two processes",
     "plan/estimate.py:jobs_to_do": "its other end",
     "provenance/fingerprint.py:_files_in": "names in a folder",
-    "schema.py:read_schema": "part of a checkout; `arseg.cli.main` says what the system refuses",
 }
 """What is no user's file, with the reason."""
 

@@ -10,8 +10,9 @@ import yaml
 
 import arseg
 from arseg.cli.main import app
-from arseg.schema import check_config, read_schema
+from arseg.schema import check_config
 from arseg.spec import Encoding
+from arseg.workflow.schema import config_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -125,7 +126,7 @@ def test_promises_are_tested():
 def test_the_example_of_encoder_parameters_is_a_configuration():
     (example,) = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/encoding.md").read_text(), flags=re.DOTALL)
     demo = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text())
-    schema = read_schema(REPOSITORY / "workflow/schemas/config.schema.yaml")
+    schema = config_schema()
     encoder = check_config(demo | yaml.safe_load(example), schema)["encoder"]
     assert encoder["references"] == 4
     assert Encoding(references=encoder["references"], parameters=encoder["parameters"]["hevc"])

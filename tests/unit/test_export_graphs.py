@@ -13,7 +13,8 @@ from arseg.models.attention import local_attention
 from arseg.models.branch import Branch
 from arseg.models.inference import warp_keyframe
 from arseg.models.pixels import normalize
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.networks import networks
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 
 NORMALIZATION = NORMALIZATIONS["bisenet"]
@@ -81,7 +82,7 @@ def test_the_warp_is_that_of_evaluation(image_size, feature_size, alignment):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
     branch = branch_of(backbone)
     scores, feature = KeyframeGraph(branch)(images(SIZE))
@@ -100,7 +101,7 @@ def test_the_constant_graph_sees_its_scale():
 
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ["published", "consistent"])
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     lr = branch_of(backbone, fusion=True, scale_percent=50, alignment=alignment)
     hr = branch_of(backbone).network

@@ -13,7 +13,8 @@ from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.convert import export_checkpoint, export_network, import_checkpoint, import_network
 from arseg.models.describe import describe_checkpoint
 from arseg.models.published import parse_published_name, published_normalization, read_published
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.networks import networks
 from arseg.spec import NORMALIZATIONS, NetworkSpec, SegmentationClass, TrainedOn
 
 CLASSES = tuple(SegmentationClass(i, f"class{i}", (i, 2 * i, 3 * i), i == 4) for i in range(5))
@@ -47,7 +48,7 @@ def assert_same_network(found, expected):
 
 @pytest.mark.parametrize("prefix", ["module.", ""])
 @pytest.mark.parametrize("fusion", [False, True])
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_export_then_import_is_the_same_network(backbone, fusion, prefix):
     tensors = {f"{prefix}{name}": tensor for name, tensor in published(backbone, fusion).items()}
     network, report = import_network(tensors, backbone, fusion=fusion)
@@ -114,7 +115,7 @@ def test_of_two_values_the_last_listed_wins(backbone, first, second):
     assert report.differing_twins == (first,)
 
 
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_fusion_that_a_baseline_never_runs_is_left_out(backbone):
     network, report = import_network(published(backbone, True), backbone, fusion=False)
     assert network.fuse_attention is None

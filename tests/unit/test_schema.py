@@ -8,18 +8,17 @@ import yaml
 from arseg.config import TrainConfig
 from arseg.data.synthetic.dataset import StreetOptions
 from arseg.errors import ConfigError
-from arseg.schema import check_config, read_schema
+from arseg.schema import check_config
 from arseg.spec import Encoding
-from arseg.workflow.experiment import SCHEMA
 from arseg.workflow.keys import TRAINING
-from arseg.workflow.schema import schema_text, with_tables
+from arseg.workflow.schema import SCHEMA, config_schema, schema_text, with_tables
 
 CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]
 
 
 @pytest.fixture(scope="module")
-def schema(repository: Path) -> dict:
-    return read_schema(repository / SCHEMA)
+def schema() -> dict:
+    return config_schema()
 
 
 @pytest.fixture
@@ -151,7 +150,7 @@ def test_all_problems_are_reported_at_once(config, schema):
 
 def test_schema_and_tables_are_those_of_the_keys(repository):
     """If not: `make schema`."""
-    assert (repository / SCHEMA).read_text() == schema_text()
+    assert SCHEMA.read_text() == schema_text()
     tables = (repository / "config/README.md").read_text()
     assert tables == with_tables(tables)
 

@@ -7,10 +7,10 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from arseg.errors import ConfigError
-from arseg.schema import read_schema
-from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, SCHEMA, read_experiment
+from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, read_experiment
 from arseg.workflow.jobs import Jobs, declared, loader_workers
 from arseg.workflow.reading import read_config
+from arseg.workflow.schema import config_schema
 from arseg.workflow.sources import Sources
 
 
@@ -61,7 +61,7 @@ def test_refusals_name_file_key_and_reason(name, change, message, experiment_of)
 def test_a_kind_without_splits_of_its_own_must_be_given_some(repository):
     config = yaml.safe_load((repository / "config/demo.yaml").read_text())
     del config["datasets"]["synthetic"]["splits"]
-    schema = read_schema(repository / SCHEMA)
+    schema = config_schema()
     for case in schema["$defs"]["dataset"]["allOf"]:  # as if a kind had been added and this forgotten
         case["then"].pop("required", None)
     with pytest.raises(
