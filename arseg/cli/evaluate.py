@@ -48,12 +48,13 @@ def evaluate(
     device: str = "auto",
     workers: int = 1,
     absent: AbsentRule = "skip",
+    metrics: list[str] | None = None,
     checkpoint_root: Annotated[Path | None, Parameter(group=AUTHORS_FILES)] = None,
     data_root: Annotated[Path | None, Parameter(group=AUTHORS_FILES)] = None,
     work: Annotated[Path | None, Parameter(group=AUTHORS_FILES)] = None,
     published: Annotated[PublishedSetup, Parameter(name="*", group=AUTHORS_FILES)] = PublishedSetup(),
 ) -> None:
-    """Score networks on decoded frames at every reference distance and save the confusion matrices.
+    """Score networks on decoded frames at every reference distance and save what was counted.
 
     Either one network of arseg on clip stores (--manifest, --stores), or the AR-Seg authors' checkpoints on their
     processed data (--checkpoint-root, --data-root), both of which are converted first.
@@ -83,6 +84,8 @@ def evaluate(
         Processes that read frames; changes no result.
     absent : str
         A class in neither labels nor predictions: skip it in the mean, or let it make the mean nan as published.
+    metrics : list of str
+        Registered metrics to count beside mIoU (docs/extending.md); not of the authors' files.
     checkpoint_root : Path
         Folder of the authors' checkpoints: camvid-psp18/AR/PSPNet_resnet18_0.5_99_.pth and others in it.
     data_root : Path
@@ -114,12 +117,13 @@ def evaluate(
             device=device,
             workers=workers,
             absent=absent,
+            metrics=metrics or (),
         )
         result.save(output)
         print(f"wrote {output} (mean mIoU {100 * result.miou.mean():.2f})")
         return
     own_only = {"--manifest": manifest, "--stores": stores, "--hr": hr, "--lr": lr, "--scale-percent": scale_percent}
-    _refuse(OWN, {option: value is not None for option, value in own_only.items()})
+    _refuse(OWN, {option: value is not None for option, value in own_only.items()} | {"--metrics": bool(metrics)})
     if checkpoint_root is None or data_root is None:
         raise ConfigError(f"give both {AUTHORS}")
     from arseg.evaluate.authors_run import evaluate_authors_files  # noqa: PLC0415

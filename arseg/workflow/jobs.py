@@ -166,9 +166,14 @@ class Jobs:
         return {name: weights(wildcards) for name, weights in branches[wildcards.mode].items()}
 
     def evaluated_networks(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags that name these checkpoints."""
+        """Return the flags that name these checkpoints, and the metrics beside mIoU.
+
+        Snakemake evaluates anew where a rule gets one parameter more: the metrics have none of their own.
+        """
+        metrics = self.experiment.config.metrics
         weights = self.evaluated_weights(wildcards)
-        return [word for name, path in weights.items() for word in flag(name, path)]
+        words = [word for name, path in weights.items() for word in flag(name, path)]
+        return words + (["--metrics", *metrics] if metrics else [])
 
     def published_words(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the published values, if any run was published."""

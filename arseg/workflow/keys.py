@@ -8,6 +8,7 @@ Training constants are those of `arseg.config.TrainConfig`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from arseg.metrics.metric import metrics
 from arseg.networks import networks
 from arseg.spec import ClipTail, Codec, Mode, Rate
 
@@ -241,6 +242,10 @@ class Config:
     """Resolutions of the LR branch and of the LR baseline: whole percentages between 0 and 1."""
     modes: tuple[Mode, ...] = ("hr", "lr", "ar")
     """What to evaluate: full resolution on each frame (`hr`), a constant low resolution (`lr`), AR-Seg (`ar`)."""
+    metrics: tuple[Annotated[str, metrics], ...] = ()
+    """Metrics beside mIoU, each with columns of its own in `miou.csv` and the summary.
+
+    [Your own](../docs/extending.md) have their names here."""
     panel_scale: Scale = 0.5
     """The scale in the figure of examples, which is drawn when all three modes are evaluated; one of `scales`."""
     device: Annotated[str, bounds(pattern="^(auto|cpu|cuda|cuda:[0-9]+)$")] = "auto"

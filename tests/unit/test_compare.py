@@ -15,7 +15,7 @@ from arseg.evaluate.compare import (
 )
 from arseg.evaluate.published import PublishedResult, write_published
 from arseg.evaluate.tables import read_table
-from arseg.plots.curves import miou_by_distance
+from arseg.plots.curves import score_by_distance
 from arseg.spec import Rate
 
 AR_PSP18_CAMVID = 0.70390105, 0.71135044
@@ -136,6 +136,6 @@ def test_other_files_are_refused(tmp_path, repository):
 
 
 def test_published_lines_are_drawn(tmp_path, published):
-    miou_by_distance(table(), tmp_path / "ours.png")
-    miou_by_distance(table(), tmp_path / "both.png", compare(table(), published))
+    score_by_distance(table(), tmp_path / "ours.png")
+    score_by_distance(table(), tmp_path / "both.png", compare(table(), published))
     assert (tmp_path / "ours.png").read_bytes() != (tmp_path / "both.png").read_bytes()

@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from itertools import chain
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -108,18 +110,26 @@ def trained(request, plugins, tiny_dataset, tmp_path_factory):
     folder, name = tmp_path_factory.mktemp(request.param), request.param
     common = ["--manifest", tiny_dataset.manifest, "--device", "cpu", "--workers", 0]
     train = [*common, "--initial-weights", "none", "--crop", "64x48", "--batch-size", 2, "--epochs", 1]
-    evaluate = ["evaluate", *common, "--stores", *tiny_dataset.test_stores]
+    evaluate = ["evaluate", *common, "--stores", *tiny_dataset.test_stores, "--metrics", "pixel-accuracy"]
     hr, ar, table = folder / "hr.pt", folder / "ar.pt", folder / "miou.csv"
     video = p_only_video(folder / "own.mp4", frames_of(3))
-    words = ["train", "phase1", "--backbone", name, "--train-split", "train", "--val-split", "val", *train]
-    words += ["--output", hr, ",", "train", "phase2", "--hr", hr, "--train-stores", *tiny_dataset.train_stores]
-    words += ["--val-stores", *tiny_dataset.val_stores, "--scale-percent", 50, *train, "--unfused-epochs", 0]
-    words += ["--output", ar, ",", *evaluate, "--mode", "hr", "--hr", hr, "--output", folder / "hr.npz"]
-    words += [",", *evaluate, "--mode", "ar", "--hr", hr, "--lr", ar, "--scale-percent", 50]
-    words += ["--output", folder / "ar.npz", ",", "tabulate", folder / "hr.npz", folder / "ar.npz", "--csv", table]
-    words += ["--summary", folder / "miou.md", "--published", folder / "published"]
-    words += [",", "plot", "curves", table, "--by-distance", folder / "distance.svg", "--by-cost", folder / "cost.svg"]
-    words += [",", "segment", video, "--checkpoint", hr, ar, "--device", "cpu", "-o", folder / "labels.h5"]
+    figures = {"--by-distance": folder / "distance.svg", "--by-cost": folder / "cost.svg"}
+    others = {"--by-distance": folder / "other.svg", "--by-cost": folder / "other_cost.svg"}
+    made = {"--csv": table, "--summary": folder / "miou.md", "--published": folder / "published"}
+    phase1 = {"--backbone": name, "--train-split": "train", "--val-split": "val", "--output": hr}
+    phase2 = {"--hr": hr, "--scale-percent": 50, "--unfused-epochs": 0, "--output": ar}
+    stores = ["--train-stores", *tiny_dataset.train_stores, "--val-stores", *tiny_dataset.val_stores]
+    commands = [
+        ["train", "phase1", *train, *chain.from_iterable(phase1.items())],
+        ["train", "phase2", *train, *chain.from_iterable(phase2.items()), *stores],
+        [*evaluate, "--mode", "hr", "--hr", hr, "--output", folder / "hr.npz"],
+        [*evaluate, "--mode", "ar", "--hr", hr, "--lr", ar, "--scale-percent", 50, "--output", folder / "ar.npz"],
+        ["tabulate", folder / "hr.npz", folder / "ar.npz", *chain.from_iterable(made.items())],
+        ["plot", "curves", table, *chain.from_iterable(figures.items())],
+        ["plot", "curves", table, "--score", "pixel_accuracy", *chain.from_iterable(others.items())],
+        ["segment", video, "--checkpoint", hr, ar, "--device", "cpu", "-o", folder / "labels.h5"],
+    ]
+    words = [word for command in commands for word in [",", *command]][1:]
     run(plugins, PROGRAM, *words)
     return SimpleNamespace(name=name, folder=folder, table=pd.read_csv(table))
 
@@ -134,21 +144,39 @@ def test_a_network_of_another_package_is_trained_evaluated_drawn_and_used(traine
     assert (trained.folder / "labels.h5").exists()
 
 
+def test_a_metric_of_another_package_is_counted_and_put_into_tables_and_figures(trained):
+    with np.load(trained.folder / "ar.npz") as arrays:
+        right = np.diagonal(arrays["confusions"], axis1=1, axis2=2).sum(axis=1)
+        labelled = arrays["confusions"].sum(axis=(1, 2))
+    rows = trained.table[trained.table["mode"] == "AR"]
+    np.testing.assert_allclose(rows["pixel_accuracy"], right / labelled, atol=1e-8)
+    columns = list(trained.table.columns)
+    assert columns.index("classes_without_labels") < columns.index("pixel_accuracy") < columns.index("gmacs_per_frame")
+    summary = (trained.folder / "miou.md").read_text()
+    assert "pixel_accuracy" in summary
+    assert f"{100 * (right / labelled).mean():.2f}" in summary
+    assert (trained.folder / "other.svg").read_bytes() != (trained.folder / "distance.svg").read_bytes()
+
+
 def test_configurations_take_networks_of_another_package(plugins, repository, tmp_path):
     config = yaml.safe_load((repository / "config/demo.yaml").read_text())
     config["datasets"]["synthetic"]["backbones"] = ["attentive"]
+    config["metrics"] = ["pixel-accuracy"]
     (tmp_path / "config.json").write_text(json.dumps(config))
     program = """
 import json, sys
+from types import SimpleNamespace
 from arseg.plots.style import describe_setting
 from arseg.workflow.experiment import read_experiment
 from arseg.workflow.jobs import Jobs
-from arseg.workflow.wildcards import Wildcards
 
 raw = json.load(open(sys.argv[1]))
 experiment = read_experiment(raw, ["x.yaml"], sys.argv[2])
 assert "attentive" in experiment.constraints()["backbone"].split("|")
 assert "/attentive/" in experiment.evaluations()[0]
+at = SimpleNamespace(dataset="synthetic", encoding="x", backbone="attentive", scale="50", seed="1", mode="hr")
+assert Jobs(experiment).evaluation_threads(at) == 1
+assert Jobs(experiment).evaluated_networks(at)[2:] == ["--metrics", "pixel-accuracy"]
 setting = dict(dataset="d", split="s", backbone="attentive", codec="hevc", rate="qp30", gop=12)
 assert "Patches with attention" in describe_setting(setting)
 raw["datasets"]["synthetic"]["backbones"] = ["atentive"]
