@@ -91,6 +91,10 @@ class _Counter(TorchDispatchMode):
         self._depth -= 1
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with self:  # in inference mode, operators come here that are made of others
+            result = func.decompose(*args, **(kwargs or {}))
+        if result is not NotImplemented:
+            return result
         result = func(*args, **(kwargs or {}))
         if not self._depth:
             self.count.products += self._macs(func.overloadpacket, args, kwargs or {}, result)

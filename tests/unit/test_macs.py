@@ -37,15 +37,19 @@ def test_attention_products():
 
 
 @pytest.mark.parametrize("need_weights", [False, True])
-def test_self_attention(need_weights):
+@pytest.mark.parametrize("inference", [False, True])
+def test_self_attention(need_weights, inference):
     """Four projections of each token, and two products of T x T pairs."""
-    attention = nn.MultiheadAttention(C, num_heads=3, batch_first=True).eval()
-    with counting_macs(attention) as count:
-        attention(QUERY, QUERY, QUERY, need_weights=need_weights)
+    with torch.inference_mode(inference):
+        attention = nn.MultiheadAttention(C, num_heads=3, batch_first=True).eval()
+        tokens = torch.ones(N, T, C)
+        with counting_macs(attention) as count:
+            attention(tokens, tokens, tokens, need_weights=need_weights)
     assert count == MacCount(N * (4 * T * C * C + 2 * T * T * C))
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+@pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize(
     ("layer", "macs"),
     [
@@ -55,8 +59,8 @@ def test_self_attention(need_weights):
     ],
     ids=["grouped", "transposed", "linear"],
 )
-def test_layers(layer, macs):
-    with counting_macs(layer) as count:
+def test_layers(layer, macs, inference):
+    with torch.inference_mode(inference), counting_macs(layer) as count:
         layer(torch.ones(1, 4, 8, 9))
     assert count == MacCount(macs)
 

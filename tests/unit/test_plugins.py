@@ -47,9 +47,9 @@ def test_names_are_those_registered_in_order(things):
 
 def test_an_unknown_name_is_refused_with_all_and_the_nearest(things):
     with pytest.raises(
-        ConfigError, match=r"thing 'frist': expected one of first\. Did you mean 'first'\?.*ARSEG_PLUGINS"
+        ConfigError, match=r"thing 'fist': expected one of first\. Did you mean 'first'\?.*ARSEG_PLUGINS"
     ):
-        things.get("frist")
+        things.get("fist")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("first", "registered already"), ("a/b", "letters, digits")])
