@@ -14,7 +14,8 @@ from arseg.spec import WarpAlignment
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
 
-Backbone = Literal["psp18", "psp18-cityscapes", "bise18", "tiny", "small"]
+Backbone = str
+"""Name of a network in `arseg.networks.networks`."""
 
 
 @dataclass(frozen=True)

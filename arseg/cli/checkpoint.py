@@ -6,7 +6,6 @@ from typing import Literal
 from arseg.compat.checkpoints import describe_state_dict, export_checkpoint, import_checkpoint
 from arseg.compat.naming import Dataset, parse_checkpoint_name, published_normalization, registered_backbone
 from arseg.compat.tree import LAYOUTS
-from arseg.config import Backbone
 from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.models.checkpoint import read_tensors
@@ -20,7 +19,7 @@ from arseg.spec import Mode, SegmentationClass
 def import_published(
     file: Path,
     *,
-    backbone: Backbone,
+    backbone: str,
     mode: Mode,
     output: Path,
     dataset: Dataset | None = None,

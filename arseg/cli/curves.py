@@ -5,28 +5,33 @@ from pathlib import Path
 from arseg.cli.options import Figure
 from arseg.evaluate.compare import compare, read_published_values
 from arseg.evaluate.tables import read_table
-from arseg.plots.curves import accuracy_by_cost, miou_by_distance
+from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.provenance.recording import records
 
 
 @records("plot curves", inputs=["table", "published"], outputs=["by_distance", "by_cost"])
-def curves(table: Path, *, by_distance: Figure, by_cost: Figure, published: Path | None = None) -> None:
-    """Draw mIoU by reference distance, and mean mIoU by cost.
+def curves(
+    table: Path, *, by_distance: Figure, by_cost: Figure, published: Path | None = None, score: str = "miou"
+) -> None:
+    """Draw mIoU, or another score, by reference distance, and its mean by cost.
 
     Parameters
     ----------
     table : Path
         Tidy table that `arseg tabulate` wrote.
     by_distance : Path
-        Figure to write (.png, .pdf, .svg): mIoU against the frames since the keyframe.
+        Figure to write (.png, .pdf, .svg): the score against the frames since the keyframe.
     by_cost : Path
-        Figure to write, likewise: mean mIoU against multiply-accumulates per frame.
+        Figure to write, likewise: the mean score against multiply-accumulates per frame.
     published : Path
-        CSV of published values, to draw those of the same configurations beside ours.
+        CSV of published mIoU, to draw that of the same configurations beside ours.
+    score : str
+        Column of the table to draw; what was published is drawn beside mIoU only.
     """
     data = read_table(table)
-    comparison = compare(data, read_published_values(published)) if published else None
-    miou_by_distance(data, by_distance, comparison)
-    accuracy_by_cost(data, by_cost)
+    values = published if score == "miou" else None
+    comparison = compare(data, read_published_values(values)) if values else None
+    score_by_distance(data, by_distance, comparison, score)
+    score_by_cost(data, by_cost, score)
     for path in (by_distance, by_cost):
         print(f"wrote {path}")

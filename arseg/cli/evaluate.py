@@ -28,8 +28,9 @@ def evaluate(
     device: str = "auto",
     workers: int = 1,
     absent: AbsentRule = "skip",
+    metrics: list[str] | None = None,
 ) -> None:
-    """Score networks on decoded frames at every reference distance and save the confusion matrices.
+    """Score networks on decoded frames at every reference distance and save what was counted.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def evaluate(
         Processes that read frames; changes no result.
     absent : str
         A class in neither labels nor predictions: skip it in the mean, or let it make the mean nan as published.
+    metrics : list of str
+        Registered metrics to count beside mIoU (docs/extending.md).
     """
     if output.suffix != ".npz":
         raise ConfigError(f"--output {output}: an evaluation is a file whose name ends in .npz")
@@ -73,6 +76,7 @@ def evaluate(
         device=device,
         workers=workers,
         absent=absent,
+        metrics=metrics or (),
     )
     result.save(output)
     print(f"wrote {output} (mean mIoU {100 * result.miou.mean():.2f})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from arseg.cli.recorded import classes
-from arseg.config import Backbone, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
 from arseg.provenance.recording import Arguments, records
@@ -83,7 +83,7 @@ def phase1(
     manifest: Path,
     train_split: str,
     val_split: str,
-    backbone: Backbone,
+    backbone: str,
     output: Path,
     scale_percent: int = 100,
     run: Options = Run(),

@@ -1,4 +1,4 @@
-"""The evaluation protocol: decoded frames in, confusion matrices by reference distance out.
+"""The evaluation protocol: decoded frames in, counts of metrics by reference distance out.
 
 See docs/method.md, 'Evaluation'.
 
@@ -7,7 +7,7 @@ How a mode predicts is in `arseg.models.branch`, what is read in `arseg.split`; 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from arseg.data.manifest import read_manifest
 from arseg.errors import ArsegError, ConfigError
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.evaluate.result import Evaluation, EvaluationSettings
-from arseg.metrics.confusion import confusion_matrix
 from arseg.metrics.iou import AbsentRule
+from arseg.metrics.metric import Context, Metric
+from arseg.metrics.metric import metrics as registered
 from arseg.models.branch import Branch, load_branch
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
@@ -47,6 +48,7 @@ def evaluate(
     device: str = "auto",
     workers: int = 2,
     absent: AbsentRule = "skip",
+    metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Score networks on the decoded frames of a split, at every reference distance.
 
@@ -72,6 +74,8 @@ def evaluate(
         Processes that read frames; 0 reads in this one. Changes no result.
     absent : {"skip", "nan"}
         What absent classes do in the mean, see `arseg.metrics.iou.mean_iou`.
+    metrics : sequence of str
+        Metrics beside mIoU, by their names in `arseg.metrics.metric.metrics`.
 
     Returns
     -------
@@ -81,13 +85,14 @@ def evaluate(
     Raises
     ------
     ConfigError
-        If mode, scale, checkpoints or device do not go together.
+        If mode, scale, checkpoints or device do not go together, or a metric is not registered.
     CheckpointError
         If a checkpoint was made for another role, scale or set of classes.
     StoreError, DataError
         If stores, manifest and label maps do not fit.
     """
     _check_request(mode, scale_percent, hr, lr)
+    measured = {name: registered.get(name)() for name in ("miou", *metrics)}
     torch_device = resolve_device(device)
     data = read_manifest(manifest)
     split = open_split(stores, data)
@@ -101,38 +106,40 @@ def evaluate(
     if mode == "ar":
         _warn_of_other_motion(main.motion, split)
     frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
-    confusions, num_frames, size = _count(
+    stored = split.attributes
+    settings = EvaluationSettings(
+        dataset=stored.dataset,
+        split=stored.split,
+        backbone=main.spec.backbone,
+        encoding=stored.encoding,
+        mode=mode,
+        scale_percent=scale_percent,
+        seed=seed,
+        absent=absent,
+        class_names=data.class_names,
+        void=tuple(cls.void for cls in data.classes),
+        manifest_digest=data.digest,
+        num_shards=stored.num_shards,
+        checkpoints={name: branch.digest for name, branch in branches.items()},
+        versions={"arseg": __version__, "evaluate": str(STAGES["evaluate"]), "torch": torch.__version__},
+    )
+    counts, num_frames, size = _count(
         ClipPredictor(*branches.values()),
         main,
         frames=frames,
         split=split,
-        num_classes=data.num_classes,
+        metrics=measured,
+        context=settings.context,
         device=torch_device,
         workers=workers,
     )
-    stored = split.attributes
     return Evaluation(
-        settings=EvaluationSettings(
-            dataset=stored.dataset,
-            split=stored.split,
-            backbone=main.spec.backbone,
-            encoding=stored.encoding,
-            mode=mode,
-            scale_percent=scale_percent,
-            seed=seed,
-            absent=absent,
-            class_names=data.class_names,
-            void=tuple(cls.void for cls in data.classes),
-            manifest_digest=data.digest,
-            num_shards=stored.num_shards,
-            checkpoints={name: branch.digest for name, branch in branches.items()},
-            versions={"arseg": __version__, "evaluate": str(STAGES["evaluate"]), "torch": torch.__version__},
-        ),
+        settings=settings,
         shards=split.shards,
-        confusions=confusions,
+        counts=counts,
         num_frames=num_frames,
         gmacs_per_frame=gmacs_per_frame(
-            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop
+            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop, torch_device
         )
         if size
         else float("nan"),
@@ -167,13 +174,16 @@ def _count(
     *,
     frames: SplitFrames,
     split: SplitStores,
-    num_classes: int,
+    metrics: Mapping[str, Metric],
+    context: Context,
     device: torch.device,
     workers: int,
-) -> tuple[np.ndarray, np.ndarray, tuple[int, int] | None]:
-    """Predict all frames; give confusions (L, K, K), frames (L,) and the frames' height and width."""
+) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[int, int] | None]:
+    """Predict all frames; return each metric's counts (L, ...), frames (L,) and the frames' height and width."""
     gop = split.attributes.encoding.gop
-    confusions = torch.zeros(gop, num_classes, num_classes, dtype=torch.int64, device=device)
+    counts = {
+        name: torch.from_numpy(np.stack([metric.empty(context)] * gop)).to(device) for name, metric in metrics.items()
+    }
     num_frames = np.zeros(gop, dtype=np.int64)
     size = None
     # Batch 1, as published. A loader with no batches passes samples through and keeps their order.
@@ -199,7 +209,9 @@ def _count(
                 label = _to_batch(frame.label, device)
                 if size is None and (difference := branch.size_difference(label.shape[2], label.shape[1])):
                     logger.warning("%s: %s", description, difference)
-                confusions[frame.distance] += confusion_matrix(label, labels_of(scores), num_classes)
+                predicted = labels_of(scores)
+                for name, metric in metrics.items():
+                    metric.update(counts[name][frame.distance], label, predicted, context)
                 num_frames[frame.distance] += 1
                 size = (label.shape[1], label.shape[2])
     finally:
@@ -213,7 +225,7 @@ def _count(
         len(frames) / seconds,
         device,
     )
-    return confusions.cpu().numpy(), num_frames, size
+    return {name: kept.cpu().numpy() for name, kept in counts.items()}, num_frames, size
 
 
 def _to_batch(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,13 +1,13 @@
-"""What an evaluation found: confusion matrices by reference distance, and everything that they depend on.
+"""What an evaluation found: what its metrics counted by reference distance, and everything that it depends on.
 
-Scores are made from the integers when asked for, so that shards add up exactly and a table can be made with
+Scores are made from the counts when asked for, so that shards add up exactly and a table can be made with
 another rule without running a network again. This module owns the file layout; NumPy only.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from arseg.access import reading, zip_damage
 from arseg.errors import DataError
 from arseg.files import atomic_path
-from arseg.metrics.iou import AbsentRule, iou_per_class, mean_iou, num_classes_present
+from arseg.metrics.iou import AbsentRule
+from arseg.metrics.metric import Context, metrics
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER
 
 FORMAT_VERSION = 3
 """Version of the file layout. Version 2, which is still read, had an entry for each setting of the encoding."""
+
+OTHER_METRIC = "metric_"
+"""What the names of arrays begin with that hold the counts of another metric than mIoU."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,15 @@ class EvaluationSettings:
     versions: Mapping[str, str]
     """Versions of arseg, of its evaluation stage, and of PyTorch."""
 
+    @property
+    def context(self) -> Context:
+        """What the metrics know of it."""
+        return Context(self.class_names, self.void, self.absent)
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Confusion matrices of one split, or of some of its shards, by reference distance.
+    """What metrics counted in one split, or in some of its shards, by reference distance.
 
     Parameters
     ----------
@@ -69,8 +78,9 @@ class Evaluation:
         What was evaluated.
     shards : tuple of int
         Which shards of the split are counted in.
-    confusions : ndarray of int64, shape (L, K, K)
-        Pixel counts, [distance, target, predicted].
+    counts : mapping of str to ndarray, shapes (L, ...)
+        Counts of each metric by distance. Those of "miou" are always there: int64 of shape (L, K, K), numbers of
+        pixels, [distance, target, predicted].
     num_frames : ndarray of int64, shape (L,)
         Frames counted at each distance.
     gmacs_per_frame : float
@@ -81,7 +91,7 @@ class Evaluation:
 
     settings: EvaluationSettings
     shards: tuple[int, ...]
-    confusions: NDArray[np.int64]
+    counts: Mapping[str, NDArray[Any]]
     num_frames: NDArray[np.int64]
     gmacs_per_frame: float
     encoders: tuple[str, ...]
@@ -92,6 +102,7 @@ class Evaluation:
             self.confusions.shape != (length, classes, classes)
             or self.confusions.dtype != np.int64
             or self.num_frames.shape != (length,)
+            or any(len(counts) != length for counts in self.counts.values())
             or len(self.settings.void) != classes
         ):
             raise DataError(
@@ -101,41 +112,35 @@ class Evaluation:
             )
 
     @property
-    def iou(self) -> NDArray[np.float64]:
-        """IoU by distance and class, shape (L, K); NaN where a class is absent."""
-        return iou_per_class(self.confusions)
+    def confusions(self) -> NDArray[np.int64]:
+        """Counts of mIoU, shape (L, K, K)."""
+        return self.counts["miou"]
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """Columns of all metrics, each with a value by distance.
+
+        Raises
+        ------
+        ConfigError
+            If a metric is not registered here.
+        """
+        return {
+            name: values
+            for metric, counts in self.counts.items()
+            for name, values in metrics.get(metric)().columns(counts, self.settings.context).items()
+        }
 
     @property
     def miou(self) -> NDArray[np.float64]:
         """mIoU_d over all classes, shape (L,)."""
-        return mean_iou(self.confusions, absent=self.settings.absent)
-
-    @property
-    def miou_no_void(self) -> NDArray[np.float64]:
-        """mIoU_d over the classes that are not void, shape (L,)."""
-        counted = [index for index, void in enumerate(self.settings.void) if not void]
-        return mean_iou(self.confusions, counted, absent=self.settings.absent)
-
-    @property
-    def num_classes_present(self) -> NDArray[np.int64]:
-        """Classes that occur in labels or predictions at each distance, shape (L,)."""
-        return num_classes_present(self.confusions)
+        return self.columns["miou"]
 
     @property
     def encoding_name(self) -> str:
         """Name of the clips' encoding; that of imported clips is told from one made here with the same settings."""
         imported = "-imported" if self.encoders == (IMPORTED_ENCODER,) else ""
         return self.settings.encoding.name + imported
-
-    @property
-    def num_classes_no_void(self) -> NDArray[np.int64]:
-        """Those of them that are not void, shape (L,)."""
-        return np.count_nonzero(~np.isnan(self.iou) & ~np.array(self.settings.void), axis=-1)
-
-    @property
-    def is_unlabelled(self) -> NDArray[np.bool_]:
-        """Whether no pixel is labelled with a class, shape (L, K): its IoU is 0 or NaN, whatever a network does."""
-        return self.confusions.sum(axis=2) == 0
 
     @property
     def is_complete(self) -> bool:
@@ -151,13 +156,14 @@ class Evaluation:
             "gmacs_per_frame": self.gmacs_per_frame,
             "encoders": self.encoders,
         }
+        arrays: dict[str, Any] = {
+            "confusions": self.confusions,
+            "num_frames": self.num_frames,
+            "description": np.array(json.dumps(description)),
+            **{f"{OTHER_METRIC}{name}": counts for name, counts in self.counts.items() if name != "miou"},
+        }
         with atomic_path(Path(path)) as temporary:
-            np.savez_compressed(
-                temporary,
-                confusions=self.confusions,
-                num_frames=self.num_frames,
-                description=np.array(json.dumps(description)),
-            )
+            np.savez_compressed(temporary, **arrays)
 
 
 def load_evaluation(path: str | Path) -> Evaluation:
@@ -186,11 +192,12 @@ def load_evaluation(path: str | Path) -> Evaluation:
         if not {"description", "confusions", "num_frames"} <= set(arrays):
             raise DataError(f"{other}: it holds {', '.join(arrays) or 'nothing'}. Name another file. {hint}")
         description = json.loads(str(arrays["description"]))
-        confusions, num_frames = arrays["confusions"], arrays["num_frames"]
+        others = {name.removeprefix(OTHER_METRIC): arrays[name] for name in arrays if name.startswith(OTHER_METRIC)}
+        counts, num_frames = {"miou": arrays["confusions"]} | others, arrays["num_frames"]
     version = description.get("format_version") if isinstance(description, dict) else None
     if version not in (2, FORMAT_VERSION):
         raise DataError(f"{path}: format version {version}, expected {FORMAT_VERSION}. {hint}")
-    return _assemble(path, description, confusions, num_frames)
+    return _assemble(path, description, counts, num_frames)
 
 
 def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -209,7 +216,7 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
     Raises
     ------
     DataError
-        If settings or cost differ, or a shard occurs twice.
+        If settings, metrics or cost differ, or a shard occurs twice.
     """
     return reduce(_add, evaluations)
 
@@ -223,6 +230,11 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
                 f"{place}: shards {first.shards} and {second.shards} differ in {field.name}: {ours!r} and "
                 f"{theirs!r}. Evaluate all shards with the same networks, clips and versions."
             )
+    if differing := set(first.counts) ^ set(second.counts):
+        raise DataError(
+            f"{place}: one of the shards {first.shards} and {second.shards} lacks the metric {min(differing)}. "
+            "Evaluate all shards with the same metrics."
+        )
     if twice := set(first.shards) & set(second.shards):
         raise DataError(f"{place}: shard {min(twice)} occurs twice. Give each shard's evaluation once.")
     costs = {cost for cost in (first.gmacs_per_frame, second.gmacs_per_frame) if not np.isnan(cost)}
@@ -233,7 +245,7 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
     return replace(
         first,
         shards=tuple(sorted(first.shards + second.shards)),
-        confusions=first.confusions + second.confusions,
+        counts={name: metrics.get(name)().merge(counts, second.counts[name]) for name, counts in first.counts.items()},
         num_frames=first.num_frames + second.num_frames,
         gmacs_per_frame=costs.pop() if costs else float("nan"),
         encoders=tuple(sorted({*first.encoders, *second.encoders})),
@@ -241,7 +253,7 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
 
 
 def _assemble(
-    path: Path, description: Mapping[str, Any], confusions: NDArray[np.int64], num_frames: NDArray[np.int64]
+    path: Path, description: Mapping[str, Any], counts: Mapping[str, NDArray[Any]], num_frames: NDArray[np.int64]
 ) -> Evaluation:
     stored = dict(description["settings"])
     if description["format_version"] == 2:
@@ -257,7 +269,7 @@ def _assemble(
     return Evaluation(
         settings=EvaluationSettings(**stored | sequences | {"encoding": Encoding.from_dict(stored["encoding"])}),
         shards=tuple(description["shards"]),
-        confusions=confusions,
+        counts=counts,
         num_frames=num_frames,
         gmacs_per_frame=description["gmacs_per_frame"],
         encoders=tuple(description["encoders"]),

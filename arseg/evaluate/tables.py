@@ -95,8 +95,8 @@ def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
         One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, encoding (the name that
         tells preset and other settings, too), seed, mode ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance,
         miou, miou_no_void, num_classes_present and num_classes_no_void (over how many classes these means are),
-        classes_without_labels (names with ";" between them), gmacs_per_frame, and ``iou_<class>`` for each class of
-        any data set (NaN where a data set lacks it).
+        classes_without_labels (names with ";" between them), the columns of other metrics, gmacs_per_frame, and
+        ``iou_<class>`` for each class of any data set (NaN where a data set lacks it).
     """
     # In a fixed order, so that the classes' columns do not depend on the order of the files.
     ordered = sorted(evaluations, key=lambda evaluation: repr(_setting(evaluation)))
@@ -112,7 +112,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a tidy table as CSV; the same scores give the same bytes."""
     text = table.copy()
     for name in text.columns:
-        if name.startswith(("miou", "iou_")):
+        if name not in KEY_COLUMNS and name != "gmacs_per_frame" and text[name].dtype == float:
             text[name] = text[name].map(lambda score: "" if np.isnan(score) else f"{score:.8f}")
     text["gmacs_per_frame"] = text["gmacs_per_frame"].map("{:.4f}".format)
     with atomic_path(Path(path)) as temporary:
@@ -155,6 +155,13 @@ def groups(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFram
     """
     for values, part in table.groupby(GROUP_COLUMNS, sort=False):
         yield dict(zip(GROUP_COLUMNS, values, strict=True)), part
+
+
+def other_scores(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a tidy table with the scores of other metrics than mIoU."""
+    known = {*KEY_COLUMNS, *SCORE_COLUMNS}
+    floats = table.select_dtypes("float").columns
+    return [name for name in floats if name not in known and not name.startswith("iou_")]
 
 
 def write_summary(table: pd.DataFrame, path: str | Path) -> None:
@@ -259,15 +266,9 @@ def _rows(evaluation: Evaluation) -> pd.DataFrame:
             "mode": settings.mode.upper(),
             "scale": settings.scale_percent / 100,
             "distance": np.arange(settings.encoding.gop),
-            "miou": evaluation.miou,
-            "miou_no_void": evaluation.miou_no_void,
-            "num_classes_present": evaluation.num_classes_present,
-            "num_classes_no_void": evaluation.num_classes_no_void,
-            "classes_without_labels": [
-                ";".join(np.array(settings.class_names)[unlabelled]) for unlabelled in evaluation.is_unlabelled
-            ],
+            **{name: values for name, values in evaluation.columns.items() if not name.startswith("iou_")},
             "gmacs_per_frame": evaluation.gmacs_per_frame,
-            **{f"iou_{name}": evaluation.iou[:, index] for index, name in enumerate(settings.class_names)},
+            **{name: values for name, values in evaluation.columns.items() if name.startswith("iou_")},
         }
     )
 
@@ -287,6 +288,7 @@ def _summary_table(part: pd.DataFrame) -> str:
     gop = int(part["gop"].iloc[0])
     shown = np.unique(np.linspace(0, gop - 1, min(gop, NUM_DISTANCE_COLUMNS)).round().astype(int))
     hr_cost = part.loc[part["mode"] == "HR", "gmacs_per_frame"].mean()
+    others = other_scores(part.dropna(axis="columns", how="all"))
     lines: list[dict[str, Any]] = []
     for (mode, scale), rows in part.groupby(["mode", "scale"], sort=False):
         by_distance = 100 * _strict_mean(rows, "distance", "miou")
@@ -298,6 +300,7 @@ def _summary_table(part: pd.DataFrame) -> str:
                 "seeds": rows["seed"].nunique(),
                 f"mean of {_range(part['num_classes_present'])} classes": _mean_over_seeds(rows, "miou"),
                 f"no void, of {_range(part['num_classes_no_void'])}": _mean_over_seeds(rows, "miou_no_void"),
+                **{name: _mean_over_seeds(rows, name) for name in others},
                 "GMACs/frame": f"{cost:.1f}" if cost >= 10 else f"{cost:.3g}",
                 "% of HR": "" if np.isnan(hr_cost) else f"{100 * cost / hr_cost:.1f}",
                 **{f"d={distance}": f"{by_distance[distance]:.2f}" for distance in shown},

@@ -75,7 +75,6 @@ class FusedGraph(Graph):
 
     def __init__(self, branch: Branch, feature_size: tuple[int, int]) -> None:
         super().__init__(branch)
-        assert isinstance(branch.network.fuse_attention, CReFF)
         self.fusion = branch.network.fuse_attention
         self.attention = TiledAttention(branch.network.feature_channels, feature_size, WINDOW)
 
@@ -98,13 +97,17 @@ class FusedGraph(Graph):
         warped = warp_in_graph(keyframe_feature, motion_qpel, self.spec.warp_alignment)
         normalized = normalize(image, self.normalization)
         low = self.network.encode(to_low_resolution(normalized, self.spec.scale_percent)).feature
+        height, width = image.shape[1:3]
+        return (resize(self.network.classify(self._fuse(warped, low)), (height, width)),)
+
+    def _fuse(self, warped: Tensor, low: Tensor) -> Tensor:
+        if not isinstance(self.fusion, CReFF):
+            return self.network.fuse(warped, low)
         low = resize(low, self.attention.size)
         # CReFF's own forward, but for the attention: its implementations for PyTorch would be slow in a graph.
-        attended = self.attention(
+        return low + self.attention(
             self.fusion.lr_query_conv(low), self.fusion.hr_key_conv(warped), self.fusion.hr_value_conv(warped)
         )
-        height, width = image.shape[1:3]
-        return (resize(self.network.classify(low + attended), (height, width)),)
 
 
 def warp_in_graph(feature: Tensor, motion_qpel: Tensor, alignment: WarpAlignment = "published") -> Tensor:

@@ -3,16 +3,18 @@
 The scores made from it are in `arseg.metrics.iou`, and importable from here as well.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from arseg.config import IGNORE_INDEX
 from arseg.metrics.iou import iou_per_class, mean_iou, num_classes_present
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["confusion_matrix", "iou_per_class", "mean_iou", "num_classes_present"]
 
 
-def confusion_matrix(target: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+def confusion_matrix(target: "Tensor", predicted: "Tensor", num_classes: int) -> "Tensor":
     """Count the pixels of each pair of true and predicted class.
 
     Parameters
@@ -36,5 +38,5 @@ def confusion_matrix(target: Tensor, predicted: Tensor, num_classes: int) -> Ten
     """
     # torchmetrics counts the same, but its import (torchvision, torch._dynamo) takes longer than many an evaluation.
     counted = target != IGNORE_INDEX
-    pairs = num_classes * target[counted].to(torch.int64) + predicted[counted].to(torch.int64)
-    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    pairs = num_classes * target[counted].long() + predicted[counted].long()
+    return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)

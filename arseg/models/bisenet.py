@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.models.creff import CReFF
+from arseg.fusions import BuildFusion
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.resnet import ResNet18
@@ -129,11 +129,11 @@ class BiSeNet(SegmentationNetwork):
     ----------
     num_classes : int
         Number K of classes.
-    fusion : bool
-        Whether to build the fusion, as an LR branch needs it.
+    fusion : callable, optional
+        Makes the fusion that an LR branch needs.
     """
 
-    def __init__(self, num_classes: int, fusion: bool = False) -> None:
+    def __init__(self, num_classes: int, fusion: BuildFusion | None = None) -> None:
         # Three batch norms see the global average only.
         super().__init__(num_classes, feature_channels=256, min_training_batch=2)
         self.cp = ContextPath()
@@ -146,7 +146,7 @@ class BiSeNet(SegmentationNetwork):
         self.final_conv = self.conv_out.conv_out
         self.conv_out16 = OutputHead(128, 64, num_classes, factor=8)
         self.conv_out32 = OutputHead(128, 64, num_classes, factor=16)
-        self.fuse_attention = CReFF(256) if fusion else None
+        self.fuse_attention = fusion(256) if fusion else None
 
     @property
     def last_convolution(self) -> nn.Conv2d:

@@ -3,13 +3,16 @@
 from torch import Tensor, nn
 
 from arseg.errors import DataError
+from arseg.fusions import fusions
 from arseg.models.attention import fuse_on_cpu, local_attention
+from arseg.models.macs import MacCount
 from arseg.models.resize import resize
 
 WINDOW = 7
 """Side length k of the attention's window, in pixels of the HR feature."""
 
 
+@fusions.register("creff")
 class CReFF(nn.Module):
     """Cross-resolution feature fusion: a local attention from the LR feature to the warped HR feature.
 
@@ -67,3 +70,12 @@ class CReFF(nn.Module):
         key = self.hr_key_conv(warped_feature)
         value = self.hr_value_conv(warped_feature)
         return lr_feature + local_attention(query, key, value, WINDOW)
+
+    def macs(self, warped_feature: Tensor, lr_feature: Tensor) -> MacCount:
+        """Return what fusing the two features takes, however it is computed.
+
+        A depthwise convolution takes 9 multiply-accumulates per value; the attention, one per channel and entry of the
+        window for the similarities, and one more for the weighted sum.
+        """
+        values = warped_feature.numel()
+        return MacCount(3 * 9 * values, 2 * values * WINDOW**2)

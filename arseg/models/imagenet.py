@@ -40,7 +40,7 @@ def initialize_network(network: SegmentationNetwork, backbone: str, source: str)
     network : SegmentationNetwork
         Changed in place.
     backbone : str
-        Its name in `arseg.models.registry.ARCHITECTURES`.
+        Its name in `arseg.networks.networks`.
     source : str
         "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache), "none" (keep the random
         weights), or the path of a file: a state dict of torchvision's ResNet-18; or a network of this backbone, as a

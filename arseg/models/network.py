@@ -10,7 +10,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from arseg.errors import ConfigError, DataError
-from arseg.models.creff import CReFF
 from arseg.models.processes import num_processes
 
 
@@ -47,7 +46,7 @@ class SegmentationNetwork(nn.Module, ABC):
         Fewest images per batch in training; 2 where batch norm sees a single pixel per image.
     """
 
-    fuse_attention: CReFF | None
+    fuse_attention: nn.Module | None
     """The fusion, or None in a network that only runs alone."""
     runs_auxiliary: bool
     """Whether `encode` runs the auxiliary heads. They do not change the feature: a network that only runs may do

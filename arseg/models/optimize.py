@@ -17,6 +17,9 @@ from torch.utils._pytree import tree_leaves
 from arseg.models.attention.choice import is_traced
 from arseg.models.network import SegmentationNetwork
 
+IMAGE_SIZE = 64, 64
+"""Height and width in pixels of the image that a network is looked through with."""
+
 
 def prepare_for_inference(network: SegmentationNetwork, *, channels_last: bool | None = None) -> SegmentationNetwork:
     """Copy a network into a form that gives the same scores and features, but for rounding, in less time.
@@ -51,8 +54,8 @@ def prepare_for_inference(network: SegmentationNetwork, *, channels_last: bool |
 def fold_batch_norms(network: SegmentationNetwork) -> int:
     """Fold each batch norm into the convolution whose output it alone reads.
 
-    Which these are is seen by running the network on a batch of no images. A batch norm that does not run there, runs
-    more than once, or reads what something else reads too, stays.
+    Which these are is seen by running the network on a small image. A batch norm that does not run there, runs more
+    than once, or reads what something else reads too, stays.
 
     Parameters
     ----------
@@ -123,10 +126,11 @@ def _pairs(network: SegmentationNetwork) -> dict[nn.BatchNorm2d, nn.Conv2d]:
     parameter = next(network.parameters())
     try:
         with torch.no_grad(), readers:
-            network(torch.empty(0, 3, 64, 64, dtype=parameter.dtype, device=parameter.device))
+            prediction = network(torch.zeros(1, 3, *IMAGE_SIZE, dtype=parameter.dtype, device=parameter.device))
     finally:
         for hook in hooks:
             hook.remove()
+    readers.add(prediction)  # what the caller gets has a reader, too
     return {
         norm: convolution
         for norm, (output, convolution) in found.items()
@@ -148,8 +152,11 @@ class _Readers(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if isinstance(result, Tensor):  # others ask for a shape or a dtype
+        if any(isinstance(x, Tensor) for x in tree_leaves(result)):  # others ask for a shape or a dtype
             self._kept.append(result)
-            given = tree_leaves((args, kwargs))
-            self.count.update({id(x) for x in given if isinstance(x, Tensor)})
+            self.add((args, kwargs))
         return result
+
+    def add(self, given: Any) -> None:
+        """Count one reader of each tensor in a tree."""
+        self.count.update({id(x) for x in tree_leaves(given) if isinstance(x, Tensor)})

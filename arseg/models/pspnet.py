@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.models.creff import CReFF
+from arseg.fusions import BuildFusion
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.resnet import ResNet18
@@ -61,11 +61,11 @@ class PSPNet(SegmentationNetwork):
     ----------
     num_classes : int
         Number K of classes.
-    fusion : bool
-        Whether to build the fusion, as an LR branch needs it.
+    fusion : callable, optional
+        Makes the fusion that an LR branch needs.
     """
 
-    def __init__(self, num_classes: int, fusion: bool = False) -> None:
+    def __init__(self, num_classes: int, fusion: BuildFusion | None = None) -> None:
         super().__init__(num_classes, feature_channels=64, min_training_batch=1)
         self.feats = ResNet18(dilated=True)
         self.psp = PyramidPooling(512, 1024)
@@ -76,7 +76,7 @@ class PSPNet(SegmentationNetwork):
         self.drop_2 = nn.Dropout2d(0.15)
         self.final_conv = nn.Conv2d(64, num_classes, 1)
         self.classifier = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, num_classes))
-        self.fuse_attention = CReFF(64) if fusion else None
+        self.fuse_attention = fusion(64) if fusion else None
 
     @property
     def last_convolution(self) -> nn.Conv2d:

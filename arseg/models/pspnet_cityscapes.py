@@ -6,7 +6,7 @@ See docs/method.md, 'PSPNet-18 for Cityscapes'.
 import torch
 from torch import Tensor, nn
 
-from arseg.models.creff import CReFF
+from arseg.fusions import BuildFusion
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.resize import resize
 from arseg.models.resnet import stage
@@ -58,11 +58,11 @@ class PSPNetCityscapes(SegmentationNetwork):
     ----------
     num_classes : int
         Number K of classes.
-    fusion : bool
-        Whether to build the fusion, as an LR branch needs it.
+    fusion : callable, optional
+        Makes the fusion that an LR branch needs.
     """
 
-    def __init__(self, num_classes: int, fusion: bool = False) -> None:
+    def __init__(self, num_classes: int, fusion: BuildFusion | None = None) -> None:
         # The pyramid's first branch normalises features pooled to a single pixel.
         super().__init__(num_classes, feature_channels=512, min_training_batch=2)
         self.layer0 = nn.Sequential(
@@ -79,7 +79,7 @@ class PSPNetCityscapes(SegmentationNetwork):
             # Checkpoints of the fusion form list the last layer of `cls` under a second name.
             self.final_conv = self.cls[-1]
         self.aux = _head(256, 256, num_classes)
-        self.fuse_attention = CReFF(512) if fusion else None
+        self.fuse_attention = fusion(512) if fusion else None
 
     @property
     def last_convolution(self) -> nn.Conv2d:

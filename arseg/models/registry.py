@@ -1,31 +1,33 @@
-"""The one table of architectures.
+"""From a network's name to the network: what `arseg.networks` knows, with PyTorch.
 
-A third backbone is one new file with a `SegmentationNetwork` (as `pspnet.py` is), its loss in `losses.py` if
-none of those there fits, and one more entry in `ARCHITECTURES` (with its name in `arseg.config.Backbone`).
-Training, evaluation, checkpoints and costs know networks by this table alone.
+Training, evaluation, checkpoints and costs know networks by this module alone. docs/extending.md adds one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pkgutil import resolve_name
 from typing import Protocol
 
 from torch import Tensor
 
 from arseg.errors import CheckpointError, ConfigError
+from arseg.fusions import BuildFusion, fusions
 from arseg.models.bisenet import BiSeNet
+from arseg.models.creff import CReFF  # noqa: F401  (registers itself)
 from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pspnet_loss, small_loss
 from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
 from arseg.models.tiny import TinyNet
+from arseg.networks import networks
 
 
 class BuildNetwork(Protocol):
     """Makes a network with fresh weights."""
 
-    def __call__(self, num_classes: int, fusion: bool) -> SegmentationNetwork:
-        """Build for a number of classes, with or without the fusion of an LR branch."""
+    def __call__(self, num_classes: int, fusion: BuildFusion | None) -> SegmentationNetwork:
+        """Build for a number of classes, with the fusion of an LR branch, or without one."""
 
 
 class SegmentationLoss(Protocol):
@@ -43,7 +45,7 @@ class Architecture:
     """Makes the network."""
     loss: SegmentationLoss
     """Segmentation loss of both phases, as named parts."""
-    backbone_modules: Mapping[str, str]
+    backbone_modules: Mapping[str, str] = field(default_factory=dict)
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
 
     def load_imagenet(self, network: SegmentationNetwork, state_dict: Mapping[str, Tensor]) -> None:
@@ -91,41 +93,27 @@ def _inside(prefix: str) -> dict[str, str]:
     return {module: f"{prefix}{module}" for module in modules}
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "psp18": Architecture(
-        build=PSPNet,
-        loss=pspnet_loss,
-        backbone_modules=_inside("feats."),
-    ),
-    "psp18-cityscapes": Architecture(
-        build=PSPNetCityscapes,
-        loss=auxiliary_cross_entropy_loss,
-        backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
-    ),
-    "bise18": Architecture(
-        build=BiSeNet,
-        loss=bisenet_loss,
-        backbone_modules=_inside("cp.resnet."),
-    ),
-    "tiny": Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss, backbone_modules={}),
-    "small": Architecture(
-        build=partial(TinyNet, widths=(16, 32, 64), dilations=(1, 2, 4)), loss=small_loss, backbone_modules={}
-    ),
-}
-"""By the name of `arseg.config.Backbone`."""
+PSP18 = Architecture(build=PSPNet, loss=pspnet_loss, backbone_modules=_inside("feats."))
+PSP18_CITYSCAPES = Architecture(
+    build=PSPNetCityscapes,
+    loss=auxiliary_cross_entropy_loss,
+    backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
+)
+BISE18 = Architecture(build=BiSeNet, loss=bisenet_loss, backbone_modules=_inside("cp.resnet."))
+TINY = Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss)
+SMALL = Architecture(build=partial(TinyNet, widths=(16, 32, 64), dilations=(1, 2, 4)), loss=small_loss)
 
 
 def get_architecture(name: str) -> Architecture:
-    """Look up an architecture.
+    """Return the architecture of a registered network.
 
     Raises
     ------
     ConfigError
-        If there is none of that name.
+        If no network has that name.
     """
-    if name not in ARCHITECTURES:
-        raise ConfigError(f"backbone {name!r}: expected one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    made_by = networks.get(name).architecture
+    return resolve_name(made_by) if isinstance(made_by, str) else made_by()
 
 
 def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetwork:
@@ -134,7 +122,7 @@ def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetw
     Parameters
     ----------
     name : str
-        Key of `ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     num_classes : int
         Number K of classes.
     fusion : bool
@@ -153,4 +141,4 @@ def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetw
     architecture = get_architecture(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes {num_classes}: at least one class is needed")
-    return architecture.build(num_classes, fusion)
+    return architecture.build(num_classes, fusions.get(networks.get(name).fusion) if fusion else None)

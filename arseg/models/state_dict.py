@@ -15,7 +15,8 @@ from torch import Tensor
 from arseg.errors import CheckpointError
 from arseg.models.checkpoint import read_tensors
 from arseg.models.network import SegmentationNetwork
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.networks import networks
 
 PREFIX = "module."
 """What data parallelism puts before every name."""
@@ -209,7 +210,7 @@ def network_from_state_dict(state_dict: Mapping[str, Tensor], backbone: str, *, 
 
 def guess_network(state_dict: Mapping[str, Tensor]) -> Guess | None:
     """Return the network and form that a state dict most likely is of; None if it agrees with none by half."""
-    guesses = [_guess(state_dict, backbone, fusion) for backbone in ARCHITECTURES for fusion in (False, True)]
+    guesses = [_guess(state_dict, backbone, fusion) for backbone in networks.names() for fusion in (False, True)]
     best = max(guesses, key=lambda guess: guess.agreement)
     return best if best.agreement > 0.5 else None
 

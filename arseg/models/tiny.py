@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.models.creff import CReFF
+from arseg.fusions import BuildFusion
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.resize import resize
 
@@ -56,8 +56,8 @@ class TinyNet(SegmentationNetwork):
     ----------
     num_classes : int
         Number K of classes.
-    fusion : bool
-        Whether to build the fusion, as an LR branch needs it.
+    fusion : callable, optional
+        Makes the fusion that an LR branch needs.
     widths : (int, int, int)
         Channels at strides 2, 4 and 8.
     dilations : sequence of int
@@ -67,7 +67,7 @@ class TinyNet(SegmentationNetwork):
     def __init__(
         self,
         num_classes: int,
-        fusion: bool = False,
+        fusion: BuildFusion | None = None,
         widths: tuple[int, int, int] = (16, 24, 24),
         dilations: Sequence[int] = (),
     ) -> None:
@@ -85,7 +85,7 @@ class TinyNet(SegmentationNetwork):
         self.dropout = nn.Dropout2d(0.1)
         self.final_conv = nn.Conv2d(FEATURE_CHANNELS, num_classes, 1)
         self.aux = nn.Conv2d(FEATURE_CHANNELS, num_classes, 1)
-        self.fuse_attention = CReFF(FEATURE_CHANNELS) if fusion else None
+        self.fuse_attention = fusion(FEATURE_CHANNELS) if fusion else None
 
     @property
     def last_convolution(self) -> nn.Conv2d:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from arseg.evaluate.tables import groups
+from arseg.errors import ConfigError
+from arseg.evaluate.tables import groups, other_scores
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
 MAX_COLUMNS = 3
@@ -31,10 +32,13 @@ MODE_COLORS = {"HR": "black", "AR": "#0072B2", "LR": "#D55E00"}
 """Where colour does not tell scales apart it tells modes apart (two colours of Okabe and Ito's palette)."""
 
 
-def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.DataFrame | None = None) -> None:
-    """Draw mIoU_d against the reference distance d: one line per mode and scale, one panel per setting.
+def score_by_distance(
+    table: pd.DataFrame, output: str | Path, comparison: pd.DataFrame | None = None, score: str = "miou"
+) -> None:
+    """Draw mIoU_d, or another score, against the reference distance d.
 
-    Lines are means over seeds; with several seeds a band spans their least and greatest value.
+    There is one line per mode and scale, and one panel per setting. Lines are means over seeds; with several seeds a
+    band spans their least and greatest value.
 
     Parameters
     ----------
@@ -43,14 +47,21 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.Dat
     output : path
         Figure to write, for example a PNG.
     comparison : DataFrame, optional
-        From `arseg.evaluate.compare.compare`: published values to draw as dotted lines in the same colours.
+        From `arseg.evaluate.compare.compare`: published mIoU to draw as dotted lines in the same colours.
+    score : str
+        Column of the table.
+
+    Raises
+    ------
+    ConfigError
+        If the table has no such scores.
     """
     colors = _scale_colors(table)
     with mpl.rc_context(STYLE):
         figure, panels = _panels(table)
         for axes, part in panels:
             for (mode, scale), rows in part.groupby(["mode", "scale"]):
-                by_distance = 100 * rows.groupby("distance")["miou"].agg(["mean", "min", "max"])
+                by_distance = 100 * rows.groupby("distance")[score].agg(["mean", "min", "max"])
                 line = {"color": colors[scale], **MODE_LINES[mode]}
                 axes.plot(by_distance.index, by_distance["mean"], markersize=4.5, zorder=3, **line)
                 if rows["seed"].nunique() > 1:
@@ -59,7 +70,7 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.Dat
             for mode, scale, distances, miou in _published_lines(comparison, part):
                 axes.plot(distances, miou, **{**MODE_LINES[mode], "color": colors[scale], **PUBLISHED_LINE})
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label_axes(figure, "reference distance d (frames)", "mIoU at distance d (%)")
+        _label_axes(figure, "reference distance d (frames)", f"{_score_name(table, score)} at distance d (%)")
         shown = table[["mode", "scale"]].drop_duplicates().itertuples(index=False)
         # AR before LR of each scale, HR last: a two-row legend then has one scale per column.
         lines = sorted(shown, key=lambda line: (line.mode == "HR", line.scale, line.mode))
@@ -80,8 +91,8 @@ def miou_by_distance(table: pd.DataFrame, output: str | Path, comparison: pd.Dat
         save_figure(figure, output)
 
 
-def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
-    """Draw the mean mIoU against cost: one series per mode, its points labelled with the scale.
+def score_by_cost(table: pd.DataFrame, output: str | Path, score: str = "miou") -> None:
+    """Draw the mean mIoU, or another mean score, against cost: one series per mode, its points labelled with the scale.
 
     A point is the mean over distances and seeds.
 
@@ -91,14 +102,21 @@ def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
         Tidy table of `arseg.evaluate.tables`.
     output : path
         Figure to write, for example a PNG.
+    score : str
+        Column of the table.
+
+    Raises
+    ------
+    ConfigError
+        If the table has no such scores.
     """
     with mpl.rc_context(STYLE):
         figure, panels = _panels(table)
         modes = [mode for mode in MODE_LINES if mode in set(table["mode"])]
         for axes, part in panels:
             for mode in modes:
-                points = part[part["mode"] == mode].groupby("scale")[["gmacs_per_frame", "miou"]].mean()
-                cost, miou = points["gmacs_per_frame"], 100 * points["miou"]
+                points = part[part["mode"] == mode].groupby("scale")[["gmacs_per_frame", score]].mean()
+                cost, miou = points["gmacs_per_frame"], 100 * points[score]
                 axes.plot(cost, miou, zorder=3, **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
                 if mode == "HR" and len(miou):
                     axes.axhline(miou.iloc[0], color="black", linewidth=0.8, linestyle=":", zorder=1)
@@ -116,7 +134,7 @@ def accuracy_by_cost(table: pd.DataFrame, output: str | Path) -> None:
                         color=MODE_COLORS[mode],
                     )
             axes.margins(x=0.08, y=0.15)
-        _label_axes(figure, "cost (GMACs per frame)", "mIoU, mean over distances (%)")
+        _label_axes(figure, "cost (GMACs per frame)", f"{_score_name(table, score)}, mean over distances (%)")
         handles = [
             Line2D([], [], label=label, **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
             for mode, label in (("HR", "HR, full"), ("AR", "AR, altering"), ("LR", "LR, constant low"))
@@ -134,6 +152,14 @@ def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Ite
     of_panel = (comparison[setting] == part[setting].iloc[0]).all(axis=1)
     for (mode, scale), rows in comparison[of_panel].groupby(["mode", "scale"]):
         yield mode, scale, rows["distance"], 100 * rows["published"]
+
+
+def _score_name(table: pd.DataFrame, score: str) -> str:
+    """Return what an axis calls a column of scores."""
+    scores = ["miou", "miou_no_void", *other_scores(table)]
+    if score not in scores:
+        raise ConfigError(f"score {score!r}: expected one of {', '.join(scores)}")
+    return {"miou": "mIoU", "miou_no_void": "mIoU without void"}.get(score, score.replace("_", " "))
 
 
 def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:

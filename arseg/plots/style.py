@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from arseg.files import atomic_path
+from arseg.networks import networks
 from arseg.spec import Rate
 
 STYLE: Any = {
@@ -29,7 +30,6 @@ STYLE: Any = {
 
 DPI = 160
 
-BACKBONES = {"psp18": "PSPNet-18", "psp18-cityscapes": "PSPNet-18", "bise18": "BiSeNet-18"}
 CODECS = {"hevc": "HEVC", "h264": "H.264"}
 
 
@@ -42,7 +42,8 @@ def save_figure(figure: Figure, output: str | Path) -> None:
 
 def describe_setting(setting: dict[str, Any]) -> str:
     """Name what the rows of one figure panel have in common, in two lines."""
-    backbone = BACKBONES.get(setting["backbone"], setting["backbone"])
+    network = networks.find(setting["backbone"])
+    backbone = setting["backbone"] if network is None else network.label
     codec = CODECS.get(setting["codec"], setting["codec"])
     return (
         f"{setting['dataset']} {setting['split']} · {backbone}\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from arseg.config import Backbone, TrainConfig
+from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.models.imagenet import initialize_network
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network, get_architecture
 from arseg.spec import NetworkSpec, TrainedOn
 from arseg.stages import STAGES
 from arseg.train.data import StillDataset, training_loader, validation_loader
@@ -24,7 +24,7 @@ def train_phase1(
     manifest: Path,
     train_split: str,
     val_split: str,
-    backbone: Backbone,
+    backbone: str,
     scale_percent: int,
     seed: int,
     config: TrainConfig,
@@ -42,7 +42,7 @@ def train_phase1(
     train_split, val_split : str
         Splits to learn from, and to choose the best epoch by.
     backbone : str
-        Name in `arseg.models.registry.ARCHITECTURES`.
+        Name in `arseg.networks.networks`.
     scale_percent : int
         Resolution that the network sees, in percent of the crop's and the frame's.
     seed : int
@@ -73,7 +73,7 @@ def train_phase1(
     loader = training_loader(train, config, seed, workers, processes)
 
     torch.manual_seed(seed)
-    architecture = ARCHITECTURES[backbone]
+    architecture = get_architecture(backbone)
     network = build_network(backbone, data.num_classes, fusion=False)
     initialized = initialize_network(network, backbone, config.initial_weights)
 

@@ -13,7 +13,7 @@ from arseg.errors import ConfigError
 from arseg.models.branch import load_branch
 from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network, get_architecture
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 from arseg.split import open_training_stores
 from arseg.stages import STAGES
@@ -95,7 +95,7 @@ def train_phase2(
 
     torch.manual_seed(seed)
     backbone = branch.spec.backbone
-    architecture = ARCHITECTURES[backbone]
+    architecture = get_architecture(backbone)
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
         initialized = None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from arseg.config import Backbone
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
+from arseg.networks import networks
 from arseg.spec import Encoding, Rate, parse_fps
 from arseg.workflow.keys import Config, Dataset
 from arseg.workflow.reading import read_config, read_sheet, told_by_snakemake
@@ -123,7 +123,7 @@ class Experiment:
             "encoding": "|".join(sorted({name for table in self.encodings.values() for name in table})),
             "shard": r"\d+",
             "distance": r"\d{2}",
-            "backbone": "|".join(get_args(Backbone)),
+            "backbone": "|".join(networks.names()),
             "mode": "hr|lr|ar",
             "scale": r"\d+",
             "seed": r"\d+",

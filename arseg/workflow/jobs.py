@@ -9,13 +9,11 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.config import TrainConfig
 from arseg.configured import existing, expanded
+from arseg.networks import networks
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
 from arseg.workflow.wildcards import Wildcards
-
-SMALL_NETWORKS = ("tiny", "small")
-
 
 Options = dict[str, Any]
 """Values of a command's options: numbers and texts, lists of them, or whole flags as lists of words."""
@@ -172,9 +170,14 @@ class Jobs:
         return {name: weights(wildcards) for name, weights in branches[wildcards.mode].items()}
 
     def evaluated_networks(self, wildcards: Wildcards) -> list[str]:
-        """Return the flags that name these checkpoints."""
+        """Return the flags that name these checkpoints, and the metrics beside mIoU.
+
+        Snakemake evaluates anew where a rule gets one parameter more: the metrics have none of their own.
+        """
+        metrics = self.experiment.config.metrics
         weights = self.evaluated_weights(wildcards)
-        return [word for name, path in weights.items() for word in flag(name, path)]
+        words = [word for name, path in weights.items() for word in flag(name, path)]
+        return words + (["--metrics", *metrics] if metrics else [])
 
     def published_words(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the published values, if any run was published."""
@@ -182,11 +185,11 @@ class Jobs:
 
     def training_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of a training: the small networks leave a second one idle."""
-        return 1 if wildcards.backbone in SMALL_NETWORKS else 8
+        return 1 if networks.get(wildcards.backbone).small else 8
 
     def evaluation_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of an evaluation: the small networks leave a second one idle."""
-        return 1 if wildcards.backbone in SMALL_NETWORKS else 4
+        return 1 if networks.get(wildcards.backbone).small else 4
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

@@ -8,14 +8,16 @@ Training constants are those of `arseg.config.TrainConfig`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from arseg.config import Backbone
 from arseg.configured import Name, bounds
 from arseg.datasets import DatasetKind, Splits
+from arseg.metrics.metric import metrics
+from arseg.networks import networks
 from arseg.spec import ClipTail, Codec, Mode, Rate
 
 Scale = Annotated[float, bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
 RateText = Annotated[str, bounds(pattern=f"^({Rate.PATTERN.pattern})$")]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Backbone = Annotated[str, networks]
 Training = dict[str, Any]
 """Training constants that are not left at the paper's values, by name."""
 
@@ -93,7 +95,7 @@ class Dataset:
     """Networks: `psp18` (PSPNet-18, CamVid form), `psp18-cityscapes`, `bise18` (BiSeNet-18), `small` and `tiny`.
 
     The last two are this project's own, 280 and 20 thousand parameters, for a first look and for tests; they need
-    `initial_weights: none`."""
+    `initial_weights: none`. [Your own](../docs/extending.md) have their names here, too."""
     splits: Splits | None = None
     """Which split of the manifest serves what: `phase1_train`, `phase1_val`, `phase2_train`, `phase2_val`, `test`.
 
@@ -137,6 +139,10 @@ class Config:
     """Resolutions of the LR branch and of the LR baseline: whole percentages between 0 and 1."""
     modes: tuple[Mode, ...] = ("hr", "lr", "ar")
     """What to evaluate: full resolution on each frame (`hr`), a constant low resolution (`lr`), AR-Seg (`ar`)."""
+    metrics: tuple[Annotated[str, metrics], ...] = ()
+    """Metrics beside mIoU, each with columns of its own in `miou.csv` and the summary.
+
+    [Your own](../docs/extending.md) have their names here."""
     panel_scale: Scale = 0.5
     """The scale in the figure of examples, which is drawn when all three modes are evaluated; one of `scales`."""
     device: Annotated[str, bounds(pattern="^(auto|cpu|cuda|cuda:[0-9]+)$")] = "auto"

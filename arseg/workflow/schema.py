@@ -22,6 +22,7 @@ import yaml
 from arseg.config import TrainConfig
 from arseg.datasets import DATASETS, DatasetKind, Splits
 from arseg.errors import ConfigError
+from arseg.plugins import Registry
 from arseg.workflow import keys
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -97,6 +98,8 @@ def _of_type(hint: Any) -> dict[str, Any]:
     if hint in REFERENCES:
         return REFERENCES[hint]
     origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated and isinstance(parts[1], Registry):
+        return {"enum": list(parts[1].names())}
     if origin is Annotated:
         schema = _of_type(parts[0]) | dict(parts[1])
     elif origin is Literal:

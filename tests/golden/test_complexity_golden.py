@@ -3,7 +3,8 @@
 import pytest
 from golden_weights import load_json
 
-from arseg.evaluate.complexity import MacCount, count_macs, gmacs_per_frame
+from arseg.evaluate.complexity import count_macs, gmacs_per_frame
+from arseg.models.macs import MacCount
 
 SIZES = {"camvid": (12, 720, 960), "cityscapes": (19, 1024, 2048)}
 NETWORKS = {
@@ -27,7 +28,9 @@ def counted(entry):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_hr_frame(golden, network):
     size = SIZES[network.split("-")[0]]
-    assert count_macs(NETWORKS[network], *size, mode="hr", scale_percent=100) == counted(golden[network]["HR"])
+    assert count_macs(NETWORKS[network], *size, mode="hr", scale_percent=100, device="meta") == counted(
+        golden[network]["HR"]
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -35,8 +38,8 @@ def test_hr_frame(golden, network):
 def test_low_resolution_frames(golden, network, scale):
     size = SIZES[network.split("-")[0]]
     percent = round(100 * float(scale))
-    plain = count_macs(NETWORKS[network], *size, mode="lr", scale_percent=percent)
-    fused = count_macs(NETWORKS[network], *size, mode="ar", scale_percent=percent)
+    plain = count_macs(NETWORKS[network], *size, mode="lr", scale_percent=percent, device="meta")
+    fused = count_macs(NETWORKS[network], *size, mode="ar", scale_percent=percent, device="meta")
     assert plain == counted(golden[network]["LR"][scale])
     assert fused == counted(golden[network]["AR"][scale]["total"])
     average = golden[network]["GOP12_average"][scale]["avg_gmacs_incl_local_attention"]
@@ -49,12 +52,17 @@ def test_low_resolution_frames(golden, network, scale):
 )
 def test_published_gflops_of_camvid(backbone, hr, ar):
     size = SIZES["camvid"]
-    assert gmacs_per_frame(backbone, *size, mode="hr", scale_percent=100, gop=12) == pytest.approx(hr, rel=5e-3)
-    assert gmacs_per_frame(backbone, *size, mode="ar", scale_percent=50, gop=12) == pytest.approx(ar, rel=5e-3)
+    assert gmacs_per_frame(backbone, *size, mode="hr", scale_percent=100, gop=12, device="meta") == pytest.approx(
+        hr, rel=5e-3
+    )
+    assert gmacs_per_frame(backbone, *size, mode="ar", scale_percent=50, gop=12, device="meta") == pytest.approx(
+        ar, rel=5e-3
+    )
 
 
 def test_psp18_saves_67_percent():
     cost = {
-        mode: gmacs_per_frame("psp18", *SIZES["camvid"], mode=mode, scale_percent=50, gop=12) for mode in ("hr", "ar")
+        mode: gmacs_per_frame("psp18", *SIZES["camvid"], mode=mode, scale_percent=50, gop=12, device="meta")
+        for mode in ("hr", "ar")
     }
     assert 1 - cost["ar"] / cost["hr"] == pytest.approx(0.67, abs=5e-4)

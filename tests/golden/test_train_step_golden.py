@@ -16,7 +16,7 @@ from torch import nn
 
 from arseg.config import TrainConfig
 from arseg.models.losses import nll, ohem_cross_entropy, presence_bce
-from arseg.models.registry import ARCHITECTURES
+from arseg.models.registry import get_architecture
 from arseg.train.optimizer import Optimization, learning_rate, schedule_length
 from arseg.train.step import phase1_loss, phase2_loss, start_phase2
 
@@ -111,7 +111,7 @@ def phase1_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
     percent = {"hr": 100, "lr": 50}[job]
 
     def loss_parts(batch):
-        return phase1_loss(network, ARCHITECTURES[backbone], image[batch], labels[batch], percent)
+        return phase1_loss(network, get_architecture(backbone), image[batch], labels[batch], percent)
 
     return Steps(network, loss_parts, len(image), BATCH_SIZE[backbone])
 
@@ -132,7 +132,7 @@ def phase2_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
         return phase2_loss(
             hr,
             lr,
-            ARCHITECTURES[backbone],
+            get_architecture(backbone),
             image[batch],
             keyframe[batch],
             motion_qpel[batch],

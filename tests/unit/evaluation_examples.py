@@ -38,7 +38,7 @@ def make_evaluation(confusions: Any = CONFUSIONS, shards: tuple[int, ...] = (0,)
     return Evaluation(
         settings=replace(SETTINGS, **{"encoding": Encoding(gop=len(confusions))} | settings),
         shards=shards,
-        confusions=confusions,
+        counts={"miou": confusions},
         num_frames=np.full(len(confusions), 5),
         gmacs_per_frame=308.64,
         encoders=("x265 4.1",),

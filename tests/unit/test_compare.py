@@ -8,7 +8,7 @@ from arseg.cli.main import main
 from arseg.errors import DataError
 from arseg.evaluate.compare import compare, read_published_values, read_result, summarize_comparison
 from arseg.evaluate.tables import read_table
-from arseg.plots.curves import miou_by_distance
+from arseg.plots.curves import score_by_distance
 
 AR_PSP18_CAMVID = 0.70390105, 0.71135044
 """First two published values of AR 0.5x with PSPNet-18 on CamVid."""
@@ -128,6 +128,6 @@ def test_other_files_are_refused(tmp_path, repository):
 
 
 def test_published_lines_are_drawn(tmp_path, published):
-    miou_by_distance(table(), tmp_path / "ours.png")
-    miou_by_distance(table(), tmp_path / "both.png", compare(table(), published))
+    score_by_distance(table(), tmp_path / "ours.png")
+    score_by_distance(table(), tmp_path / "both.png", compare(table(), published))
     assert (tmp_path / "ours.png").read_bytes() != (tmp_path / "both.png").read_bytes()

@@ -13,8 +13,9 @@ from arseg.errors import CheckpointError, ConfigError
 from arseg.models.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.describe import describe_checkpoint
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
 from arseg.models.state_dict import guess_network, network_from_state_dict, read_state_dict, without_prefix
+from arseg.networks import networks
 from arseg.spec import NORMALIZATIONS, NetworkSpec, SegmentationClass, TrainedOn
 
 CLASSES = tuple(SegmentationClass(i, f"class{i}", (i, 2 * i, 3 * i), i == 4) for i in range(5))
@@ -46,7 +47,7 @@ def assert_same_network(found, expected):
 
 
 @pytest.mark.parametrize("fusion", [False, True])
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_export_then_import_is_the_same_network(backbone, fusion):
     loaded = network_from_state_dict(published(backbone, fusion), backbone, fusion=fusion)
     assert not loaded.network.training
@@ -102,7 +103,7 @@ def test_of_two_values_the_last_listed_wins(backbone, first, second):
         assert loaded.differing_twins == (last,)
 
 
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_fusion_that_a_baseline_never_runs_is_left_out(backbone):
     loaded = network_from_state_dict(published(backbone, True), backbone, fusion=False)
     assert loaded.network.fuse_attention is None
@@ -156,7 +157,7 @@ def test_whole_numbers_are_not_taken_for_weights_but_half_precision_is():
 
 
 @pytest.mark.parametrize("fusion", [False, True])
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_every_network_is_recognised(backbone, fusion):
     description = f"{backbone} {'with' if fusion else 'without'} fusion, 5 classes"
     assert guess_network(published(backbone, fusion)) == (backbone, fusion, description, 1)

@@ -1,5 +1,7 @@
 """The graphs that are exported compute what evaluation computes; all in PyTorch, without ONNX."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from infer_examples import CLASSES
@@ -8,11 +10,14 @@ from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.errors import ConfigError
 from arseg.export.attention import TILE, TiledAttention
 from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph, warp_in_graph
+from arseg.fusions import fusions
 from arseg.models.attention import local_attention
 from arseg.models.branch import Branch
 from arseg.models.inference import warp_keyframe
 from arseg.models.pixels import normalize
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.models.resize import resize
+from arseg.networks import networks
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 
 NORMALIZATION = NORMALIZATIONS["bisenet"]
@@ -80,7 +85,7 @@ def test_the_warp_is_that_of_evaluation(image_size, feature_size, alignment):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_the_keyframe_graph_gives_scores_and_feature_of_the_hr_branch(backbone):
     branch = branch_of(backbone)
     scores, feature = KeyframeGraph(branch)(images(SIZE))
@@ -99,7 +104,7 @@ def test_the_constant_graph_sees_its_scale():
 
 @torch.no_grad()
 @pytest.mark.parametrize("alignment", ["published", "consistent"])
-@pytest.mark.parametrize("backbone", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", networks.names())
 def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     lr = branch_of(backbone, fusion=True, scale_percent=50, alignment=alignment)
     hr = branch_of(backbone).network
@@ -112,3 +117,24 @@ def test_the_fused_graph_is_the_ar_protocol(backbone, alignment):
     image = normalize(images(SIZE), NORMALIZATION)
     expected = method.frame(image, vectors(SIZE))
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+class Sum(torch.nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = torch.nn.Conv2d(channels, channels, 1)
+
+    def forward(self, warped_feature, lr_feature):
+        return self.weight(warped_feature) + resize(lr_feature, warped_feature.shape[-2:])
+
+
+@torch.no_grad()
+def test_the_fused_graph_has_the_fusion_of_its_network(monkeypatch):
+    monkeypatch.setitem(fusions._registered, "sum", Sum)
+    monkeypatch.setitem(networks._registered, "tiny-sum", replace(networks.get("tiny"), fusion="sum"))
+    lr, hr = branch_of("tiny-sum", fusion=True, scale_percent=50), branch_of("tiny-sum")
+    method = AlteringResolution(hr.network, lr.network, 50)
+    method.begin(normalize(images(SIZE, seed=1), NORMALIZATION))
+    (scores,) = FusedGraph(lr, SIZE, tuple(method.feature.shape[-2:]))(images(SIZE), method.feature, vectors(SIZE))
+    expected = method.frame(normalize(images(SIZE), NORMALIZATION), vectors(SIZE))
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)

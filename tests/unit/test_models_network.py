@@ -1,7 +1,6 @@
 """What holds for every registered network: shapes, training, errors; and the table itself."""
 
 import copy
-from typing import get_args
 
 import pytest
 import torch
@@ -9,12 +8,12 @@ from torch import nn
 from torchvision.models import resnet18
 
 from arseg.ar import AlteringResolution, ConstantResolution
-from arseg.config import Backbone
 from arseg.errors import CheckpointError, ConfigError, DataError
 from arseg.models import imagenet
 from arseg.models.imagenet import initialize_network
 from arseg.models.inference import to_low_resolution
-from arseg.models.registry import ARCHITECTURES, build_network, get_architecture
+from arseg.models.registry import build_network, get_architecture
+from arseg.networks import networks
 
 FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise18": (256, 6, 8)} | dict.fromkeys(
     ("tiny", "small"), (32, 9, 13)
@@ -22,7 +21,7 @@ FEATURE_SHAPES = {"psp18": (64, 40, 56), "psp18-cityscapes": (512, 5, 7), "bise1
 """Of an image of 36 x 50 pixels."""
 
 
-@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="module", params=sorted(networks.names()))
 def backbone(request):
     return request.param
 
@@ -36,10 +35,6 @@ def lr(backbone):
 @pytest.fixture
 def image():
     return torch.randn(2, 3, 36, 50, generator=torch.Generator().manual_seed(1))
-
-
-def test_table_and_config_name_the_same_backbones():
-    assert set(ARCHITECTURES) == set(get_args(Backbone))
 
 
 def test_plain_and_fused_shapes(lr, backbone, image):
@@ -70,7 +65,7 @@ def test_every_parameter_gets_a_gradient(backbone, image):
     network = build_network(backbone, 7, fusion=False)
     assert network.training
     labels = torch.randint(0, 7, (2, 36, 50))
-    parts = ARCHITECTURES[backbone].loss(network(image), labels)
+    parts = get_architecture(backbone).loss(network(image), labels)
     sum(parts.values()).backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
@@ -146,7 +141,7 @@ def test_a_network_without_resnet_takes_no_such_weights():
         initialize_network(network, "tiny", "imagenet")
 
 
-@pytest.mark.parametrize("backbone", sorted(name for name, found in ARCHITECTURES.items() if found.backbone_modules))
+@pytest.mark.parametrize("backbone", [name for name in networks.names() if get_architecture(name).backbone_modules])
 def test_imagenet_weights_reach_the_backbone(backbone, resnet_weights, tmp_path, caplog):
     path = tmp_path / "resnet18.pth"
     torch.save(resnet_weights, path)

@@ -9,7 +9,8 @@ from torch import nn
 from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.optimize import fold_batch_norms, prepare_for_inference
-from arseg.models.registry import ARCHITECTURES, build_network
+from arseg.models.registry import build_network
+from arseg.networks import networks
 
 SIZE = 72, 104
 
@@ -28,7 +29,7 @@ def trained_like(backbone, fusion):
     return network
 
 
-@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="module", params=sorted(networks.names()))
 def backbone(request):
     return request.param
 
@@ -105,6 +106,8 @@ class Branched(SegmentationNetwork):
         self.folds, self.folded = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
         self.read_twice, self.of_read_twice = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
         self.run_twice, self.of_run_twice = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.halved, self.of_halved = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.given, self.of_given = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
         self.alone = nn.BatchNorm2d(3)
         self.final = nn.Conv2d(3, 2, 1)
         self.fuse_attention = None
@@ -119,7 +122,10 @@ class Branched(SegmentationNetwork):
         x = self.of_read_twice(twice) + torch.sigmoid(twice)
         for _ in range(2):
             x = self.of_run_twice(self.run_twice(x))
-        return Encoded(x, ())
+        halved = self.halved(x)
+        tokens = (self.of_halved(halved) + halved.chunk(2, dim=3)[0].mean()).view(len(x), 3, -1)
+        given = self.given(tokens.view(x.shape))
+        return Encoded(self.of_given(given), (given,))
 
     def classify(self, feature, image_size=None):
         return self.final(feature)
@@ -136,8 +142,9 @@ def test_only_sole_readers_of_convolutions_are_folded(image):
     with torch.inference_mode():
         assert fold_batch_norms(folded) == 1
         torch.testing.assert_close(folded(image).scores, network(image).scores)
+        torch.testing.assert_close(folded(image).auxiliary, network(image).auxiliary)
     kept = {name for name, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)}
-    assert kept == {"of_read_twice", "of_run_twice", "alone"}
+    assert kept == {"of_read_twice", "of_run_twice", "of_halved", "of_given", "alone"}
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -9,7 +9,7 @@ from PIL import Image
 from arseg.data.manifest import Manifest
 from arseg.evaluate.tables import tabulate
 from arseg.plots import curves
-from arseg.plots.curves import accuracy_by_cost, miou_by_distance
+from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.plots.motion import motion_to_rgb
 from arseg.plots.panel_drawing import PanelRow, _warp_picture, best_windows, draw_panel
 from arseg.plots.style import describe_setting
@@ -42,7 +42,7 @@ def table() -> pd.DataFrame:
 
 
 def test_curves_show_the_table_in_percent(table, figures, tmp_path):
-    miou_by_distance(table, tmp_path / "distance.png")
+    score_by_distance(table, tmp_path / "distance.png")
     (figure,) = figures
     assert [axes.get_title(loc="left").partition("\n")[2] for axes in figure.axes] == [
         "HEVC 3 Mbit/s · L = 2",
@@ -62,7 +62,7 @@ def test_curves_show_the_table_in_percent(table, figures, tmp_path):
 def test_titles_name_encodings_that_words_do_not_tell_apart(figures, tmp_path):
     options = [{}, {"preset": "slow", "references": 4}, {"rate": "qp27"}]
     results = [make_evaluation(encoding=Encoding(gop=2, **changes)) for changes in options]
-    miou_by_distance(tabulate(results), tmp_path / "distance.png")
+    score_by_distance(tabulate(results), tmp_path / "distance.png")
     assert [axes.get_title(loc="left").partition("\n")[2] for axes in figures[0].axes] == [
         "hevc-3000k-gop2-medium",
         "hevc-3000k-gop2-slow-ref4",
@@ -71,7 +71,7 @@ def test_titles_name_encodings_that_words_do_not_tell_apart(figures, tmp_path):
 
 
 def test_modes_differ_without_colour_and_scales_share_one(table, figures, tmp_path):
-    miou_by_distance(table, tmp_path / "distance.png")
+    score_by_distance(table, tmp_path / "distance.png")
     handles = {line.get_label(): line for line in figures[0].legends[0].legend_handles}
     assert to_rgba(handles["HR 1.0×"].get_color()) == (0, 0, 0, 1)
     for scale in ("0.3×", "0.5×"):
@@ -83,7 +83,7 @@ def test_modes_differ_without_colour_and_scales_share_one(table, figures, tmp_pa
 
 def test_several_seeds_are_one_line_with_a_band(figures, tmp_path):
     perfect = [np.diag([8, 8, 8])] * 2
-    miou_by_distance(tabulate([make_evaluation(seed=1), make_evaluation(perfect, seed=2)]), tmp_path / "seeds.png")
+    score_by_distance(tabulate([make_evaluation(seed=1), make_evaluation(perfect, seed=2)]), tmp_path / "seeds.png")
     (axes,) = figures[0].axes
     (line,) = axes.get_lines()
     np.testing.assert_allclose(line.get_ydata(), [92.5, 80])
@@ -92,7 +92,7 @@ def test_several_seeds_are_one_line_with_a_band(figures, tmp_path):
 
 
 def test_cost_figure_labels_points_with_their_scale(table, figures, tmp_path):
-    accuracy_by_cost(table, tmp_path / "cost.png")
+    score_by_cost(table, tmp_path / "cost.png")
     axes = figures[0].axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["0.3×", "0.3×", "0.5×", "0.5×", "1.0×"]
     assert [panel.get_ylabel() for panel in figures[0].axes] == ["mIoU, mean over distances (%)", ""]
@@ -102,7 +102,7 @@ def test_cost_figure_labels_points_with_their_scale(table, figures, tmp_path):
     np.testing.assert_allclose(series[0].get_xdata(), [308.64])
 
 
-@pytest.mark.parametrize("draw", [miou_by_distance, accuracy_by_cost])
+@pytest.mark.parametrize("draw", [score_by_distance, score_by_cost])
 def test_equal_tables_give_equal_files(draw, table, tmp_path):
     draw(table, tmp_path / "first.png")
     draw(table, tmp_path / "second.png")

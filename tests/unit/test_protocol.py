@@ -24,8 +24,9 @@ from arseg.models.inference import warp_keyframe
 from arseg.models.losses import bisenet_loss
 from arseg.models.network import Encoded, SegmentationNetwork
 from arseg.models.pixels import normalize
-from arseg.models.registry import ARCHITECTURES, Architecture, build_network
+from arseg.models.registry import Architecture, build_network
 from arseg.models.resize import resize
+from arseg.networks import Network, networks
 from arseg.plots.panel import qualitative_panel
 from arseg.spec import NORMALIZATIONS, Encoding, NetworkSpec, SegmentationClass, TrainedOn
 from arseg.split import SplitFrames, open_split
@@ -125,7 +126,8 @@ def save_network(
 @pytest.fixture(scope="module", autouse=True)
 def tiny_architecture():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", Architecture(TinyNetwork, bisenet_loss, {}))
+        own = Network(lambda: Architecture(TinyNetwork, bisenet_loss), label="own")
+        patch.setitem(networks._registered, "tiny", own)
         yield
 
 

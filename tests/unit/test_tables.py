@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 
-from arseg.errors import DataError
+from arseg.errors import ConfigError, DataError
 from arseg.evaluate.result import load_evaluation, merge_evaluations
-from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, write_table
+from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, tabulate, write_table
 from arseg.spec import Encoding
 
 ZEROS = np.zeros_like(CONFUSIONS)
@@ -27,10 +27,15 @@ def save_all(folder, *evaluations):
 
 def test_scores_by_hand():
     evaluation = make_evaluation()
-    np.testing.assert_allclose(evaluation.iou, [[0.75, 0.8, 1.0], [0.6, 0.6, np.nan]], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        np.stack([evaluation.columns[f"iou_{name}"] for name in ("sky", "road", "void")], axis=1),
+        [[0.75, 0.8, 1.0], [0.6, 0.6, np.nan]],
+        rtol=0,
+        atol=1e-15,
+    )
     np.testing.assert_allclose(evaluation.miou, [0.85, 0.6], rtol=0, atol=1e-15)
-    np.testing.assert_allclose(evaluation.miou_no_void, [0.775, 0.6], rtol=0, atol=1e-15)
-    np.testing.assert_array_equal(evaluation.num_classes_present, [3, 2])
+    np.testing.assert_allclose(evaluation.columns["miou_no_void"], [0.775, 0.6], rtol=0, atol=1e-15)
+    np.testing.assert_array_equal(evaluation.columns["num_classes_present"], [3, 2])
     np.testing.assert_allclose(make_evaluation(absent="nan").miou, [0.85, np.nan])
 
 
@@ -46,9 +51,22 @@ def test_evaluation_comes_back_from_its_file(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["evaluation.npz"]
 
 
+def test_counts_of_other_metrics_come_back_and_cannot_be_missing_in_a_shard(tmp_path):
+    whole = make_evaluation(shards=(0,), num_shards=2)
+    with_other = replace(whole, counts=whole.counts | {"other": np.arange(2)})
+    with_other.save(tmp_path / "evaluation.npz")
+    counts = load_evaluation(tmp_path / "evaluation.npz").counts
+    assert list(counts) == ["miou", "other"]
+    np.testing.assert_array_equal(counts["other"], [0, 1])
+    with pytest.raises(DataError, match=r"shards \(0,\) and \(1,\) lacks the metric other\. Evaluate all"):
+        merge_evaluations([with_other, make_evaluation(shards=(1,), num_shards=2)])
+    with pytest.raises(ConfigError, match=r"metric 'other': expected one of miou\..*ARSEG_PLUGINS"):
+        tabulate([with_other])
+
+
 def test_contradicting_shapes_are_refused():
     with pytest.raises(DataError, match=r"shape \(2, 4, 4\).*expected int64 \(2, 3, 3\)"):
-        replace(make_evaluation(), confusions=np.zeros((2, 4, 4), dtype=np.int64))
+        replace(make_evaluation(), counts={"miou": np.zeros((2, 4, 4), dtype=np.int64)})
 
 
 def test_unreadable_evaluations_are_named(tmp_path):
