@@ -88,9 +88,8 @@ def test_wrong_sum_leaves_nothing(site, output):
 @pytest.mark.parametrize("missing", [USERNAME_VARIABLE, PASSWORD_VARIABLE])
 def test_missing_account_is_explained(site, output, monkeypatch, missing):
     monkeypatch.delenv(missing)
-    with pytest.raises(
-        ConfigError, match=r"CITYSCAPES_USERNAME and CITYSCAPES_PASSWORD are not both set\. Register at"
-    ):
+    message = r"CITYSCAPES_USERNAME and CITYSCAPES_PASSWORD are not both set\. Register at"
+    with pytest.raises(ConfigError, match=message):
         download_package(PACKAGE, output)
     assert not site.requests
 

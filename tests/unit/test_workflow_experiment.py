@@ -64,9 +64,8 @@ def test_a_kind_without_splits_of_its_own_must_be_given_some(repository):
     schema = read_schema(repository / SCHEMA)
     for case in schema["$defs"]["dataset"]["allOf"]:  # as if a kind had been added and this forgotten
         case["then"].pop("required", None)
-    with pytest.raises(
-        ConfigError, match=r"x\.yaml: datasets\.synthetic\.splits: this key is missing.* kind synthetic"
-    ):
+    message = r"x\.yaml: datasets\.synthetic\.splits: this key is missing.* kind synthetic"
+    with pytest.raises(ConfigError, match=message):
         read_config(config, schema, "x.yaml")
 
 
@@ -231,7 +230,6 @@ def test_the_folders_of_published_data_sets_are_watched_where_they_are_the_users
 
 def test_an_unset_environment_variable_is_named(experiment_of, monkeypatch):
     monkeypatch.delenv("ARSEG_CAMVID", raising=False)
-    with pytest.raises(
-        WorkflowError, match=r"source\.root: '\$ARSEG_CAMVID' names an environment variable that is not"
-    ):
+    message = r"source\.root: '\$ARSEG_CAMVID' names an environment variable that is not"
+    with pytest.raises(WorkflowError, match=message):
         Sources(experiment_of("camvid-sequence")).path("camvid-sequence", "root")
