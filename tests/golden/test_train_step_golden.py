@@ -3,15 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from golden_weights import (
-    LR_SALT,
-    assert_matches,
-    hr_network,
-    load_arrays,
-    load_json,
-    lr_network,
-    rule_network,
-)
+from golden_weights import LR_SALT, assert_matches, hr_network, load_arrays, load_json, lr_network, rule_network
 from torch import nn
 
 from arseg.config import TrainConfig

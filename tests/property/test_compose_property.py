@@ -92,9 +92,8 @@ def test_a_restart_forgets_what_was_before(clip, max_ref_back):
 
 
 def test_misfits_are_refused():
-    with pytest.raises(
-        MotionError, match=r"shape \(3, 4, 2\) with .*\(3, 5\) do not fit pictures of 17x9: expected \(3, 5"
-    ):
+    message = r"shape \(3, 4, 2\) with .*\(3, 5\) do not fit pictures of 17x9: expected \(3, 5"
+    with pytest.raises(MotionError, match=message):
         MotionComposer(9, 17).push(np.zeros((3, 4, 2), np.int16), np.zeros((3, 5), np.uint8))
     with pytest.raises(MotionError, match=r"vectors of 2 frames with references of 3"):
         compose_motion(np.zeros((2, 3, 5, 2), np.int16), np.zeros((3, 3, 5), np.uint8), 9, 17)

@@ -64,9 +64,8 @@ def test_missing_and_broken_parts_are_refused(video, tmp_path, damage, message):
 
 def test_an_archive_without_or_with_two_videos_is_refused(tmp_path):
     write_zip(tmp_path / "a.zip", {"a.txt": b""})
-    with pytest.raises(
-        DataError, match=r"a\.zip: expected one file with the suffix \.mxf or \.avi in it, found 0 among a"
-    ):
+    message = r"a\.zip: expected one file with the suffix \.mxf or \.avi in it, found 0 among a"
+    with pytest.raises(DataError, match=message):
         extract_only([tmp_path / "a.zip"], (".mxf", ".avi"), tmp_path / "out")
     write_zip(tmp_path / "b.zip", {"a.avi": b"", "b.avi": b""})
     with pytest.raises(DataError, match=r"found 2 among a\.avi, b\.avi"):

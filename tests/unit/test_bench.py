@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from command_line import phase1_words
 from video_examples import encode_with_x264, moving_texture
 
 from arseg.bench import examples, measure
@@ -146,9 +147,7 @@ def test_both_phases_of_training_are_measured(run, monkeypatch):
 
 
 def test_a_training_is_stopped_at_its_first_batch(tiny_dataset, tmp_path):
-    words = ["train", "phase1", f"--manifest={tiny_dataset.manifest}", "--train-split=train", "--val-split=val"]
-    words += ["--backbone=tiny", "--initial-weights=none", "--crop=64x48", "--workers=0"]
-    imported, trained = time_starts([*words, f"--output={tmp_path / 'weights.pt'}"], 1)
+    imported, trained = time_starts(phase1_words(tiny_dataset.manifest, tmp_path / "weights.pt"), 1)
     assert imported["times_import"] == imported["times_import_core"] == 1
     assert trained["times_import"] == pytest.approx(trained["s"] / imported["s"])
     assert not (tmp_path / "weights.pt").exists()

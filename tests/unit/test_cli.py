@@ -5,75 +5,20 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import commands, exit_status, phase1_words, refusal, run
 from PIL import Image
 
 from arseg import __version__
 from arseg.cli.main import app, main
-from arseg.data.manifest import read_manifest, write_manifest
+from arseg.data.manifest import read_manifest
 from arseg.datasets.frames.manifest import SPLIT_COLUMNS
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.registry import build_network
 from arseg.spec import NetworkSpec
-
-COMMANDS = [
-    ["doctor"],
-    ["plan"],
-    ["provenance"],
-    ["synthesize"],
-    ["manifest", "frames"],
-    ["manifest", "camvid"],
-    ["manifest", "cityscapes"],
-    ["labels"],
-    ["download"],
-    ["camvid", "frames"],
-    ["camvid", "labels"],
-    ["camvid", "verify"],
-    ["cityscapes", "download"],
-    ["cityscapes", "unpack"],
-    ["cityscapes", "labels"],
-    ["cityscapes", "verify"],
-    ["import"],
-    ["imagenet"],
-    ["checkpoint", "import"],
-    ["checkpoint", "export"],
-    ["checkpoint", "show"],
-    ["compare"],
-    ["clips"],
-    ["motion"],
-    ["motion", "show"],
-    ["native", "build"],
-    ["native", "path"],
-    ["train", "phase1"],
-    ["train", "phase2"],
-    ["evaluate"],
-    ["evaluate-published"],
-    ["segment"],
-    ["bench", "attention"],
-    ["bench", "inference"],
-    ["bench", "motion"],
-    ["bench", "preprocess"],
-    ["bench", "training"],
-    ["export"],
-    ["tabulate"],
-    ["plot", "curves"],
-    ["plot", "panel"],
-]
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """Run a command that must fail with exit code 2 and one message; give the message."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(word) for word in words])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    assert error.count("error:") == 1
-    return error
 
 
 def sheets(folder: Path, **rule: object) -> list[object]:
@@ -106,9 +51,9 @@ def clips(manifest: Path, output: Path, *more: object) -> list[object]:
     return [*words, "--output", output, *more]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", commands(app), ids=" ".join)
 def test_each_command_explains_itself(command, capsys):
-    main([*command, "--help"])
+    run(*command, "--help")
     shown = capsys.readouterr().out
     assert f"arseg {' '.join(command)}" in shown
     assert len(shown.splitlines()) >= 3
@@ -133,26 +78,11 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == __version__
 
 
-def commands(group, *words):
-    """Every command below a group; some groups are commands themselves."""
-    names = [name for name in group if not name.startswith("-")]
-    if words and (group.default_command or not names):
-        yield [*words]
-    for name in names:
-        yield from commands(group[name], *words, name)
-
-
-def test_every_command_is_tested_here():
-    assert sorted(commands(app)) == sorted(COMMANDS)
-
-
 @pytest.mark.parametrize(
     "words", [["fly"], ["clips"], ["clips", "--no-such-option"], ["train", "phase1", "--epochs", "x"]]
 )
 def test_words_that_are_no_command_exit_with_2(words, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    assert stopped.value.code == 2
+    assert exit_status(*words) == 2
 
 
 def test_debug_shows_the_traceback(tmp_path):
@@ -167,7 +97,7 @@ def test_missing_folder(tmp_path, capsys):
 
 
 def test_empty_split(frames, capsys):
-    main([str(word) for word in sheets(frames)])
+    run(*sheets(frames))
     words = clips(frames / "out/own.csv", frames / "clips")
     words[words.index("test")] = "val"
     error = refusal(capsys, *words)
@@ -176,49 +106,26 @@ def test_empty_split(frames, capsys):
     assert not (frames / "clips").exists()
 
 
-def test_clip_before_the_sequence(frames, capsys):
-    main([str(word) for word in sheets(frames)])
-    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
-    assert "a_000.png: 2 frames before it" in error
-    assert "Choose annotated frames further from the start" in error
-    assert not list(frames.glob("clips/*"))
-
-
-def test_frame_of_another_size(frames, capsys):
-    main([str(word) for word in sheets(frames, first=2, last=3)])
-    Image.new("RGB", (16, 16)).save(frames / "frames/a_001.png")
-    error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
-    assert "a_001.png: the frame has 16x16 pixels, the first frame of its clip" in error
-    assert "has 32x32. Extract the video again at one size" in error
-    assert not list(frames.glob("clips/*"))
-
-
-def test_unreadable_frame(frames, capsys):
-    main([str(word) for word in sheets(frames, first=2, last=3)])
-    (frames / "frames/a_001.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    assert "a_001.png" in refusal(capsys, *clips(frames / "out/own.csv", frames / "clips"))
-    assert not list(frames.glob("clips/*"))
-
-
 def test_ffmpeg_that_is_not_there(frames, capsys):
-    main([str(word) for word in sheets(frames, first=2, last=3)])
+    run(*sheets(frames, first=2, last=3))
     error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips", "--ffmpeg", frames / "ffmpeg"))
     assert str(frames / "ffmpeg") in error
     assert not list(frames.glob("clips/*"))
 
 
 def test_shard_that_is_not_there(frames, capsys):
-    main([str(word) for word in sheets(frames, first=2, last=3)])
+    run(*sheets(frames, first=2, last=3))
     error = refusal(capsys, *clips(frames / "out/own.csv", frames / "clips", "--shard", 2, "--num-shards", 2))
     assert "shard 2: expected 0 ... 1" in error
 
 
 def test_label_value_outside_the_class_list_stops_the_training(frames, capsys):
-    main([str(word) for word in sheets(frames, split="train")])
+    run(*sheets(frames, split="train"))
     Image.fromarray(np.full((32, 32), 7, np.uint8)).save(frames / "labels/a_004.png")
-    words = ["train", "phase1", "--manifest", frames / "out/own.csv", "--train-split", "train", "--val-split", "train"]
-    words += ["--backbone", "tiny", "--crop", "32x32", "--batch-size", 6, "--initial-weights", "none", "--workers", 0]
-    error = refusal(capsys, *words, "--device", "cpu", "--output", frames / "run/weights.pt")
+    words = phase1_words(
+        frames / "out/own.csv", frames / "run/weights.pt", val_split="train", crop="32x32", batch_size=6
+    )
+    error = refusal(capsys, *words)
     assert "labels/a_004.png" in error
     assert "label value 7 at row 0, column 0; allowed are 0 to 1" in error
     assert not (frames / "run/weights.pt").exists()
@@ -236,28 +143,15 @@ def evaluation(tiny_dataset, tmp_path):
 
 
 def test_evaluation_says_what_it_wrote(evaluation, capsys, tmp_path):
-    main([str(word) for word in evaluation])
+    run(*evaluation)
     assert f"wrote {tmp_path / 'out.npz'} (mean mIoU" in capsys.readouterr().out
 
 
-def test_truncated_store(evaluation, capsys, tmp_path):
-    store = tmp_path / "d02.h5"
-    store.write_bytes(store.read_bytes()[:3000])
-    assert str(store) in refusal(capsys, *evaluation)
-    assert not (tmp_path / "out.npz").exists()
-
-
-def test_truncated_checkpoint(evaluation, capsys, tmp_path):
-    checkpoint = tmp_path / "hr.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:3000])
-    assert f"{checkpoint}: not a readable checkpoint" in refusal(capsys, *evaluation)
-    assert not (tmp_path / "out.npz").exists()
-
-
-def test_checkpoint_of_another_class_count(evaluation, capsys, tmp_path):
-    spec = NetworkSpec("tiny", 3)
-    save_checkpoint(tmp_path / "hr.pt", build_network("tiny", 3, fusion=False), spec)
-    assert "num_classes is 3, expected 10" in refusal(capsys, *evaluation)
+@pytest.mark.parametrize(("name", "message"), [("d02.h5", ""), ("hr.pt", ": not a readable checkpoint")])
+def test_truncated_file(name, message, evaluation, capsys, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:3000])
+    assert f"{path}{message}" in refusal(capsys, *evaluation)
     assert not (tmp_path / "out.npz").exists()
 
 
@@ -269,14 +163,6 @@ def test_checkpoint_of_another_backbone(evaluation, capsys, tmp_path, tiny_datas
     words[words.index("hr")] = "ar"
     assert "backbone is psp18, expected tiny" in refusal(capsys, *words)
     assert not (tmp_path / "out.npz").exists()
-
-
-def test_stores_of_another_manifest(evaluation, capsys, tmp_path, tiny_dataset):
-    manifest = read_manifest(tiny_dataset.manifest)
-    rows = [replace(row, dataset="other") for row in manifest.rows]
-    write_manifest(tmp_path / "other.csv", rows, manifest.classes)
-    words = [tmp_path / "other.csv" if word == tiny_dataset.manifest else word for word in evaluation]
-    assert "made from a manifest with digest" in refusal(capsys, *words)
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path):

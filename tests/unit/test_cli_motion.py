@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from command_line import exit_status, refusal, run
 from PIL import Image
 from video_examples import encode_with, encode_with_x264, encode_with_x265, moving_texture
 
-from arseg.cli.main import main
 from arseg.codec.decode import read_pictures
 from arseg.codec.stream import split_bitstream
 from arseg.codec.video import create_video
@@ -39,28 +39,8 @@ def video(bitstream, tmp_path):
     return path
 
 
-def run(*words):
-    main([str(word) for word in words])
-
-
-def refusal(capsys, *words):
-    with pytest.raises(SystemExit) as stopped:
-        run(*words)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
-
-
 def fields_of(bitstream, *, composed=False, codec="h264"):
     return list(motion_fields(read_pictures(split_bitstream(bitstream, codec)), composed=composed))
-
-
-@pytest.mark.parametrize("words", [["motion"], ["motion", "show"]], ids=" ".join)
-def test_each_command_explains_itself(words, capsys):
-    run(*words, "--help")
-    shown = capsys.readouterr().out
-    assert f"arseg {' '.join(words)}" in shown
-    assert "--output -o" in " ".join(shown.split())
-    assert "--composed" in shown
 
 
 def test_motion_of_a_file_is_written(video, tmp_path, capsys):
@@ -100,9 +80,8 @@ def test_refusals_are_one_message_and_leave_nothing(video, bitstream, tmp_path, 
     for words in (["motion"], ["motion", "show"]):
         suffix = "png" if "show" in words else "h5"
         error = refusal(capsys, *words, damaged, "-o", tmp_path / f"out.{suffix}")
-        assert error.count("error:") == 1
         assert f"{damaged}: the h264 stream cannot be decoded" in error
-    assert refusal(capsys, "motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0)
+    assert exit_status("motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0) == 2
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "out.gif")
     assert "cannot draw to .gif. Name a video (.mp4, .mkv, .mov) or a sheet (.png, .pdf, .svg)" in error
     assert "expected a length above 0" in refusal(

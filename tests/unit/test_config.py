@@ -45,11 +45,6 @@ def test_an_encoding_is_named_by_what_was_chosen(config, name):
     assert replace(config, subpixel=True).name == f"{name}-subpixel"
 
 
-def test_other_parameters_make_another_name():
-    names = {Encoding(parameters=text).name for text in ("", "aq-mode=1", "aq-mode=2", "aq-mode=1:psy-rd=0")}
-    assert len(names) == 4
-
-
 @pytest.mark.parametrize("references", [0, 17])
 def test_references_have_bounds(references):
     with pytest.raises(ConfigError, match=f"references {references}: expected 1 to 16"):
@@ -118,8 +113,7 @@ def test_malformed_crops_are_refused(crop):
 
 
 @pytest.mark.parametrize(
-    ("percent", "size"),
-    [(100, (720, 960)), (70, (503, 672)), (50, (360, 480)), (30, (216, 288)), (90, (648, 864))],
+    ("percent", "size"), [(100, (720, 960)), (70, (503, 672)), (50, (360, 480)), (30, (216, 288)), (90, (648, 864))]
 )
 def test_low_resolution_is_truncated_as_published(percent, size):
     assert scaled_size(720, 960, percent) == size

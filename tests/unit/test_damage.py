@@ -70,14 +70,8 @@ MAKERS = {
 def run_survey(kind, path, places):
     """Try damage in a process of its own, and return what came of it."""
     result = path.with_name("survey.json")
-    command = [
-        sys.executable,
-        damage_survey.__file__,
-        kind,
-        path,
-        result,
-        f"{places.start}:{places.stop}:{places.step}",
-    ]
+    numbers = f"{places.start}:{places.stop}:{places.step}"
+    command = [sys.executable, damage_survey.__file__, kind, path, result, numbers]
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=300)
     last = run.stdout.strip().rpartition("\n")[2]
     assert run.returncode == 0, f"reading a damaged {kind} ended with {run.returncode} at: {last}\n{run.stderr[-2000:]}"
@@ -93,26 +87,6 @@ def test_flipped_bits_and_lost_ends_are_noticed(kind, tmp_path):
     found = run_survey(kind, tmp_path / name, range(0, size, step))
     assert found["bad"] == []
     assert found["counts"]["refused"] > 0.7 * size / step, found
-
-
-def test_a_survey_names_what_ends_the_process(tmp_path, monkeypatch):
-    killer = tmp_path / "killer.py"
-    killer.write_text(
-        "import os, signal\nprint('bit 1 of byte 849', flush=True)\nos.kill(os.getpid(), signal.SIGSEGV)\n"
-    )
-    monkeypatch.setattr(damage_survey, "__file__", str(killer))
-    with pytest.raises(AssertionError, match=r"reading a damaged store ended with -11 at: bit 1 of byte 849"):
-        run_survey("store", tmp_path / "d03.h5", range(1))
-
-
-def test_damage_that_pytorch_does_not_notice(tmp_path):
-    path = tmp_path / "weights.pt"
-    make_checkpoint(path)
-    content = bytearray(path.read_bytes())
-    content[content.index(torch.arange(8).numpy().tobytes()) + 9] ^= 1
-    path.write_bytes(content)
-    assert torch.load(path)["state_dict"]["bias"][1] == 257
-    assert damage_survey.outcome(damage_survey.read_checkpoint, path, None) == "refused"
 
 
 def test_a_frame_with_wrong_pixels_that_pillow_decodes(tmp_path):

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from command_line import exit_status
 
 from arseg import compilation, doctor
-from arseg.cli.main import main
 from arseg.doctor import Outcome
 
 NAMES = ["arseg", "libraries", "ffmpeg", "codecs", "HEVC reader", "compiler", "processor", "GPU", "attention", "disk"]
@@ -20,11 +20,7 @@ NAMES += ["results"]
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Run the command; return its exit status and what it printed."""
-    status = 0
-    try:
-        main(["doctor", *words])
-    except SystemExit as stopped:
-        status = int(stopped.code or 0)
+    status = exit_status("doctor", *words)
     printed = capsys.readouterr()
     return status, printed.out, printed.err
 

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from command_line import refusal
 from file_server import Answer, FileServer
 from filelock import FileLock
 
@@ -53,6 +54,11 @@ def remote(*urls, checksum=SHA256, num_bytes=None):
     return RemoteFile("data.zip", urls, checksum, num_bytes)
 
 
+def fetch(file, output, content=CONTENT):
+    download(file, output)
+    assert output.read_bytes() == content
+
+
 def dead_url():
     """Give a URL at which nobody listens."""
     with socket.socket() as unused:
@@ -77,8 +83,7 @@ def asked_ranges(server, path="/data.zip"):
 
 def test_complete_file_is_all_that_is_left(server, output, caplog):
     caplog.set_level(logging.INFO)
-    download(remote(server.serve("/data.zip", Answer(CONTENT)), checksum="", num_bytes=200_000), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(server.serve("/data.zip", Answer(CONTENT)), checksum="", num_bytes=200_000), output)
     assert [path.name for path in output.parent.iterdir()] == ["data.zip"]
     assert asked_ranges(server) == [None]
     assert f"data.zip: 200000 bytes, sha256 {SHA256}; note them in the sheet" in caplog.text
@@ -87,8 +92,7 @@ def test_complete_file_is_all_that_is_left(server, output, caplog):
 @pytest.mark.parametrize("checksum", [SHA256, hashlib.md5(CONTENT).hexdigest(), ""])
 def test_broken_connection_is_continued(server, output, pauses, checksum):
     url = server.serve("/data.zip", Answer(CONTENT, cut_after=CUT), Answer(CONTENT))
-    download(remote(url, checksum=checksum), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url, checksum=checksum), output)
     first, second = server.requests
     assert (second.headers["Range"], second.headers["If-Range"]) == (f"bytes={CUT}-", '"1"')
     assert (first.sent, second.sent) == (CUT, len(CONTENT) - CUT)
@@ -98,15 +102,13 @@ def test_broken_connection_is_continued(server, output, pauses, checksum):
 def test_stalled_connection_is_continued(server, output, monkeypatch):
     monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", (30, 0.3))
     url = server.serve("/data.zip", Answer(CONTENT, stall_after=CUT), Answer(CONTENT))
-    download(remote(url), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url), output)
     assert len(server.requests) == 2
 
 
 def test_connection_that_breaks_without_a_sign_is_noticed_by_the_size(server, output, caplog):
     url = server.serve("/data.zip", Answer(CONTENT, cut_after=CUT, announced=False), Answer(CONTENT))
-    download(remote(url, checksum="", num_bytes=200_000), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url, checksum="", num_bytes=200_000), output)
     assert "broke off after 65536 of 200000 bytes" in caplog.text
     assert asked_ranges(server) == [None, f"bytes={CUT}-"]
 
@@ -115,8 +117,7 @@ def test_connection_that_breaks_without_a_sign_is_noticed_by_the_size(server, ou
 def test_later_run_continues(server, output, checksum):
     url = leave_part(output, server, checksum=checksum)
     server.serve("/data.zip", Answer(CONTENT))
-    download(remote(url, checksum=checksum), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url, checksum=checksum), output)
     assert [request.sent for request in server.requests] == [len(CONTENT) - CUT]
 
 
@@ -151,16 +152,14 @@ def test_what_had_arrived_completely_is_not_sent_again(server, output, checksum)
     url = leave_part(output, server, checksum=checksum)
     output.with_name("data.zip.part").write_bytes(CONTENT)  # killed between its last byte and its name
     server.serve("/data.zip", Answer(CONTENT))
-    download(remote(url, checksum=checksum), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url, checksum=checksum), output)
     assert [request.sent for request in server.requests] == [0]
 
 
 @pytest.mark.parametrize("beginning", [CONTENT + b"more", OTHER[:CUT]], ids=["too long", "of another file"])
 def test_bytes_that_do_not_fit_cost_one_more_try_not_the_mirror(server, output, beginning):
     output.with_name("data.zip.part").write_bytes(beginning)
-    download(remote(server.serve("/data.zip", Answer(CONTENT))), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(server.serve("/data.zip", Answer(CONTENT))), output)
     assert asked_ranges(server) == [f"bytes={len(beginning)}-", None]
 
 
@@ -168,8 +167,7 @@ def test_bytes_that_do_not_fit_cost_one_more_try_not_the_mirror(server, output, 
 def test_file_that_changed_on_the_server_is_begun_again(server, output, conditional):
     url = leave_part(output, server, checksum="")
     server.serve("/data.zip", Answer(OTHER, etag='"2"', conditional=conditional))
-    download(remote(url, checksum=""), output)
-    assert output.read_bytes() == OTHER
+    fetch(remote(url, checksum=""), output, OTHER)
     assert asked_ranges(server) == [f"bytes={CUT}-"] + [None] * (not conditional)
     assert server.requests[0].headers["If-Range"] == '"1"'
 
@@ -179,16 +177,14 @@ def test_file_that_changed_on_the_server_is_begun_again(server, output, conditio
 def test_without_a_validator_only_a_checksum_allows_to_continue(server, output, etag, checksum):
     url = leave_part(output, server, Answer(CONTENT, etag=etag, cut_after=CUT), checksum)
     server.serve("/data.zip", Answer(CONTENT, etag=etag))
-    download(remote(url, checksum=checksum), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url, checksum=checksum), output)
     assert asked_ranges(server) == [f"bytes={CUT}-" if checksum else None]
 
 
 def test_server_without_ranges_sends_all_again(server, output):
     url = leave_part(output, server)
     server.serve("/data.zip", Answer(CONTENT, ranges=False))
-    download(remote(url), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(url), output)
     assert [(request.headers["Range"], request.sent) for request in server.requests] == [(f"bytes={CUT}-", 200_000)]
 
 
@@ -196,8 +192,7 @@ def test_server_without_ranges_sends_all_again(server, output):
 def test_next_mirror_continues_only_where_a_checksum_will_tell(server, output, checksum):
     first = server.serve("/first.zip", Answer(CONTENT, cut_after=CUT), Answer(status=404))
     second = server.serve("/second.zip", Answer(CONTENT, etag='"mirror"'))
-    download(remote(first, second, checksum=checksum), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(first, second, checksum=checksum), output)
     assert asked_ranges(server, "/second.zip") == [f"bytes={CUT}-" if checksum else None]
     assert "If-Range" not in server.requests[-1].headers  # the validator is another server's
 
@@ -224,16 +219,14 @@ def test_mirror_that_a_download_began_with_is_asked_first(server, output):
 )
 def test_bad_mirror_is_left_for_the_next(server, output, caplog, bad, reason):
     bad_url, good_url = server.serve("/bad.zip", bad), server.serve("/good.zip", Answer(CONTENT))
-    download(remote(bad_url, good_url, num_bytes=200_000), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(bad_url, good_url, num_bytes=200_000), output)
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert warning.startswith(f"{bad_url}: {reason}")
 
 
 def test_busy_server_is_asked_again_when_it_says(server, output, pauses):
     busy = [Answer(status=503, headers={"Retry-After": "7"}), Answer(status=429)]
-    download(remote(server.serve("/data.zip", *busy, Answer(CONTENT))), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(server.serve("/data.zip", *busy, Answer(CONTENT))), output)
     assert pauses == [0, 7, transfer.WAIT_SECONDS]
 
 
@@ -252,16 +245,14 @@ def test_all_urls_and_reasons_are_named(server, output):
 def test_redirect_is_followed_also_when_continuing(server, output):
     server.serve("/there.zip", Answer(CONTENT, cut_after=CUT), Answer(CONTENT))
     moved = Answer(b"moved", 302, "text/html", etag='"page"', headers={"Location": "/there.zip"})
-    download(remote(server.serve("/data.zip", moved), checksum=""), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote(server.serve("/data.zip", moved), checksum=""), output)
     assert [request.sent for request in server.asked("/there.zip")] == [CUT, len(CONTENT) - CUT]
 
 
 def test_local_file_is_copied(output, tmp_path):
     (tmp_path / "my copy.zip").write_bytes(CONTENT)
     output.with_name("data.zip.part").write_bytes(OTHER)
-    download(remote((tmp_path / "none.zip").as_uri(), (tmp_path / "my copy.zip").as_uri()), output)
-    assert output.read_bytes() == CONTENT
+    fetch(remote((tmp_path / "none.zip").as_uri(), (tmp_path / "my copy.zip").as_uri()), output)
     with pytest.raises(DataError, match=r"none\.zip: no such file"):
         download(remote((tmp_path / "none.zip").as_uri()), tmp_path / "other.zip")
 
@@ -272,8 +263,7 @@ def test_right_output_is_kept_and_a_wrong_one_replaced(server, output, caplog):
     url = server.serve("/data.zip", Answer(CONTENT))
     for wrong, known in ((OTHER, {}), (OTHER[:9], {"checksum": "", "num_bytes": 200_000})):
         output.write_bytes(wrong)
-        download(remote(url, **known), output)
-        assert output.read_bytes() == CONTENT
+        fetch(remote(url, **known), output)
     assert f"not the file to download (SHA-256 {OTHER_SHA256}" in caplog.text
 
 
@@ -348,7 +338,5 @@ def test_camvid_sheet_is_sound(repository):
 def test_unknown_name_is_an_error_that_lists_the_known_ones(tmp_path, capsys):
     sheet = tmp_path / "files.csv"
     sheet.write_text(f"{HEADER}\na.zip,http://a,,\nb.zip,http://b,,\n")
-    with pytest.raises(SystemExit) as stopped:
-        main(["download", "c.zip", "--sheet", str(sheet), "--output", str(tmp_path / "c.zip")])
-    assert stopped.value.code == 2
-    assert "no file 'c.zip'; it lists a.zip, b.zip" in capsys.readouterr().err
+    error = refusal(capsys, "download", "c.zip", "--sheet", sheet, "--output", tmp_path / "c.zip")
+    assert "no file 'c.zip'; it lists a.zip, b.zip" in error

@@ -135,6 +135,6 @@ def test_the_fused_graph_has_the_fusion_of_its_network(monkeypatch):
     lr, hr = branch_of("tiny-sum", fusion=True, scale_percent=50), branch_of("tiny-sum")
     method = AlteringResolution(hr.network, lr.network, 50)
     method.begin(normalize(images(SIZE, seed=1), NORMALIZATION))
-    (scores,) = FusedGraph(lr, SIZE, tuple(method.feature.shape[-2:]))(images(SIZE), method.feature, vectors(SIZE))
+    (scores,) = FusedGraph(lr, tuple(method.feature.shape[-2:]))(images(SIZE), method.feature, vectors(SIZE))
     expected = method.frame(normalize(images(SIZE), NORMALIZATION), vectors(SIZE))
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)

@@ -15,7 +15,6 @@ from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.picture import NO_REFERENCE, PredictionMode, num_blocks
 from arseg.codec.stream import open_video, split_bitstream
 from arseg.errors import CodecError, MotionError
-from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding
 
 pytestmark = pytest.mark.usefixtures("hevc_reader")
@@ -25,17 +24,6 @@ P_ONLY = "keyint=30:bframes=0:qp=18:hash=1"
 
 def pictures_of(bitstream):
     return list(read_pictures(split_bitstream(bitstream, "hevc")))
-
-
-@pytest.mark.parametrize("step", [(3, 2), (-4, 1), (0, -2)])
-def test_motion_of_a_known_translation_is_found(step):
-    frames = moving_texture(6, 128, 192, step)
-    clip = read_clip(encode_clip(frames, Encoding("hevc", "qp18")).bitstream, "hevc")
-    interior = np.s_[1:, 6:-6, 6:-6]
-    expected = clip.block_ref_back[interior][..., None] * np.multiply(step, 4)
-    assert (clip.block_motion_qpel[interior] == expected).all(axis=-1).mean() > 0.9
-    composed = compose_motion(clip.block_motion_qpel, clip.block_ref_back, 128, 192)
-    assert (composed[5, 30:-30, 30:-30] == np.multiply(step, 4 * 5)).all(axis=-1).mean() > 0.9
 
 
 def test_pixels_are_ffmpegs_own():
@@ -106,9 +94,8 @@ def test_keyframes_of_open_groups_begin_no_new_count():
 
 
 def test_order_counts_begin_anew_at_keyframes_of_closed_groups():
-    bitstream = encode_with_x265(
-        moving_texture(9, 64, 96, (1, 0)), "keyint=4:min-keyint=4:bframes=0:open-gop=0:qp=24:hash=1:scenecut=0"
-    )
+    groups = "keyint=4:min-keyint=4:bframes=0:open-gop=0:qp=24:hash=1:scenecut=0"
+    bitstream = encode_with_x265(moving_texture(9, 64, 96, (1, 0)), groups)
     assert [picture.poc for picture in pictures_of(bitstream)] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
     clip = read_clip(bitstream, "hevc")
     assert [int(back.max()) for back in clip.block_ref_back][::4] == [0, 0, 0]
@@ -132,11 +119,8 @@ def test_other_pixel_formats_are_refused(pix_fmt, words):
 @pytest.mark.parametrize("edge", ["left", "top"])
 def test_pictures_cropped_where_no_encoder_pads_are_refused(edge, tmp_path):
     (tmp_path / "raw.hevc").write_bytes(encode_with_x265(moving_texture(2, 64, 96, (1, 0)), P_ONLY))
-    source, cropped = ["-i", str(tmp_path / "raw.hevc")], str(tmp_path / "cropped.hevc")
-    subprocess.run(
-        [find_ffmpeg(), "-loglevel", "error", *source, "-c", "copy", "-bsf:v", f"hevc_metadata=crop_{edge}=8", cropped],
-        check=True,
-    )
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", tmp_path / "raw.hevc", "-c", "copy"]
+    subprocess.run([*command, "-bsf:v", f"hevc_metadata=crop_{edge}=8", tmp_path / "cropped.hevc"], check=True)
     with pytest.raises(CodecError, match=r"HEVC: libde265 says: pictures are cropped on the left or at the top"):
         read_clip((tmp_path / "cropped.hevc").read_bytes(), "hevc")
 
@@ -153,35 +137,19 @@ def test_other_standards_are_refused():
         read_clip(bitstream, "hevc")
 
 
-@pytest.mark.parametrize("bitstream", [b"", b"no video", b"\0\0\0\1" + bytes(range(200))])
-def test_stream_without_pictures_is_refused(bitstream):
-    with pytest.raises(CodecError, match=r"the hevc stream holds no picture|HEVC: FFmpeg says"):
-        read_clip(bitstream, "hevc")
-
-
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "hevc"])
 def test_containers_hold_what_the_byte_stream_holds(suffix, tmp_path):
     frames = moving_texture(5, 64, 96, (2, 0))
     raw = encode_with_x265(frames, P_ONLY)
     path = tmp_path / f"video.{suffix}"
     (tmp_path / "raw.hevc").write_bytes(raw)
-    if suffix == "hevc":
-        path.write_bytes(raw)
-    else:
-        command = [find_ffmpeg(), "-loglevel", "error", "-i", str(tmp_path / "raw.hevc"), "-c", "copy", str(path)]
-        subprocess.run(command, check=True)
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", tmp_path / "raw.hevc", "-c", "copy", path]
+    subprocess.run(command, check=True)
     with open_video(path) as stream:
         pictures = list(read_pictures(stream))
     for picture, expected in zip(pictures, pictures_of(raw), strict=True):
         np.testing.assert_array_equal(picture.motion_qpel, expected.motion_qpel)
         np.testing.assert_array_equal(picture.to_rgb(), expected.to_rgb())
-
-
-def test_reading_may_stop_at_any_picture():
-    bitstream = encode_clip(moving_texture(6, 64, 96, (2, 1)), Encoding("hevc", "300k")).bitstream
-    whole, beginning = read_clip(bitstream, "hevc"), read_clip(bitstream, "hevc", length=3)
-    np.testing.assert_array_equal(beginning.block_motion_qpel, whole.block_motion_qpel[:3])
-    np.testing.assert_array_equal(beginning.frames, whole.frames[:3])
 
 
 @pytest.mark.parametrize(

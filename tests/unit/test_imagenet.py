@@ -74,7 +74,7 @@ def test_download_without_network(cache, dead_address, tmp_path):
     message = str(refused.value)
     assert f"{dead_address} could not be downloaded" in message
     assert "refused" in message
-    assert f"put it at {cache / NAME}, or set initial_weights to the path of it" in message
+    assert f'put it at {cache / NAME}, or set initial_weights to the path of it, or to "none" for' in message
     assert not output.parent.exists()
     assert not list(cache.iterdir())
 
@@ -107,8 +107,7 @@ def test_cached_code_does_not_run(cache, weights, tmp_path):
 
 def test_cached_file_of_another_network(cache, weights, tmp_path):
     torch.save({name: tensor for name, tensor in weights.items() if not name.startswith("layer4.")}, cache / NAME)
-    with pytest.raises(
-        CheckpointError, match=rf"{NAME}: backbone weights: layer4\.0.* is missing .*; delete this file"
-    ):
+    message = rf"{NAME}: backbone weights: layer4\.0.* is missing .*; delete this file"
+    with pytest.raises(CheckpointError, match=message):
         write_imagenet(tmp_path / "resnet18.pth")
     assert not (tmp_path / "resnet18.pth").exists()

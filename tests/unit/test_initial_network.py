@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from command_line import phase1_words, run
 from torchvision.models import resnet18
 
-from arseg.cli.main import main
 from arseg.compat.checkpoints import export_network
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
@@ -76,11 +76,8 @@ def test_a_network_of_another_architecture_is_refused(tmp_path):
 
 def test_a_training_says_in_its_checkpoint_what_it_started_from(tiny_dataset, tmp_path, capsys):
     path = save(tmp_path / "source.pt", trained("tiny"), "tiny")
-    words = ["train", "phase1", "--manifest", tiny_dataset.manifest, "--train-split", "train", "--val-split", "val"]
-    words += ["--backbone", "tiny", "--crop", "64x48", "--batch-size", 4, "--epochs", 1, "--workers", 0]
-    words += ["--device", "cpu", "--initial-weights", path, "--output", tmp_path / "run/weights.pt"]
-    main([str(word) for word in words])
+    run(*phase1_words(tiny_dataset.manifest, tmp_path / "run/weights.pt", epochs=1, initial_weights=path))
     trained_on = load_checkpoint(tmp_path / "run/weights.pt").trained_on
     assert trained_on.initialized_from["left_random"] == HEADS["tiny"]
-    main(["checkpoint", "show", str(tmp_path / "run/weights.pt")])
+    run("checkpoint", "show", tmp_path / "run/weights.pt")
     assert "but for: final_conv.weight, final_conv.bias, aux.weight, aux.bias" in capsys.readouterr().out

@@ -84,46 +84,21 @@ def test_of_two_values_of_a_shared_tensor_the_last_listed_wins(saved, tmp_path):
     assert (loaded.conv_out.conv_out.weight == 2).all()
 
 
-def test_other_backbone(saved):
-    with pytest.raises(
-        CheckpointError,
-        match=r"weights\.pt: backbone is bise18, expected psp18\. Give a checkpoint that was trained with",
-    ):
-        load_checkpoint(saved, expect_backbone="psp18")
-
-
-def test_other_class_count(saved):
-    with pytest.raises(
-        CheckpointError, match=r"weights\.pt: num_classes is 5, expected 19\. Give a checkpoint that was trained with"
-    ):
-        load_checkpoint(saved, expect_num_classes=19)
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ({"expect_backbone": "psp18"}, "backbone is bise18, expected psp18"),
+        ({"expect_num_classes": 19}, "num_classes is 5, expected 19"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(saved, expected, message):
+    with pytest.raises(CheckpointError, match=rf"weights\.pt: {message}\. Give a checkpoint that was trained with"):
+        load_checkpoint(saved, **expected)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"weights\.pt: no such file"):
         load_checkpoint(tmp_path / "weights.pt")
-
-
-@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99])
-def test_truncated_file(saved, tmp_path, fraction):
-    content = saved.read_bytes()
-    path = tmp_path / "weights.pt"
-    path.write_bytes(content[: int(len(content) * fraction)])
-    with pytest.raises(CheckpointError, match=r"weights\.pt: not a readable checkpoint, perhaps truncated"):
-        load_checkpoint(path)
-
-
-@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
-def test_flipped_bit(saved, tmp_path, place):
-    content = bytearray(saved.read_bytes())
-    content[int(place * len(content))] ^= 1
-    path = tmp_path / "weights.pt"
-    path.write_bytes(content)
-    torch.load(path, weights_only=True)  # does not notice
-    with pytest.raises(
-        CheckpointError, match=r"weights\.pt: .* does not have its checksum\); delete it, and copy or train"
-    ):
-        load_checkpoint(path)
 
 
 def test_foreign_files(network, tmp_path):
@@ -179,7 +154,7 @@ def save_cityscapes(path, **trained_on):
     return path
 
 
-def test_weights_for_a_network_that_was_corrected_since_are_refused(tmp_path):
+def test_weights_for_a_network_that_was_corrected_since_are_refused(network, tmp_path):
     """Which names and shapes do not tell: dilations have neither."""
     old = save_cityscapes(tmp_path / "old.pt", stage=2)
     with pytest.raises(CheckpointError, match=r"old\.pt: was trained at stage 2, .* Train it again: arseg train"):
@@ -187,8 +162,5 @@ def test_weights_for_a_network_that_was_corrected_since_are_refused(tmp_path):
     imported = {"file": "PSPNet_resnet18_1.0_0_.pth", "sha256": "0" * 64}
     load_checkpoint(save_cityscapes(tmp_path / "imported.pt", stage=2, imported_from=imported))
     load_checkpoint(save_cityscapes(tmp_path / "new.pt", stage=3))
-
-
-def test_older_weights_of_other_networks_stay_valid(network, tmp_path):
-    save_checkpoint(tmp_path / "old.pt", network, SPEC, TrainedOn(stage=2))
-    load_checkpoint(tmp_path / "old.pt")
+    save_checkpoint(tmp_path / "other.pt", network, SPEC, TrainedOn(stage=2))
+    load_checkpoint(tmp_path / "other.pt")

@@ -9,7 +9,7 @@ import pytest
 from video_examples import encode_with, encode_with_x264, encode_with_x265, moving_texture
 
 from arseg.codec.decode import read_clip, read_pictures
-from arseg.codec.picture import NO_REFERENCE, UNKNOWN_REFERENCE, PredictionMode
+from arseg.codec.picture import NO_REFERENCE, PredictionMode
 from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError, MotionError, StoreError
 from arseg.motion.compose import compose_motion
@@ -158,19 +158,6 @@ def test_composition_ends_for_good_at_the_first_bidirectional_picture(tmp_path):
     assert pictures[7].motion_qpel[1][later].any()
 
 
-def test_bidirectional_mpeg2_pictures_keep_both_lists(tmp_path):
-    frames = moving_texture(10, HEIGHT, WIDTH, (2, 0))
-    options = "-bf", "2", "-b_strategy", "0", "-q:v", "2"
-    video = write(tmp_path / "own.ts", encode_with("mpeg2video", frames, *options, form="mpegts"))
-    extract_motion(video, tmp_path / "motion.h5", composed=True)
-    attributes, pictures = read_all(tmp_path / "motion.h5")
-    assert (attributes.codec, attributes.composed) == ("mpeg2video", False)
-    assert attributes.composed_reason.startswith("picture 1 is a B-picture")
-    backward = pictures[1].ref_poc[1] == 3
-    assert backward.any()
-    assert agreeing(pictures[1].motion_qpel[1][backward], (-16, 0)) > 0.8
-
-
 def test_mpeg4_is_composed(tmp_path):
     frames = moving_texture(6, HEIGHT, WIDTH, STEP)
     video = write(tmp_path / "own.avi", encode_with("mpeg4", frames, "-q:v", "2", form="avi"))
@@ -178,14 +165,6 @@ def test_mpeg4_is_composed(tmp_path):
     attributes, pictures = read_all(tmp_path / "motion.h5")
     assert (attributes.codec, attributes.composed) == ("mpeg4", True)
     assert agreeing(pictures[5].composed_qpel[30:-30, 30:-30], np.multiply(STEP, 20)) > 0.9
-
-
-def test_unknown_references_are_marked_and_not_composed(tmp_path):
-    bitstream = encode_with_x264(moving_texture(6, HEIGHT, WIDTH, STEP), "bframes=0:ref=3:qp=18")
-    extract_motion(write(tmp_path / "own.264", bitstream), tmp_path / "motion.h5", composed=True)
-    attributes, pictures = read_all(tmp_path / "motion.h5")
-    assert "does not tell which of several reference pictures" in attributes.composed_reason
-    assert (pictures[3].ref_poc[0][INTERIOR] == UNKNOWN_REFERENCE).mean() > 0.9
 
 
 def test_only_what_is_asked_for_is_recorded(tmp_path):
@@ -220,11 +199,6 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(content, words, tmp_p
     with pytest.raises(CodecError, match=words):
         extract_motion(video, tmp_path / "motion.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["own.bin"]
-
-
-def test_missing_video_is_named(tmp_path):
-    with pytest.raises(CodecError, match=r"none\.mp4: cannot be read as a video: No such file"):
-        extract_motion(str(tmp_path / "none.mp4"), tmp_path / "motion.h5")
 
 
 def test_nothing_is_followed_without_a_keyframe():

@@ -5,14 +5,7 @@ import csv
 import h5py
 import numpy as np
 import pytest
-from infer_examples import (
-    CLASSES,
-    COLORS,
-    HEIGHT,
-    WIDTH,
-    frames_of,
-    rgb_frames,
-)
+from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, frames_of, rgb_frames
 from PIL import Image
 
 from arseg.errors import ConfigError

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cyclopts import App
+from command_line import commands, exit_status
 
 import arseg
-from arseg.cli.main import app, main
+from arseg.cli.main import app
 from arseg.provenance import fingerprint as fingerprints
 from arseg.provenance import surroundings
 from arseg.provenance.fingerprint import fingerprint, read_record, record_path
@@ -56,14 +56,6 @@ def rewrite(path: str, text: str) -> None:
     times = Path(path).stat()
     Path(path).write_text(text)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
-def exit_status(*words: object) -> int:
-    try:
-        main([str(word) for word in words])
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    return 0
 
 
 def states(result: str, *, thorough: bool = False) -> dict[str, str]:
@@ -294,16 +286,8 @@ def test_a_clip_store_has_a_record_with_ffmpeg_and_encoder(tiny_dataset, here):
     assert record["command_line"].endswith("--output clips")
 
 
-def commands(group: App, words: tuple[str, ...] = ()) -> dict[str, object]:
-    """Functions of all commands, by their words."""
-    found = {} if group.default_command is None else {" ".join(words): group.default_command}
-    for name in (name for name in group if not name.startswith("-")):
-        found |= commands(group[name], (*words, name))
-    return found
-
-
 def test_every_command_with_a_result_writes_records():
-    found = commands(app)
+    found = {" ".join(words): function for words, function in commands(app).items()}
     assert {"clips", "motion", "motion show", "train phase1", "evaluate"} <= set(found)
     assert {name for name, function in found.items() if not hasattr(function, "__wrapped__")} == WITHOUT_RESULT
 

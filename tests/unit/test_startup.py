@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from command_line import phase1_words
 from infer_examples import described, frames_of, p_only_video, random_network
 
 from arseg.data.manifest import read_manifest
@@ -21,7 +22,7 @@ for words in " ".join(sys.argv[1:]).split(" , "):
 """
 
 
-def test_evaluation_and_segmentation_load_nothing_heavy(tiny_dataset, tmp_path):
+def test_training_evaluation_and_segmentation_load_nothing_heavy(tiny_dataset, tmp_path):
     classes = read_manifest(tiny_dataset.manifest).classes
     hr, lr = tmp_path / "hr.pt", tmp_path / "lr.pt"
     save_checkpoint(hr, random_network(False, 1, len(classes)), *described(False, 100, classes=classes))
@@ -33,10 +34,10 @@ def test_evaluation_and_segmentation_load_nothing_heavy(tiny_dataset, tmp_path):
     evaluate += ["--device", "cpu", "--manifest", tiny_dataset.manifest, "--stores", *tiny_dataset.test_stores]
     evaluate += ["--output", tmp_path / "evaluation.npz"]
     segment = ["segment", video, "--checkpoint", hr, lr, "--device", "cpu", "-o", tmp_path / "labels.h5"]
-    words = [str(word) for word in [*evaluate, ",", *segment]]
+    train = phase1_words(tiny_dataset.manifest, tmp_path / "weights.pt", epochs=1)
+    words = [str(word) for word in [*evaluate, ",", *segment, ",", *train]]
     program = PROGRAM.format(heavy=HEAVY)
     run = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert [line for line in run.stdout.splitlines() if line.startswith("loaded:")] == ["loaded:", "loaded:"]
-    assert (tmp_path / "evaluation.npz").exists()
-    assert (tmp_path / "labels.h5").exists()
+    assert [line for line in run.stdout.splitlines() if line.startswith("loaded:")] == ["loaded:"] * 3
+    assert all((tmp_path / name).exists() for name in ("evaluation.npz", "labels.h5", "weights.pt"))

@@ -1,9 +1,6 @@
 import multiprocessing
 import os
 import pickle
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import h5py
@@ -131,14 +128,6 @@ def test_imported_samples_may_lack_the_intra_blocks(tmp_path):
         sample = store.read(1)
     assert sample.intra is None
     np.testing.assert_array_equal(sample.motion_qpel, arrays(1)["motion_qpel"])
-
-
-def test_store_without_samples_is_valid(tmp_path):
-    write_store(tmp_path / "empty.h5", identities=[], order=())
-    with ClipStore(tmp_path / "empty.h5") as store:
-        assert len(store) == 0
-        assert store.identities() == []
-        assert store.attributes.distance == 3
 
 
 def test_store_travels_to_other_processes(path):
@@ -275,23 +264,6 @@ def test_one_unfinished_store_keeps_all_from_appearing(tmp_path):
     with pytest.raises(AssertionError, match=r"samples \[2\] were never written"):
         write_first_samples({tmp_path / "d00.h5": 3, tmp_path / "d01.h5": 2})
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_killed_writer_leaves_no_store(tmp_path):
-    program = (
-        "import os, signal\n"
-        "from pathlib import Path\n"
-        "from fractions import Fraction\n"
-        "from arseg.spec import Encoding\n"
-        "from arseg.store import StoreAttributes, create_stores\n"
-        f"attributes = {ATTRIBUTES!r}\n"
-        f"with create_stores({{Path({str(tmp_path / 'd03.h5')!r}): (attributes, [])}}):\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", program], check=False, env=os.environ)
-    assert run.returncode == -signal.SIGKILL
-    assert not (tmp_path / "d03.h5").exists()
 
 
 def test_frames_of_two_sizes_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from training_examples import phase1, phase2
 
 from arseg.ar import ClipPredictor
 from arseg.codec.decode import read_clip
@@ -15,9 +16,6 @@ from arseg.infer import segment
 from arseg.models.inference import labels_of
 from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding, MotionRules
-from arseg.train.fit import Machine
-from arseg.train.phase1 import train_phase1
-from arseg.train.phase2 import train_phase2
 
 ENCODE = Encoding(codec="hevc", rate="qp30", gop=3, references=5, subpixel=True)
 CONFIG = TrainConfig(
@@ -35,25 +33,9 @@ def trained(hevc_reader, tiny_dataset, tmp_path_factory):
         for split in ("train", "val")
     }
 
-    def common(phase):
-        return {
-            "manifest": tiny_dataset.manifest,
-            "seed": 3,
-            "config": CONFIG,
-            "machine": Machine((torch.device("cpu"),), folder / phase / "resume"),
-            "workers": 0,
-            "output": folder / phase / "weights.pt",
-            "history": folder / phase / "history.csv",
-        }
-
-    train_phase1(train_split="train", val_split="val", backbone="tiny", scale_percent=100, **common("hr"))
-    train_phase2(
-        hr=folder / "hr/weights.pt",
-        train_stores=stores["train"],
-        val_stores=stores["val"],
-        scale_percent=50,
-        **common("lr"),
-    )
+    phase1(tiny_dataset.manifest, folder / "hr", CONFIG)
+    words = {"train_stores": stores["train"], "val_stores": stores["val"]}
+    phase2(tiny_dataset.manifest, folder / "hr/weights.pt", folder / "lr", CONFIG, **words)
     return folder
 
 

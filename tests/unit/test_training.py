@@ -1,11 +1,11 @@
 import logging
-import subprocess
-import sys
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+import training_examples
+from training_examples import machine_of
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
@@ -14,8 +14,6 @@ from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.spec import Encoding
 from arseg.train.data import StillDataset
 from arseg.train.fit import Machine
-from arseg.train.phase1 import train_phase1
-from arseg.train.phase2 import train_phase2
 from arseg.train.phases import Phase1
 from arseg.train.state import StateFolder
 
@@ -24,40 +22,13 @@ CONFIG = TrainConfig(
 )
 
 
-def machine_of(folder, save_minutes=5.0):
-    return Machine((torch.device("cpu"),), folder / "resume", save_minutes)
-
-
 def phase1(tiny_dataset, folder, config=CONFIG, **changes):
-    options = {
-        "manifest": tiny_dataset.manifest,
-        "train_split": "train",
-        "val_split": "val",
-        "backbone": "tiny",
-        "scale_percent": 100,
-        "seed": 3,
-        "machine": machine_of(folder),
-        "workers": 0,
-        "output": folder / "weights.pt",
-        "history": folder / "history.csv",
-    }
-    return train_phase1(config=config, **(options | changes))
+    return training_examples.phase1(tiny_dataset.manifest, folder, config, **changes)
 
 
 def phase2(tiny_dataset, hr, folder, config=CONFIG, **changes):
-    options = {
-        "manifest": tiny_dataset.manifest,
-        "hr": hr,
-        "train_stores": tiny_dataset.train_stores,
-        "val_stores": tiny_dataset.val_stores,
-        "scale_percent": 50,
-        "seed": 3,
-        "machine": machine_of(folder),
-        "workers": 0,
-        "output": folder / "weights.pt",
-        "history": folder / "history.csv",
-    }
-    return train_phase2(config=config, **(options | changes))
+    stores = {"train_stores": tiny_dataset.train_stores, "val_stores": tiny_dataset.val_stores}
+    return training_examples.phase2(tiny_dataset.manifest, hr, folder, config, **(stores | changes))
 
 
 def interrupted(tiny_dataset, folder, monkeypatch, **changes):
@@ -122,7 +93,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_pa
 
 @pytest.mark.parametrize("changes", [{"precision": "bf16-mixed"}, {"channels_last": True}], ids=str)
 def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, changes):
-    phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | changes)))
+    phase1(tiny_dataset, tmp_path, replace(CONFIG, **changes))
     ours, expected = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, hr.parent))
     assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.02)
     network, *_ = load_checkpoint(tmp_path / "weights.pt")
@@ -131,7 +102,7 @@ def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, ch
 
 def test_phase_2_in_bf16_and_channels_last(tiny_dataset, hr, tmp_path):
     config = {"precision": "bf16-mixed", "channels_last": True}
-    phase2(tiny_dataset, hr, tmp_path / "fast", TrainConfig(**(vars(CONFIG) | config)))
+    phase2(tiny_dataset, hr, tmp_path / "fast", replace(CONFIG, **config))
     phase2(tiny_dataset, hr, tmp_path / "exact")
     ours, expected = (pd.read_csv(tmp_path / name / "history.csv") for name in ("fast", "exact"))
     assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.03)
@@ -167,7 +138,7 @@ def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypat
     interrupted(tiny_dataset, tmp_path, monkeypatch)
     state = (tmp_path / "resume/last.ckpt").read_bytes()
     with caplog.at_level(logging.INFO):
-        phase1(tiny_dataset, tmp_path, TrainConfig(**(vars(CONFIG) | {"epochs": 3})), seed=9)
+        phase1(tiny_dataset, tmp_path, replace(CONFIG, epochs=3), seed=9)
     assert "last.ckpt: belongs to a run with other settings (trained_on.seed 3 there, 9 now; " in caplog.text
     assert "trained_on.constants.epochs 2 there, 3 now); kept as settings-1.ckpt, starting anew" in caplog.text
     assert (tmp_path / "resume/settings-1.ckpt").read_bytes() == state
@@ -202,9 +173,8 @@ def test_an_unreadable_state_is_named(tiny_dataset, tmp_path, monkeypatch):
     for name in ("last", "previous"):
         state = tmp_path / f"resume/{name}.ckpt"
         state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(
-        CheckpointError, match=r"last\.ckpt: not a readable checkpoint.* Delete .*resume and train again"
-    ):
+    message = r"last\.ckpt: not a readable checkpoint.* Delete .*resume and train again"
+    with pytest.raises(CheckpointError, match=message):
         phase1(tiny_dataset, tmp_path)
 
 
@@ -218,21 +188,16 @@ def test_phase2_keeps_the_hr_classifier_and_leaves_the_hr_branch_alone(tiny_data
     assert torch.equal(network.state_dict()["final_conv.weight"], before["final_conv.weight"])
     assert not torch.equal(network.state_dict()["stem.0.0.weight"], before["stem.0.0.weight"])
     assert trained_on.epoch == 1, "only the fused epoch may be chosen"
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["selection_score"].to_list() == pytest.approx(history["val_miou"] - [1, 0], abs=1e-5)
 
 
 def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
-    config = TrainConfig(**(vars(CONFIG) | {"start_from": "hr", "learning_rate": 1e-9, "unfused_epochs": 0}))
+    config = replace(CONFIG, start_from="hr", learning_rate=1e-9, unfused_epochs=0)
     phase2(tiny_dataset, hr, tmp_path, config)
     trained, start = weights_of(tmp_path / "weights.pt"), weights_of(hr)
     for name in ("stem.0.0.weight", "lateral.weight", "aux.bias"):
         torch.testing.assert_close(trained[name], start[name], rtol=0, atol=1e-6)
-
-
-def test_unfused_epochs_rank_below_fused_ones(tiny_dataset, hr, tmp_path):
-    phase2(tiny_dataset, hr, tmp_path)
-    history = pd.read_csv(tmp_path / "history.csv")
-    assert history["selection_score"][0] == pytest.approx(history["val_miou"][0] - 1, abs=1e-5)
-    assert history["selection_score"][1] == pytest.approx(history["val_miou"][1], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -241,10 +206,9 @@ def test_unfused_epochs_rank_below_fused_ones(tiny_dataset, hr, tmp_path):
     ids=["none", "unseen"],
 )
 def test_phase2_without_a_validated_fused_epoch_is_refused(tiny_dataset, hr, tmp_path, constants):
-    config = TrainConfig(**(vars(CONFIG) | constants))
-    with pytest.raises(
-        ConfigError, match=r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"
-    ):
+    config = replace(CONFIG, **constants)
+    message = r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"
+    with pytest.raises(ConfigError, match=message):
         phase2(tiny_dataset, hr, tmp_path, config)
 
 
@@ -272,17 +236,9 @@ def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):
 
 
 def test_phase2_refuses_another_normalisation(tiny_dataset, hr, tmp_path):
-    config = TrainConfig(**(vars(CONFIG) | {"normalization": "imagenet"}))
+    config = replace(CONFIG, normalization="imagenet")
     with pytest.raises(ConfigError, match=r"training\.normalization is imagenet"):
         phase2(tiny_dataset, hr, tmp_path, config)
-
-
-def test_phase2_refuses_a_truncated_store(tiny_dataset, hr, tmp_path):
-    store = tmp_path / "d03.h5"
-    store.write_bytes(tiny_dataset.train_stores[0].read_bytes()[:4000])
-    with pytest.raises(StoreError, match=r"d03\.h5"):
-        phase2(tiny_dataset, hr, tmp_path, train_stores=[store])
-    assert not (tmp_path / "weights.pt").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tiny_dataset, tmp_path, monkeypatch):
@@ -308,38 +264,20 @@ def test_a_split_without_labelled_pixels_stops_the_training(tiny_dataset, tmp_pa
 
 
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
-    config = TrainConfig(**(vars(CONFIG) | {"validate_every": 2}))
+    config = replace(CONFIG, validate_every=2)
     phase1(tiny_dataset, tmp_path, config)
     assert pd.read_csv(tmp_path / "history.csv")["val_miou"].notna().tolist() == [False, True]
 
 
 def test_learning_rate_follows_the_cosine_of_every_step(tiny_dataset, tmp_path, monkeypatch):
-    rates = []
-    ordinary = torch.optim.Adam.__init__
-    optimizers = []
+    rates, ordinary = [], torch.optim.Adam.step
 
-    def noted(optimizer, *words, **options):
-        optimizers.append(optimizer)
-        ordinary(optimizer, *words, **options)
+    def step(optimizer, *words):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return ordinary(optimizer, *words)
 
-    monkeypatch.setattr(torch.optim.Adam, "__init__", noted)
-    forward = Phase1.batch_loss
-    monkeypatch.setattr(
-        Phase1, "batch_loss", lambda *words: rates.append(optimizers[0].param_groups[0]["lr"]) or forward(*words)
-    )
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
     phase1(tiny_dataset, tmp_path)
     # Ten samples make two batches of four; the schedule's length counts a third.
     expected = [0.5e-3 * (1 + torch.cos(torch.tensor(torch.pi * step / 6)).item()) for step in range(4)]
     assert rates == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_training_imports_neither_compiler_nor_torchvision(tiny_dataset, tmp_path):
-    # Each takes longer to import than PyTorch itself, and a training needs none of them.
-    words = ["train", "phase1", "--manifest", tiny_dataset.manifest, "--train-split", "train", "--val-split", "val"]
-    words += ["--backbone", "tiny", "--output", tmp_path / "weights.pt", "--epochs", "1", "--batch-size", "4"]
-    words += ["--crop", "64x48", "--initial-weights", "none", "--workers", "0"]
-    program = "import sys; from arseg.cli.main import main; main(sys.argv[1:]); print('modules', *sys.modules)"
-    run = subprocess.run([sys.executable, "-c", program, *map(str, words)], check=True, capture_output=True, text=True)
-    modules = set(run.stdout.partition("modules ")[2].split())
-    assert "arseg.train.fit" in modules
-    assert not {"torch._dynamo", "torchvision", "pandas", "matplotlib", "snakemake"} & modules

@@ -18,19 +18,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from command_line import phase1_words
+from training_examples import machine_of, phase1, phase2
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, ConfigError, StoppedError
 from arseg.models.checkpoint import load_checkpoint
-from arseg.train.fit import Machine
-from arseg.train.phase1 import train_phase1
-from arseg.train.phase2 import train_phase2
 from arseg.train.phases import Phase1
 from arseg.train.state import sole_training
 
 CONFIG = TrainConfig(
     crop="64x48", random_scales=(1.0,), epochs=3, batch_size=2, unfused_epochs=1, initial_weights="none", jitter=0.2
 )
+ARSEG = Path(sys.executable).with_name("arseg")
 DROPOUT = replace(CONFIG, epochs=2, batch_size=4)
 
 
@@ -41,7 +41,6 @@ class Training:
     manifest: Path
     folder: Path
     config: TrainConfig = CONFIG
-    backbone: str = "tiny"
     hr: Path | None = None
     stores: tuple[list[Path], list[Path]] = ([], [])
     devices: int = 1
@@ -60,19 +59,12 @@ class Training:
         return self.folder / "resume/last.ckpt"
 
     def run(self) -> float:
-        options = {
-            "manifest": self.manifest,
-            "scale_percent": 100 if self.hr is None else 50,
-            "seed": 3,
-            "config": self.config,
-            "machine": Machine((torch.device("cpu"),) * self.devices, self.folder / "resume", self.save_minutes),
-            "workers": self.workers,
-            "output": self.weights,
-            "history": self.folder / "history.csv",
-        }
+        machine = machine_of(self.folder, self.save_minutes, self.devices)
+        options = {"machine": machine, "workers": self.workers}
         if self.hr is None:
-            return train_phase1(train_split="train", val_split="val", backbone=self.backbone, **options)
-        return train_phase2(hr=self.hr, train_stores=self.stores[0], val_stores=self.stores[1], **options)
+            return phase1(self.manifest, self.folder, self.config, **options)
+        train, val = self.stores
+        return phase2(self.manifest, self.hr, self.folder, self.config, train_stores=train, val_stores=val, **options)
 
 
 def run_in_process(training: Training, environment: dict[str, str]) -> None:
@@ -237,9 +229,7 @@ def test_a_signal_saves_the_state(reference, tmp_path, number):
     assert process.exitcode == StoppedError.exit_code == 75
     assert torch.load(training.state)["state"]["progress"]["step"] == 1
     assert not training.weights.exists()
-    process = start(training)
-    process.join()
-    assert process.exitcode == 0
+    train_alone(training)
     assert_same(training, reference)
 
 
@@ -308,12 +298,9 @@ def processes_with(mark: str) -> list[int]:
 
 def test_loader_processes_end_with_a_killed_training(tiny_dataset, tmp_path):
     mark = f"ARSEG_TEST_MARK={tmp_path.name}-{os.getpid()}"
-    words = ["train", "phase1", "--manifest", tiny_dataset.manifest, "--train-split", "train", "--val-split", "val"]
-    words += ["--backbone", "tiny", "--output", tmp_path / "weights.pt", "--epochs", 1000, "--batch-size", 4]
-    words += ["--crop", "64x48", "--initial-weights", "none", "--workers", 2]
-    command = [Path(sys.executable).with_name("arseg"), *words]
+    words = phase1_words(tiny_dataset.manifest, tmp_path / "weights.pt", epochs=1000, workers=2)
     name, _, value = mark.partition("=")
-    process = subprocess.Popen(list(map(str, command)), env=os.environ | {name: value})
+    process = subprocess.Popen([ARSEG, *words], env=os.environ | {name: value})
     wait_for(tmp_path / "history.csv", process)
     assert len(processes_with(mark)) >= 4, "the training, two loaders, and the server that they come from"
     process.kill()
@@ -347,29 +334,10 @@ def test_two_processes_train_phase_2(large_batches, tiny_dataset, tmp_path, unfu
 def test_a_command_with_two_processes_stops_and_goes_on(large_batches, tiny_dataset, tmp_path):
     config = replace(large_batches.config, epochs=3)
     training = replace(large_batches, folder=tmp_path, config=config, devices=2, dropout=True)
-    options = {
-        "manifest": tiny_dataset.manifest,
-        "train-split": "train",
-        "val-split": "val",
-        "backbone": training.backbone,
-        "output": training.weights,
-        "seed": 3,
-        "device": "cpu",
-        "devices": 2,
-        "workers": 0,
-        "save-minutes": 0,
-        "crop": training.config.crop,
-        "random-scales": 1.0,
-        "epochs": training.config.epochs,
-        "batch-size": training.config.batch_size,
-        "optimizer": training.config.optimizer,
-        "learning-rate": training.config.learning_rate,
-        "unfused-epochs": training.config.unfused_epochs,
-        "initial-weights": "none",
-        "jitter": training.config.jitter,
-    }
-    words = ["train", "phase1", *(str(word) for name, value in options.items() for word in (f"--{name}", value))]
-    command = [str(Path(sys.executable).with_name("arseg")), *words]
+    constants = ("crop", "epochs", "batch_size", "optimizer", "learning_rate", "unfused_epochs", "jitter")
+    options = {name: getattr(config, name) for name in constants} | {"random_scales": 1.0}
+    options |= {"seed": 3, "devices": 2, "save_minutes": 0}
+    command = [ARSEG, *phase1_words(tiny_dataset.manifest, training.weights, **options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     wait_for(training.state, first)

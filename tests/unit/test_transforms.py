@@ -60,14 +60,6 @@ def test_flip_mirrors_all_and_negates_x_motion():
     assert all(array.flags.c_contiguous and array.flags.writeable for array in vars(flipped).values())
 
 
-def test_scale_truncates_sizes_and_multiplies_motion():
-    sample = pair(10, 14)
-    scaled = apply(random_scale(source(sample), Draws(0.675), [0.675]), sample)
-    assert scaled.image.shape == scaled.keyframe.shape == (6, 9, 3)  # 6.75 x 9.45
-    assert scaled.labels.shape == (6, 9)
-    np.testing.assert_allclose(scaled.motion_qpel, np.broadcast_to([2.025, -1.35], (6, 9, 2)), rtol=1e-6)
-
-
 def test_motion_is_resized_by_the_corner_rule_and_labels_by_the_centre_rule():
     sample = pair(2, 4)
     sample.motion_qpel[:, :, 0] = [0, 1, 2, 3]
@@ -85,25 +77,10 @@ def test_stored_motion_is_as_good_as_floating_point():
     np.testing.assert_array_equal(augmented.motion_qpel, expected.motion_qpel)
 
 
-def test_crop_offsets_are_drawn_x_first():
-    sample = pair(8, 12)
-    cropped = apply(random_crop(source(sample), Draws(0.5, 0.26), (4, 4)), sample)
-    np.testing.assert_array_equal(cropped.image, sample.image[1:5, 4:8])  # int(0.26 * 4), int(0.5 * 8)
-    np.testing.assert_array_equal(cropped.labels, sample.labels[1:5, 4:8])
-
-
 def test_crop_of_the_same_size_draws_nothing():
     draws = Draws()
     assert random_crop(Augmentation((6, 4)), draws, (6, 4)) == Augmentation((6, 4))
     assert draws.asked == []
-
-
-@pytest.mark.parametrize(("original", "motion"), [(False, (6.0, -4.0)), (True, (3.0, -2.0))])
-def test_enlarging_crop_multiplies_motion_unless_original(original, motion):
-    sample = pair(4, 6)
-    cropped = apply(random_crop(source(sample), Draws(0.0, 0.0), (12, 8), original=original), sample)
-    assert cropped.labels.shape == (8, 12)
-    np.testing.assert_allclose(cropped.motion_qpel, np.broadcast_to(motion, (8, 12, 2)))
 
 
 @pytest.mark.parametrize(
@@ -128,24 +105,6 @@ def test_what_a_picture_is_enlarged_to(size, crop, mended, published):
         message = rf"training\.crop {crop[0]}x{crop[1]}: .* of {size[0]}x{size[1]} .* does not cover.*original_quirks"
         with pytest.raises(ConfigError, match=message):
             enlarged(original=True)
-
-
-@pytest.mark.parametrize("size", [(12, 3), (3, 12), (20, 20), (7, 4)])
-def test_crop_covers_windows_of_any_shape(size):
-    sample = pair(4, 6)
-    cropped = apply(random_crop(source(sample), Draws(0.99, 0.99), size), sample)
-    assert cropped.labels.shape == cropped.image.shape[:2] == (size[1], size[0])
-
-
-def test_jitter_brightness_alone():
-    sample = pair(2, 2)
-    draws = Draws(0.5, 1.0, 1.0)
-    jittered = apply(color_jitter(source(sample), draws, 0.4), sample)
-    assert draws.asked == [("uniform", 0.6, 1.4)] * 3
-    np.testing.assert_array_equal(jittered.image, (sample.image * 0.5).astype(np.uint8))
-    np.testing.assert_array_equal(jittered.keyframe, (sample.keyframe * 0.5).astype(np.uint8))
-    np.testing.assert_array_equal(jittered.labels, sample.labels)
-    np.testing.assert_array_equal(jittered.motion_qpel, sample.motion_qpel)
 
 
 def test_augment_draws_in_the_published_order():

@@ -64,9 +64,8 @@ def test_a_kind_without_splits_of_its_own_must_be_given_some(repository):
     schema = config_schema()
     for case in schema["$defs"]["dataset"]["allOf"]:  # as if a kind had been added and this forgotten
         case["then"].pop("required", None)
-    with pytest.raises(
-        ConfigError, match=r"x\.yaml: datasets\.synthetic\.splits: this key is missing.* kind synthetic"
-    ):
+    message = r"x\.yaml: datasets\.synthetic\.splits: this key is missing.* kind synthetic"
+    with pytest.raises(ConfigError, match=message):
         read_config(config, schema, "x.yaml")
 
 

@@ -91,34 +91,14 @@ def test_plain_snakemake_means_the_paper(folder):
     assert f"{sum(PLANS['config/config.yaml'].values()) + 1}" in run.stdout + run.stderr
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"scale": [0.5]}, "scale: unknown key; did you mean 'scales'?"),
-        ({"scales": [0.555], "panel_scale": 0.555}, "scales[0]: 0.555 is not a whole percentage, like 0.45"),
-        ({"panel_scale": 0.4}, "panel_scale: 0.4 is none of scales [0.5]"),
-        ({"encoder": {"references": 3}}, "encoder.references 3: H.264 needs exactly 1, because decoders do not tell"),
-    ],
-)
-def test_a_bad_configuration_is_one_message_before_anything_runs(change, message, folder):
-    config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text()) | change
+def test_a_bad_configuration_is_one_message_before_anything_runs(folder):
+    config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text()) | {"scale": [0.5]}
     path = folder / "bad.yaml"
     path.write_text(yaml.safe_dump(config))
     run = snakemake(folder, "--configfile", str(path))
     assert run.returncode != 0
-    assert f"bad.yaml: {message}" in run.stdout + run.stderr
+    assert "bad.yaml: scale: unknown key; did you mean 'scales'?" in run.stdout + run.stderr
     assert not (folder / "results").exists()
-
-
-def test_an_unset_environment_variable_is_named(folder):
-    config = yaml.safe_load((REPOSITORY / "config/camvid-sequence.yaml").read_text())
-    config["datasets"]["camvid-sequence"]["source"]["root"] = "$ARSEG_NOWHERE/frames"
-    path = folder / "bad.yaml"
-    path.write_text(yaml.safe_dump(config))
-    run = snakemake(folder, "--dry-run", "--configfile", str(path))
-    assert run.returncode != 0
-    text = " ".join((run.stdout + run.stderr).split())
-    assert "datasets.camvid-sequence.source.root: '$ARSEG_NOWHERE/frames' names an environment variable" in text
 
 
 def rules_with_commands():

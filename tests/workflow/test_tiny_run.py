@@ -67,8 +67,7 @@ def test_result_files_carry_the_published_names(finished):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["miou_by_distance", "miou_by_cost", "panel/synthetic/h264-200k-gop3-medium/tiny/scale50/seed233"],
+    "name", ["miou_by_distance", "miou_by_cost", "panel/synthetic/h264-200k-gop3-medium/tiny/scale50/seed233"]
 )
 def test_figures_are_pictures_with_something_on_them(finished, name):
     picture = np.asarray(Image.open(finished / f"results/tiny/figures/{name}.png").convert("L"))

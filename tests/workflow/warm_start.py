@@ -30,14 +30,7 @@ POLL_SECONDS = 0.02
 
 PRELOADED = (
     *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.phase1", "arseg.train.phase2"),
-    *(
-        "arseg.cli.clips",
-        "arseg.cli.evaluate",
-        "arseg.cli.curves",
-        "arseg.cli.panel",
-        "arseg.cli.tables",
-        "arseg.cli.train",
-    ),
+    *(f"arseg.cli.{name}" for name in ("clips", "evaluate", "curves", "panel", "tables", "train")),
 )
 
 GROUPS = ("manifest", "plot", "train")
