@@ -56,7 +56,7 @@ class DatasetKind:
 
     A subclass is a frozen dataclass. Its fields are the keys of ``source`` in a configuration, of the types int, float,
     str, bool and `Literal`; each needs a docstring, which the schema and messages show. It is registered by
-    the decorator ``DATASETS.register(name)``; another package's is found by an entry point of ``arseg.datasets``.
+    the decorator ``DATASETS.register(name)``; docs/extending.md says how those of others are found.
     """
 
     title: ClassVar[str] = ""

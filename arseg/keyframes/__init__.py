@@ -1,6 +1,6 @@
 """Which frames of a video become keyframes: policies, by name.
 
-A policy of your own is one class, registered by a decorator and found through an entry point (docs/keyframes.md).
+A policy of your own is one class, registered by a decorator (docs/keyframes.md, docs/extending.md).
 """
 
 from arseg.keyframes.builtin import Coded, Cut, Distance

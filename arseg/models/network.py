@@ -98,8 +98,8 @@ class SegmentationNetwork(nn.Module, ABC):
         feature : Tensor, shape (N, C, h, w)
             From `encode` or `fuse`.
         image_size : tuple of int, optional
-            Height and width of the image, for the scores of the plain pass. Without it the scores come in the
-            resolution in which the published fused pass returns them.
+            Height and width of the image, for the scores of the plain pass. Without it, in the
+            fused pass, the scores may have the feature's resolution; callers resize them.
 
         Returns
         -------

@@ -47,7 +47,7 @@ class Following:
     keyframes: str = "coded,distance,cut"
     """Policies, any of which makes a frame a keyframe: coded (the codec made it one), distance (the last one is further
     than the LR branch was trained for; distance=5: than 5 frames), cut (half of its blocks are predicted from no other
-    frame; cut=0.9: 90 % of them), or one that an installed package registers."""
+    frame; cut=0.9: 90 % of them), or one of your own (docs/keyframes.md)."""
     subpixel: bool | None = None
     """Compose motion without rounding vectors to whole pixels. By default as the LR branch was trained."""
     max_ref_back: int | None = None

@@ -187,7 +187,9 @@ class Encoding:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """Make an encoding of what `to_dict` gave, or an earlier version of it; other entries are passed over.
+        """Make an encoding of what `to_dict` gave, in this version or an earlier one; other entries are passed over.
+
+        A setting that is added later gets here the value that files without it imply.
 
         Raises
         ------

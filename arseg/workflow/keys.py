@@ -79,8 +79,8 @@ class Dataset:
     """A data set, and the experiments with it."""
 
     kind: str
-    """What the data set is: `synthetic` scenes, your own folders of `frames`, `camvid`, `cityscapes`, or a kind that an
-    installed package [adds](../docs/own-frames.md#a-kind-of-your-own)."""
+    """What the data set is: `synthetic` scenes, your own folders of `frames`, `camvid`, `cityscapes`, or
+    [a kind of your own](../docs/own-frames.md#a-kind-of-your-own)."""
     source: DatasetKind
     """Where the data comes from; the keys depend on kind, see below."""
     fps: float | str
