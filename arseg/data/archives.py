@@ -1,6 +1,7 @@
 """Pictures in folders and zip archives, read alike, and single files out of zip archives that may be cut into parts."""
 
 import io
+import os
 import shutil
 import zipfile
 import zlib
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
-from arseg.access import reading, writing
+from arseg.access import access_error, reading, writing
 from arseg.errors import DataError
 
 HINT = "Download it again; of an archive in parts (.zip.001, .zip.002), give all of them, in order."
@@ -76,8 +77,13 @@ class PictureSource:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
-            with reading(self.path):
-                names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.png") if file.is_file()]
+            names = [
+                Path(folder, file).relative_to(self.path).as_posix()
+                for folder, _, files in os.walk(
+                    self.path, onerror=self._refuse
+                )  # `rglob` passes over what it cannot read
+                for file in files
+            ]
         else:
             with open_zip(self.path) as archive:
                 names = archive.namelist()
@@ -88,6 +94,9 @@ class PictureSource:
         """Places of the pictures in the folder or archive, sorted."""
         if not self.members:
             raise DataError(f"{path}: holds no PNG picture. Give the folder or zip archive that has them.")
+
+    def _refuse(self, error: OSError) -> None:
+        raise access_error(self.path, error) from error
 
     def folder_name(self, member: PurePosixPath) -> str:
         """Return the name of the folder that a picture lies in: one of the source, or the source itself."""

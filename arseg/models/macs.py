@@ -105,5 +105,10 @@ class _Counter(TorchDispatchMode):
             return args[0].numel()
         if operator is torch.ops.aten.addmv:
             return args[1].numel()
+        if operator not in self.formulas and operator.__name__.startswith(
+            "_scaled_dot_product"
+        ):  # PyTorch 2.11's on CPUs
+            query, key, value = args[:3]
+            return query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
         # A multiply-accumulate is two operations.
         return self.formulas[operator](*args, **kwargs, out_val=result) // 2 if operator in self.formulas else 0
