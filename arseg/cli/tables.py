@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from arseg.compat.results import write_published
-from arseg.evaluate.tables import collect_evaluations, write_summary, write_table
+from arseg.evaluate.summary import write_summary
+from arseg.evaluate.tables import collect_evaluations, write_table
 from arseg.evaluate.tables import tabulate as tidy_table
 from arseg.files import atomic_path, refuse_filled
 from arseg.provenance.recording import records

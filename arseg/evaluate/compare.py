@@ -11,7 +11,8 @@ import pandas as pd
 from arseg.access import reading
 from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
-from arseg.evaluate.tables import collect_table, describe_classes, read_table
+from arseg.evaluate.summary import describe_classes
+from arseg.evaluate.tables import collect_table, read_table
 from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")

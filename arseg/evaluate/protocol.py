@@ -8,6 +8,7 @@ How a mode predicts is in `arseg.models.branch`, what is read in `arseg.split`; 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,12 +97,12 @@ def evaluate(
     torch_device = resolve_device(device)
     data = read_manifest(manifest)
     split = open_split(stores, data)
-    names = data.class_names
-    hr_branch = hr and load_branch(hr, role="hr", scale_percent=100, class_names=names, device=torch_device)
-    lr_branch = lr and load_branch(
-        lr, role=mode, scale_percent=scale_percent, class_names=names, device=torch_device, beside=hr_branch or None
-    )
-    branches = {name: branch for name, branch in (("hr", hr_branch), ("lr", lr_branch)) if branch}
+    load = partial(load_branch, class_names=data.class_names, device=torch_device)
+    branches: dict[str, Branch] = {}  # the HR branch first, or a single network
+    if hr is not None:
+        branches["hr"] = load(hr, role="hr", scale_percent=100)
+    if lr is not None:
+        branches["lr"] = load(lr, role=mode, scale_percent=scale_percent, beside=branches.get("hr"))
     main = branches["hr" if mode == "hr" else "lr"]
     if mode == "ar":
         _warn_of_other_motion(main.motion, split)

@@ -1,7 +1,6 @@
-"""Tables: one tidy CSV of all scores, and a summary of it to read.
+"""The tidy table of all scores, one row per reference distance, 0 ... 1.
 
-The CSV has one row per reference distance; figures and everything else are made from it alone. Scores are
-0 ... 1 in the CSV, percent in the summary.
+The summary (`arseg.evaluate.summary`), figures and everything else are made from it alone.
 """
 
 from collections import defaultdict
@@ -36,22 +35,6 @@ SCORE_COLUMNS = [
 
 MODES = ("HR", "LR", "AR")
 """Mode names in tables and figures, in the order in which they are listed."""
-
-NUM_DISTANCE_COLUMNS = 12
-"""The summary shows at most so many distances; longer groups of pictures are thinned out evenly."""
-
-CONVENTIONS = """\
-mIoU in percent over one confusion matrix per distance d (frames since the keyframe), label 255 ignored; \
-"mean" is the plain mean of mIoU over d = 0 … L-1, and d = 0 is the keyframe itself. {absent} "No void" is \
-the mean over the same matrix's classes without the void ones. GMACs per frame are 10⁹ multiply-accumulates \
-of convolutions, linear layers and local attention, auxiliary heads included, averaged over a group of \
-pictures: what the paper calls GFLOPs."""
-
-ABSENT_RULES = {
-    False: "A class that occurs in neither labels nor predictions leaves the mean.",
-    True: "A class that occurs in neither labels nor predictions makes the mean NaN, as in the published programs.",
-}
-"""What the summary says about absent classes, by whether a mean is NaN."""
 
 
 def collect_evaluations(paths: Iterable[str | Path]) -> list[Evaluation]:
@@ -164,62 +147,6 @@ def other_scores(table: pd.DataFrame) -> list[str]:
     return [name for name in floats if name not in known and not name.startswith("iou_")]
 
 
-def write_summary(table: pd.DataFrame, path: str | Path) -> None:
-    """Write the summary of a tidy table as Markdown."""
-    with atomic_path(Path(path)) as temporary:
-        temporary.write_text(summarize(table), encoding="utf-8")
-
-
-def summarize(table: pd.DataFrame) -> str:
-    """Describe a tidy table in Markdown: one table per data set, network and encoding.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `collect_table` or `read_table`.
-
-    Returns
-    -------
-    text : str
-        Markdown.
-    """
-    parts = ["# Accuracy by reference distance"]
-    for setting, part in groups(table):
-        title = "{dataset} {split}, {backbone}, {encoding}".format(**setting)
-        parts += [f"## {title}", _summary_table(part), describe_classes(part), _conventions(part)]
-    return "\n\n".join(parts) + "\n"
-
-
-def describe_classes(part: pd.DataFrame) -> str:
-    """Say over how many classes the means of a table's rows are, and which classes no label has.
-
-    Parameters
-    ----------
-    part : DataFrame
-        Rows of one data set's split, with the columns num_classes_present and classes_without_labels.
-
-    Returns
-    -------
-    text : str
-        One or two sentences.
-    """
-    text = f"mIoU is the mean of {_range(part['num_classes_present'])} classes."
-    lists = [cell.split(";") for cell in part["classes_without_labels"] if cell]
-    names = list(dict.fromkeys(name for cell in lists for name in cell))
-    if not names:
-        return text
-    where = "" if len(lists) == len(part) and all(cell == names for cell in lists) else ", at some distances"
-    return (
-        f"{text} Without a labelled pixel{where}: {', '.join(names)}. Such a class does not count, or counts 0 where a "
-        "network predicts it."
-    )
-
-
-def _range(counts: pd.Series) -> str:
-    fewest, most = int(counts.min()), int(counts.max())
-    return str(most) if fewest == most else f"{fewest} to {most}"
-
-
 def _setting(evaluation: Evaluation) -> tuple[object, ...]:
     """Return what tells one evaluation from another; all other settings must agree between shards."""
     settings = evaluation.settings
@@ -282,47 +209,3 @@ def _sort(table: pd.DataFrame) -> pd.DataFrame:
         return column.map(MODES.index) if column.name == "mode" else column
 
     return table.sort_values(KEY_COLUMNS, key=sort_key, kind="stable", ignore_index=True)
-
-
-def _summary_table(part: pd.DataFrame) -> str:
-    gop = int(part["gop"].iloc[0])
-    shown = np.unique(np.linspace(0, gop - 1, min(gop, NUM_DISTANCE_COLUMNS)).round().astype(int))
-    hr_cost = part.loc[part["mode"] == "HR", "gmacs_per_frame"].mean()
-    others = other_scores(part.dropna(axis="columns", how="all"))
-    lines: list[dict[str, Any]] = []
-    for (mode, scale), rows in part.groupby(["mode", "scale"], sort=False):
-        by_distance = 100 * _strict_mean(rows, "distance", "miou")
-        cost = rows["gmacs_per_frame"].mean()
-        lines.append(
-            {
-                "mode": mode,
-                "scale": scale,
-                "seeds": rows["seed"].nunique(),
-                f"mean of {_range(part['num_classes_present'])} classes": _mean_over_seeds(rows, "miou"),
-                f"no void, of {_range(part['num_classes_no_void'])}": _mean_over_seeds(rows, "miou_no_void"),
-                **{name: _mean_over_seeds(rows, name) for name in others},
-                "GMACs/frame": f"{cost:.1f}" if cost >= 10 else f"{cost:.3g}",
-                "% of HR": "" if np.isnan(hr_cost) else f"{100 * cost / hr_cost:.1f}",
-                **{f"d={distance}": f"{by_distance[distance]:.2f}" for distance in shown},
-            }
-        )
-    order = {mode: rank for rank, mode in enumerate(MODES)}
-    lines.sort(key=lambda line: (order[line["mode"]], -line["scale"]))
-    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True, stralign="right")
-
-
-def _mean_over_seeds(rows: pd.DataFrame, column: str) -> str:
-    """Mean over distances; with several seeds their mean and sample standard deviation."""
-    seeds = 100 * _strict_mean(rows, "seed", column)
-    if len(seeds) == 1:
-        return f"{seeds.iloc[0]:.2f}"
-    return f"{seeds.mean():.2f} ± {seeds.std():.2f}"
-
-
-def _strict_mean(rows: pd.DataFrame, by: str, column: str) -> pd.Series:
-    """Mean of each group, NaN where one member is: the NaN of an absent class must not vanish from a mean."""
-    return rows.groupby(by)[column].agg(lambda scores: scores.mean(skipna=False))
-
-
-def _conventions(part: pd.DataFrame) -> str:
-    return CONVENTIONS.format(absent=ABSENT_RULES[bool(part["miou"].isna().any())])

@@ -9,7 +9,8 @@ from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.result import load_evaluation, merge_evaluations
-from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, summarize, tabulate, write_table
+from arseg.evaluate.summary import summarize
+from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, tabulate, write_table
 from arseg.spec import Encoding
 
 ZEROS = np.zeros_like(CONFUSIONS)
