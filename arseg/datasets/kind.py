@@ -1,5 +1,6 @@
 """What a kind of data set is to the configuration, to the workflow and to ``arseg manifest``."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class DatasetKind:
+class DatasetKind(ABC):
     """A kind of data set, which a subclass describes.
 
     A subclass is a frozen dataclass. Its fields are the keys of ``source`` in a configuration, of the types int, float,
@@ -81,8 +82,8 @@ class DatasetKind:
         return [], {}
 
     def color_labels(self, place: Place) -> dict[str, str]:
-        """Return ``source`` and ``classes`` of ``arseg labels``, for labels in colours; `converted_labels` has them."""
-        raise NotImplementedError
+        """Return ``source`` and ``classes`` of ``arseg labels``; a kind whose labels have colours defines it."""
+        return {}
 
     def unknown_colors(self, place: Place) -> str:
         """Return what happens to colours of no class in them: ``refuse`` or ``ignore``."""
@@ -92,13 +93,13 @@ class DatasetKind:
         """Return the folder of what becomes of `color_labels`."""
         return f"{place.results}/labels/{place.dataset}"
 
+    @abstractmethod
     def manifest_inputs(self, place: Place) -> dict[str, str | list[str]]:
         """Return the files and folders that the manifest is made from, by names of the kind's choice."""
-        raise NotImplementedError
 
+    @abstractmethod
     def manifest_words(self, place: Place) -> list[str]:
         """Return the words of ``arseg manifest`` that say which kind of data set it is, and where."""
-        raise NotImplementedError
 
     def path(self, place: Place, key: str) -> str:
         """Return the path that a key of the source holds.
