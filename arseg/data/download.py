@@ -1,27 +1,34 @@
-"""Download a file from the first of its mirrors that gives it, complete and checked, continuing after a kill.
-
-Owns the sheet that says where files are and what they must be, the order of attempts, and the check of the finished
-file; `arseg.data.transfer` talks to one server.
-"""
+"""Download a file from the first of its mirrors that gives it, complete and checked, continuing after a kill."""
 
 import logging
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import requests
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from arseg.access import writing
 from arseg.data.sheets import SheetRow, read_sheet
-from arseg.data.transfer import SCHEMES, PartialFile, TransferError, transfer
 from arseg.errors import DataError
-from arseg.files import file_digest
+from arseg.files import check_space, file_digest
+from arseg.progress import LOG_INTERVAL_SECONDS
 
 FILE_COLUMNS = ("file", "url", "sha256", "bytes")
+SCHEMES = ("http", "https", "file")
+CHUNK_BYTES = 1 << 14
 TRIES_PER_MIRROR = 3
+
+TIMEOUT_SECONDS = (30.0, 60.0)
+"""How long to wait for a connection, and then for each next byte."""
+
+WAIT_SECONDS = 5.0
+"""How long to wait before the same URL is tried again, if the server does not say."""
 
 MAX_WAIT_SECONDS = 300
 """A server that asks for a longer pause is left for the next mirror."""
@@ -53,20 +60,10 @@ class RemoteFile:
 
 
 def read_files_sheet(path: str | Path) -> dict[str, RemoteFile]:
-    """Read a sheet of files to download: file, url, sha256, bytes.
+    """Read a sheet of files to download (file, url, sha256, bytes); return them by name.
 
     Several lines of one file are its mirrors, in order. ``sha256`` and ``bytes`` may be empty; what one line of a file
-    says of them holds for all of its mirrors.
-
-    Returns
-    -------
-    files : dict of RemoteFile
-        By name.
-
-    Raises
-    ------
-    DataError
-        If the sheet is missing, a line does not fit, or two lines of a file contradict each other.
+    says of them holds for all of its mirrors. A DataError names a line that does not fit, or contradicts another.
     """
     mirrors: dict[str, list[SheetRow]] = {}
     for row in read_sheet(Path(path), FILE_COLUMNS, "Give one line per file and mirror."):
@@ -83,19 +80,18 @@ def read_files_sheet(path: str | Path) -> dict[str, RemoteFile]:
         raise DataError(f"{path}: no line below the header. Give one line per file and mirror.")
     files = {}
     for name, rows in mirrors.items():
-        checksums, sizes = (
-            {row.cells[column].lower(): row.place for row in rows if row.cells[column]}
-            for column in ("sha256", "bytes")
-        )
-        for column, said in (("sha256", checksums), ("bytes", sizes)):
+        known = dict.fromkeys(("sha256", "bytes"), "")
+        for column in known:
+            said = {row.cells[column].lower(): row.place for row in rows if row.cells[column]}
             if len(said) > 1:
                 raise DataError(
                     f"{rows[0].place}: the mirrors of {name} contradict each other in {column}: "
                     f"{', '.join(f'{value} ({place})' for value, place in said.items())}. Mirrors are copies of one "
                     "file; give other files other names."
                 )
+            known[column] = next(iter(said), "")
         urls = tuple(row.cells["url"] for row in rows)
-        files[name] = RemoteFile(name, urls, next(iter(checksums), ""), next(map(int, sizes), None))
+        files[name] = RemoteFile(name, urls, known["sha256"], int(known["bytes"]) if known["bytes"] else None)
     return files
 
 
@@ -107,15 +103,8 @@ def download(file: RemoteFile, output: str | Path, session: requests.Session | N
     next one. Only what has the expected size and checksum becomes `output`; where no checksum is known, the SHA-256
     that was found is logged.
 
-    Parameters
-    ----------
-    file : RemoteFile
-        Where the file is, and what is known of it.
-    output : path
-        Where to write the file. A file that is there is kept if it has the expected size and checksum (as far as they
-        are known) and replaced if not.
-    session : requests.Session, optional
-        Session with the cookies of a login.
+    A file that is there is kept if it has the expected size and checksum, as far as they are known. A `session` brings
+    the cookies of a login.
 
     Raises
     ------
@@ -139,6 +128,47 @@ def download(file: RemoteFile, output: str | Path, session: requests.Session | N
         raise DataError(f"{output}: another process is downloading it. Wait for that one, or end it.") from error
 
 
+class _TransferError(Exception):
+    """A URL did not give the file; after `wait` seconds it may do better, or never if that is None."""
+
+    def __init__(self, reason: str, *, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _PartialFile:
+    """What has arrived of a file, in ``<output>.part``, and where it comes from, in ``<output>.part.origin``."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self.path = output.with_name(f"{output.name}.part")
+        self._origin_path = output.with_name(f"{output.name}.part.origin")
+
+    @property
+    def size(self) -> int:
+        """Bytes that have arrived."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """URL of these bytes, and the validator (ETag or date) of the file there; empty where they are not known."""
+        lines = self._origin_path.read_text(encoding="utf-8").splitlines() if self._origin_path.exists() else []
+        return (lines[0], lines[1]) if len(lines) == 2 else ("", "")
+
+    def restart(self, url: str, validator: str) -> None:
+        """Forget what has arrived; the next bytes are the first ones of another origin."""
+        self.discard()
+        self._origin_path.write_text(f"{url}\n{validator}\n", encoding="utf-8")
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._origin_path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        self.path.replace(self._output)
+        self._origin_path.unlink(missing_ok=True)
+
+
 def _is_there(file: RemoteFile, output: Path) -> bool:
     if not output.exists():
         return False
@@ -150,7 +180,7 @@ def _is_there(file: RemoteFile, output: Path) -> bool:
 
 
 def _fetch(file: RemoteFile, output: Path, session: requests.Session) -> None:
-    part = PartialFile(output)
+    part = _PartialFile(output)
     begun_at, _ = part.origin
     reasons = {}
     for url in sorted(file.urls, key=lambda url: url != begun_at):
@@ -160,7 +190,7 @@ def _fetch(file: RemoteFile, output: Path, session: requests.Session) -> None:
             logger.info("%s: downloading from %s", file.name, url)
             try:
                 _try_mirror(file, url, part, session)
-            except TransferError as error:
+            except _TransferError as error:
                 reasons[url] = str(error)
                 logger.warning("%s: %s", url, error)
                 if error.wait is None or error.wait > MAX_WAIT_SECONDS:
@@ -178,12 +208,115 @@ def _fetch(file: RemoteFile, output: Path, session: requests.Session) -> None:
     )
 
 
-def _try_mirror(file: RemoteFile, url: str, part: PartialFile, session: requests.Session) -> None:
-    continued = transfer(session, url, part, num_bytes=file.num_bytes, verifiable=bool(file.checksum))
+def _try_mirror(file: RemoteFile, url: str, part: _PartialFile, session: requests.Session) -> None:
+    is_local = urlsplit(url).scheme == "file"
+    continued = _copy(url, part) if is_local else _transfer(file, url, part, session)
     if mismatch := file.mismatch(part.path):
         part.discard()
         # The earlier attempt's bytes may be to blame: this mirror gets a chance to send all of its own.
-        raise TransferError(mismatch, wait=0 if continued else None)
+        raise _TransferError(mismatch, wait=0 if continued else None)
     if not file.checksum:
         digest = file_digest(part.path)
         logger.info("%s: %d bytes, sha256 %s; note them in the sheet of files", file.name, part.size, digest)
+
+
+def _copy(url: str, part: _PartialFile) -> bool:
+    source = Path(url2pathname(urlsplit(url).path))
+    if not source.is_file():
+        raise _TransferError("no such file")
+    part.restart(url, "")
+    check_space(part.path, source.stat().st_size)
+    shutil.copyfile(source, part.path)
+    return False
+
+
+def _transfer(file: RemoteFile, url: str, part: _PartialFile, session: requests.Session) -> bool:
+    """Get a file from a server, continuing what has arrived where that is safe; return whether it was continued.
+
+    Without a checksum, which shows if parts of two files were joined, a partial download is continued only from its own
+    URL, and only while the file's validator there is the same.
+    """
+    origin, validator = part.origin
+    if origin != url:
+        validator = ""
+    offset = part.size if file.checksum or validator else 0
+    headers = {"Accept-Encoding": "identity"}  # ranges are those of the file, not of a compressed form of it
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if validator:
+            headers["If-Range"] = validator
+    try:
+        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            total = _announced_size(response, offset, part)
+            if None not in (total, file.num_bytes) and total != file.num_bytes:
+                raise _TransferError(f"offers {total} bytes, expected {file.num_bytes}")
+            continued = offset > 0 and response.status_code != 200
+            if continued and not file.checksum and _validator(response) not in ("", validator):
+                part.discard()
+                raise _TransferError("the file has changed since its download began; restarting", wait=0)
+            if not continued:
+                part.restart(url, _validator(response))
+            expected = total if file.num_bytes is None else file.num_bytes
+            if response.status_code != 416:
+                _append(response, part, expected)
+    except requests.RequestException as error:
+        # What had begun may go on; where nothing has come, another mirror is the better choice.
+        raise _TransferError(_reason(error), wait=WAIT_SECONDS if part.size else None) from error
+    if expected is not None and part.size < expected:
+        raise _TransferError(f"broke off after {part.size} of {expected} bytes", wait=WAIT_SECONDS)
+    return continued
+
+
+def _announced_size(response: requests.Response, offset: int, part: _PartialFile) -> int | None:
+    """Return the size of the whole file that a response announces, if it does; refuse one that does not hold it."""
+    status, headers = response.status_code, response.headers
+    announced = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", headers.get("Content-Range", ""))
+    first, total = announced.groups() if announced else (None, None)
+    if status == 416:
+        if offset and total == str(offset):  # all of it had arrived when the earlier attempt was killed
+            return offset
+        part.discard()
+        raise _TransferError("HTTP 416: the partial download does not fit the file on the server; restarting", wait=0)
+    if status == 429 or status >= 500:
+        wait = headers.get("Retry-After", "")
+        raise _TransferError(f"HTTP {status}", wait=int(wait) if wait.isdecimal() else WAIT_SECONDS)
+    if status not in (200, 206):
+        raise _TransferError(f"HTTP {status}")
+    if headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise _TransferError("answers with a web page (text/html), not with the file")
+    if status == 200:
+        total = headers.get("Content-Length")
+    elif first != str(offset):
+        raise _TransferError(f"was asked for byte {offset} onwards, and gives {headers.get('Content-Range')!r}")
+    return int(total) if total and total.isdecimal() else None
+
+
+def _validator(response: requests.Response) -> str:
+    """Return what distinguishes this file from another under the same URL; empty if nothing does."""
+    etag = response.headers.get("ETag", "")
+    # A weak ETag stands for files of one meaning, not of the same bytes: HTTP forbids it in If-Range.
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _append(response: requests.Response, part: _PartialFile, total: int | None) -> None:
+    done = part.size
+    check_space(part.path, (total or done) - done)
+    reported = time.monotonic()
+    with (
+        part.path.open("ab") as file,
+        tqdm(desc=part.path.stem, initial=done, total=total, unit="B", unit_scale=True, disable=None) as bar,
+    ):
+        for chunk in response.iter_content(CHUNK_BYTES):
+            file.write(chunk)
+            done += len(chunk)
+            bar.update(len(chunk))
+            if bar.disable and time.monotonic() - reported >= LOG_INTERVAL_SECONDS:  # no terminal: lines for a log
+                logger.info("%s: %.1f of %.1f MB", part.path.stem, done / 1e6, (total or done) / 1e6)
+                reported = time.monotonic()
+
+
+def _reason(error: Exception) -> str:
+    """Return the words of what requests and urllib3 have wrapped, without those around them."""
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", cause)
+    return str(cause.args[0] if isinstance(cause, Exception) and cause.args else cause)

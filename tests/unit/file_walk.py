@@ -233,12 +233,12 @@ WRITTEN_FOR_A_CALLER = {
 """The caller holds `atomic_path`, or a temporary folder."""
 
 CONTINUED = {
-    "data/transfer.py:PartialFile.origin",
-    "data/transfer.py:PartialFile.restart",
-    "data/transfer.py:_append",
-    "data/transfer.py:_copy",
+    "data/download.py:_PartialFile.origin",
+    "data/download.py:_PartialFile.restart",
+    "data/download.py:_append",
+    "data/download.py:_copy",
 }
-"""Parts of downloads, under their own name on purpose; `arseg.data.download` says what the system refuses."""
+"""Parts of downloads, under their own name on purpose; `download` says what the system refuses."""
 
 OF_BYTES = {"data/images.py:_decode", "codec/encode.py:_feed"}
 """What is opened is in memory, or a pipe."""

@@ -10,7 +10,7 @@ import pytest
 from file_server import Answer, FileServer
 
 from arseg.cli.main import main
-from arseg.data import transfer
+from arseg.data import download as downloads
 from arseg.datasets.cityscapes import download as cityscapes_download
 from arseg.datasets.cityscapes.download import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
 from arseg.errors import ConfigError, DataError
@@ -72,7 +72,7 @@ def test_archive_that_is_there_is_kept(site, output):
 
 
 def test_broken_connection_is_continued(site, output):
-    cut = transfer.CHUNK_BYTES
+    cut = downloads.CHUNK_BYTES
     site.serve(FILE, Answer(CONTENT, etag="", cut_after=cut), Answer(CONTENT, etag=""))
     download_package(PACKAGE, output)
     assert output.read_bytes() == CONTENT

@@ -18,14 +18,14 @@ from file_server import Answer, FileServer
 from filelock import FileLock
 
 from arseg.cli.main import main
-from arseg.data import transfer
+from arseg.data import download as downloads
 from arseg.data.download import RemoteFile, download, read_files_sheet
 from arseg.errors import DataError, DiskFullError, FileAccessError
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 OTHER = np.random.default_rng(1).bytes(200_000)
 SHA256, OTHER_SHA256 = (hashlib.sha256(content).hexdigest() for content in (CONTENT, OTHER))
-CUT = 4 * transfer.CHUNK_BYTES  # what a connection breaks within is not kept
+CUT = 4 * downloads.CHUNK_BYTES  # what a connection breaks within is not kept
 HEADER = "file,url,sha256,bytes"
 
 
@@ -96,11 +96,11 @@ def test_broken_connection_is_continued(server, output, pauses, checksum):
     first, second = server.requests
     assert (second.headers["Range"], second.headers["If-Range"]) == (f"bytes={CUT}-", '"1"')
     assert (first.sent, second.sent) == (CUT, len(CONTENT) - CUT)
-    assert pauses == [0, transfer.WAIT_SECONDS]
+    assert pauses == [0, downloads.WAIT_SECONDS]
 
 
 def test_stalled_connection_is_continued(server, output, monkeypatch):
-    monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", (30, 0.3))
+    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", (30, 0.3))
     url = server.serve("/data.zip", Answer(CONTENT, stall_after=CUT), Answer(CONTENT))
     fetch(remote(url), output)
     assert len(server.requests) == 2
@@ -227,7 +227,7 @@ def test_bad_mirror_is_left_for_the_next(server, output, caplog, bad, reason):
 def test_busy_server_is_asked_again_when_it_says(server, output, pauses):
     busy = [Answer(status=503, headers={"Retry-After": "7"}), Answer(status=429)]
     fetch(remote(server.serve("/data.zip", *busy, Answer(CONTENT))), output)
-    assert pauses == [0, 7, transfer.WAIT_SECONDS]
+    assert pauses == [0, 7, downloads.WAIT_SECONDS]
 
 
 def test_all_urls_and_reasons_are_named(server, output):
@@ -284,7 +284,7 @@ def test_output_that_cannot_be_written_is_named(tmp_path):
 
 def test_log_tells_how_much_has_arrived(server, output, monkeypatch, caplog, capsys):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(transfer, "LOG_INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(downloads, "LOG_INTERVAL_SECONDS", 0)
     download(remote(server.serve("/data.zip", Answer(CONTENT))), output)
     assert "data.zip: 0.2 of 0.2 MB" in caplog.text
     assert capsys.readouterr().err == ""

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import requests
 
-from arseg.data.download import RemoteFile, download
-from arseg.data.transfer import TIMEOUT_SECONDS
+from arseg.data.download import TIMEOUT_SECONDS, RemoteFile, download
 from arseg.errors import ConfigError, DataError
 
 SITE = "https://www.cityscapes-dataset.com"
