@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.color_labels import write_index_labels
 from arseg.data.manifest import read_classes
 from arseg.provenance.recording import records
@@ -24,6 +24,6 @@ def labels(source: Path, *, classes: Path, output: Path, unknown: Literal["refus
     unknown : str
         What to do about pixels of other colours: refuse them, or ignore them in training and scoring (255).
     """
-    images = PictureSource(source)
+    images = ImageSource(source)
     write_index_labels(images, output, read_classes(classes), ignores_unknown=unknown == "ignore")
     print(f"wrote {len(images.members)} labels to {output}")

@@ -1,4 +1,4 @@
-"""Pictures in folders and zip archives, read alike, and single files out of zip archives that may be cut into parts."""
+"""Images in folders and zip archives, read alike, and single files out of zip archives that may be cut into parts."""
 
 import io
 import os
@@ -19,21 +19,10 @@ HINT = "Download it again; of an archive in parts (.zip.001, .zip.002), give all
 
 @contextmanager
 def open_zip(*parts: Path, hint: str = HINT) -> Iterator[zipfile.ZipFile]:
-    """Yield a zip archive, which may be cut into parts; what is found wrong with it then is an error that names it.
+    """Yield a zip archive, or one that was cut into parts, given in order, which are read without being joined.
 
-    Parameters
-    ----------
-    *parts : Path
-        The archive, or the parts that it was cut into, in order. They are read where they are, without being joined.
-    hint : str, optional
-        How to get the archive, for the error message.
-
-    Raises
-    ------
-    DataError
-        If a part is missing or damaged, or Python cannot unpack what is read.
-    FileAccessError
-        If the operating system does not let it be read.
+    A DataError says, with `hint`, that a part is missing, or what is found damaged within the block; or that Python
+    cannot unpack it.
     """
     name = " + ".join(map(str, parts))
     for part in parts:
@@ -58,31 +47,18 @@ def open_zip(*parts: Path, hint: str = HINT) -> Iterator[zipfile.ZipFile]:
         ) from error
 
 
-class PictureSource:
-    """The PNG pictures below a folder or in a zip archive.
+class ImageSource:
+    """The PNG images below a folder or in a zip archive, from which nothing is unpacked.
 
-    Nothing is unpacked, so that no name in an archive can lead to a place outside.
-
-    Parameters
-    ----------
-    path : path
-        Folder or zip archive.
-
-    Raises
-    ------
-    DataError
-        If there is neither, the archive is damaged, or there is no picture.
+    `members` are their places, sorted. A DataError says that there is neither, or no image in it; or see `open_zip`.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.is_dir():
+            walk = os.walk(self.path, onerror=self._refuse)  # `rglob` passes over what it cannot read
             names = [
-                Path(folder, file).relative_to(self.path).as_posix()
-                for folder, _, files in os.walk(
-                    self.path, onerror=self._refuse
-                )  # `rglob` passes over what it cannot read
-                for file in files
+                Path(folder, file).relative_to(self.path).as_posix() for folder, _, files in walk for file in files
             ]
         else:
             with open_zip(self.path) as archive:
@@ -91,7 +67,6 @@ class PictureSource:
         self._names = {PurePosixPath(name): name for name in sorted(names) if name.endswith(".png")}
         # macOS puts a shadow "__MACOSX/._NAME.png" of each file into its archives.
         self.members = tuple(member for member in self._names if not member.name.startswith("."))
-        """Places of the pictures in the folder or archive, sorted."""
         if not self.members:
             raise DataError(f"{path}: holds no PNG picture. Give the folder or zip archive that has them.")
 
@@ -99,11 +74,11 @@ class PictureSource:
         raise access_error(self.path, error) from error
 
     def folder_name(self, member: PurePosixPath) -> str:
-        """Return the name of the folder that a picture lies in: one of the source, or the source itself."""
+        """Return the name of the folder that an image lies in: one of the source, or the source itself."""
         return (self.path / member).parent.name
 
     def read(self, members: Sequence[PurePosixPath]) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Yield the places and files of some pictures, one by one; raises as `open_zip` does."""
+        """Yield the places and files of some images, one by one; raises as `open_zip` does."""
         if self.path.is_dir():
             for member in members:
                 with reading(self.path / member):
@@ -116,21 +91,9 @@ class PictureSource:
 
 
 def extract_only(parts: Sequence[Path], suffixes: Sequence[str], output: Path) -> None:
-    """Copy the only file of a kind out of a zip archive.
+    """Copy the only file with one of `suffixes`, in small letters, out of a zip archive or the parts of one.
 
-    Parameters
-    ----------
-    parts : sequence of Path
-        The archive, or its parts in order, as `open_zip` takes them.
-    suffixes : sequence of str
-        How the file's name may end, in small letters.
-    output : Path
-        File to write.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or more than one, and as `open_zip` does.
+    A DataError says that there is no such file, or more than one; or see `open_zip`.
     """
     with open_zip(*parts) as archive:
         names = [name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in suffixes]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg.config import IGNORE_INDEX
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.images import decode_image
 from arseg.errors import DataError
 from arseg.files import atomic_path
@@ -48,7 +48,7 @@ def colors_to_indices(rgb: NDArray[np.uint8], classes: Sequence[SegmentationClas
 
 
 def write_index_labels(
-    source: PictureSource,
+    source: ImageSource,
     output: str | Path,
     classes: Sequence[SegmentationClass],
     *,
@@ -60,7 +60,7 @@ def write_index_labels(
 
     Parameters
     ----------
-    source : PictureSource
+    source : ImageSource
         Label maps in colours, as PNG.
     output : path
         Folder to write, whole or not at all.

@@ -1,8 +1,7 @@
 """Reading frames and label maps, with errors that say which file is wrong and how to fix it.
 
-Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. What files there are, and
-which belong together, is the manifest's business. PNG has checksums, and a damaged one is refused; JPEG has none.
-Most files are plain PNGs, which `arseg.data.png` reads; the others go through Pillow.
+Owns the pixel formats: frames are RGB ``uint8``, label maps hold class indices. PNG has checksums, and a damaged one is
+refused; JPEG has none. Most files are plain PNGs, which `arseg.data.png` reads; the others go through Pillow.
 """
 
 import io
@@ -24,19 +23,19 @@ from arseg.errors import DataError
 IMAGE_MODES = ("RGB", "RGBA", "L", "P")
 """Pillow modes of 8 bits a channel that convert to RGB without loss of meaning."""
 
-DAMAGE = (SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises on what is no image or a damaged one, beside OSError; its PNG reader raises SyntaxError."""
-
 LABEL_MODES = ("L", "P")
 """One channel of 8 bits; with a palette ("P") the stored index is the class, the palette only colours it."""
+
+LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
+"""Formats that change class indices, whatever a file's name says."""
+
+DAMAGE = (SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises on what is no image or a damaged one, beside OSError; its PNG reader raises SyntaxError."""
 
 TO_RGB = "Convert it to an 8-bit RGB PNG."
 
 PNG_HEADER_BYTES = 33
 """Signature and first chunk, which has size and depth."""
-
-LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "WEBP")
-"""Formats that change class indices, whatever a file's name says."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,7 @@ class LabelMap:
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read one frame.
-
-    Parameters
-    ----------
-    path : path
-        A PNG, JPEG or other file that Pillow reads, 8 bits a channel.
+    """Read a frame: a PNG, JPEG or other file that Pillow reads, 8 bits a channel.
 
     Returns
     -------
@@ -91,28 +85,10 @@ def decode_image(
     modes: Collection[str] = IMAGE_MODES,
     hint: str = TO_RGB,
 ) -> NDArray[np.uint8]:
-    """Decode the content of an image file.
+    """Decode the content of an image file to RGB, uint8, shape (H, W, 3).
 
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-    place, what : str or path
-        Where it comes from and what it is, for errors.
-    modes : collection of str
-        Pillow modes that are taken.
-    hint : str
-        What to do about others.
-
-    Returns
-    -------
-    image : ndarray of uint8, shape (H, W, 3)
-        RGB.
-
-    Raises
-    ------
-    DataError
-        If the content is unreadable, damaged or truncated, or has more than 8 bits a channel or another mode.
+    A DataError, which says `place` and `what` it is, is raised if the content is damaged or truncated, or of another
+    Pillow mode than `modes`; then it ends with `hint`.
     """
     image = _decode(content, place, what, channels=3)
     if isinstance(image, np.ndarray):
@@ -122,20 +98,14 @@ def decode_image(
 
 
 def read_header(path: str | Path) -> ImageHeader:
-    """Read what the file of a frame says of it before its pixels.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, or no image that `read_image` takes.
-    """
+    """Read what the file of a frame says of it before its pixels; raises as `read_image`."""
     path = Path(path)
     with _reading(path, "frame"), path.open("rb") as file:
         start = file.read(PNG_HEADER_BYTES)
         file.seek(0)
         with Image.open(file) as image:
             exif = image.getexif() if "exif" in image.info else {}
-    _check_pixel_format(_pixel_format(image, start), IMAGE_MODES, f"{path}: the frame")
+    _check_pixel_format(_pixel_format(image, start), IMAGE_MODES, f"{path}: the frame", TO_RGB)
     return ImageHeader(
         size=image.size,
         has_alpha=image.mode == "RGBA" or "transparency" in image.info,
@@ -144,18 +114,10 @@ def read_header(path: str | Path) -> ImageHeader:
 
 
 def read_label_map(path: str | Path) -> LabelMap:
-    """Read a label map without asking what its values mean.
+    """Read a PNG of one channel of at most 8 bits, with or without a palette, without asking what its values mean.
 
-    Parameters
-    ----------
-    path : path
-        A PNG of one channel of at most 8 bits, with or without a palette.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, unreadable, damaged or truncated, has several channels or more than 8 bits, or is of a
-        format that changes values.
+    A DataError says that the file is missing, damaged or truncated, has several channels or more than 8 bits, or is of
+    a format that changes values.
     """
     content = _read_bytes(Path(path), "label map")
     image = _decode(content, path, "label map", channels=1)
@@ -168,33 +130,31 @@ def read_label_map(path: str | Path) -> LabelMap:
         )
     pixel_format = _pixel_format(image, content)
     if pixel_format not in LABEL_MODES:
+        if pixel_format == "LA":
+            hint = "Remove the alpha channel."
+        elif pixel_format.startswith(("I", "F", "1")):
+            hint = "Store the indices in 8 bits."
+        else:
+            hint = "Convert colour labels to indices first, one index per class."
         raise DataError(
             f"{path}: the label map has the pixel format {pixel_format}, expected one 8-bit channel of class indices. "
-            f"{_label_advice(pixel_format)}."
+            f"{hint}"
         )
     palette = image.getpalette("RGB") if image.mode == "P" else None
     return LabelMap(np.array(image), None if palette is None else np.array(palette, np.uint8).reshape(-1, 3))
 
 
 def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
-    """Read one map of class indices.
-
-    Parameters
-    ----------
-    path : path
-        A file that `read_label_map` takes.
-    num_classes : int
-        Number of classes K.
+    """Read a map of class indices, 0 ... K - 1 of `num_classes` K, or 255 where the pixel is ignored.
 
     Returns
     -------
     label : ndarray of uint8, shape (H, W)
-        Class indices 0 ... K - 1, or 255 where the pixel is ignored.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged or truncated, has several channels, or holds a value that is no class.
+        As `read_label_map`, and if a value is no class.
     FileAccessError
         If the operating system does not let it be read.
     """
@@ -215,13 +175,7 @@ def allowed_values(num_classes: int) -> str:
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Return width and height of an image from its header.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or no image.
-    """
+    """Return width and height of an image from its header; a DataError says that it is missing or no image."""
     with _reading(Path(path), "image"), Image.open(path) as image:
         return image.size
 
@@ -260,18 +214,10 @@ def _pixel_format(image: Image.Image, content: bytes) -> str:
     return f"{image.mode};16" if is_cut else image.mode
 
 
-def _check_pixel_format(found: str, modes: Collection[str], subject: str, hint: str = TO_RGB) -> None:
+def _check_pixel_format(found: str, modes: Collection[str], subject: str, hint: str) -> None:
     if found not in modes:
         expected = "8-bit RGB or grey" if "L" in modes else "8-bit RGB or a palette"
         raise DataError(f"{subject} has the pixel format {found}, expected {expected}. {hint}")
-
-
-def _label_advice(pixel_format: str) -> str:
-    if pixel_format == "LA":
-        return "Remove the alpha channel"
-    if pixel_format.startswith(("I", "F", "1")):
-        return "Store the indices in 8 bits"
-    return "Convert colour labels to indices first, one index per class"
 
 
 @contextmanager

@@ -46,17 +46,9 @@ class ManifestRow:
     """Largest distance at which the frame is used, where the video begins too late for others; None is no limit."""
 
     def frame_path(self, offset: int) -> Path:
-        """Path of another frame of the same video.
+        """Return the path of the frame of the same video `offset` frames after this one, or before if negative.
 
-        Parameters
-        ----------
-        offset : int
-            Frames after this one; negative for frames before it.
-
-        Raises
-        ------
-        DataError
-            If the row is a still, or the video begins later.
+        A DataError says that the row is a still, or that the video begins later.
         """
         if not self.frame_pattern:
             raise DataError(
@@ -99,13 +91,7 @@ class Manifest:
         return np.array([cls.color for cls in self.classes], dtype=np.uint8)
 
     def split(self, name: str) -> tuple[ManifestRow, ...]:
-        """Rows of one split, sorted.
-
-        Raises
-        ------
-        DataError
-            If no row belongs to it.
-        """
+        """Return the rows of one split, sorted; a DataError says that none belongs to it."""
         rows = tuple(row for row in self.rows if row.split == name)
         if not rows:
             known = ", ".join(sorted({row.split for row in self.rows})) or "none"
@@ -133,10 +119,11 @@ def read_manifest(path: str | Path) -> Manifest:
     classes = read_classes(_classes_path(path))
     placed_rows = [(sheet_row.place, _parse_row(sheet_row)) for sheet_row in read_sheet(path, _COLUMNS, REMAKE)]
     check_unique(placed_rows)
+    digests = [hashlib.sha256(file.read_bytes()).digest() for file in (path, _classes_path(path))]
     return Manifest(
         rows=tuple(sorted(row for _, row in placed_rows)),
         classes=classes,
-        digest=_digest(path.read_bytes(), _classes_path(path).read_bytes()),
+        digest=hashlib.sha256(b"".join(digests)).hexdigest(),
     )
 
 
@@ -151,12 +138,12 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow], classes: Seque
         If two rows are the same frame of the same split, or the classes are not numbered 0 ... K - 1.
     """
     path = Path(path)
-    rows = list(rows)
+    rows = sorted(rows)
     check_unique((str(path), row) for row in rows)
     with atomic_path(_classes_path(path)) as temporary:
         write_classes(temporary, classes)
     with atomic_path(path) as temporary:
-        write_sheet(temporary, _COLUMNS, (astuple(row) for row in sorted(rows)))
+        write_sheet(temporary, _COLUMNS, map(astuple, rows))
 
 
 def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
@@ -186,39 +173,19 @@ def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
                 "column for each."
             )
         classes.append(SegmentationClass(index, row.cells["name"], (red, green, blue), void == "true"))
-    _check_indices(str(path), classes)
+    _check_indices(path, classes)
     return tuple(classes)
 
 
-def write_classes(path: str | Path, classes: Sequence[SegmentationClass]) -> None:
-    """Write a sheet of classes, as `read_classes` reads it.
-
-    Raises
-    ------
-    DataError
-        If the classes are not numbered 0 ... K - 1.
-    """
-    _check_indices(str(path), classes)
-    write_sheet(
-        Path(path),
-        CLASS_COLUMNS,
-        ((cls.index, cls.name, *cls.color, "true" if cls.void else "false") for cls in classes),
-    )
+def write_classes(path: Path, classes: Sequence[SegmentationClass]) -> None:
+    """Write a sheet of classes, as `read_classes` reads it."""
+    _check_indices(path, classes)
+    cells = ((cls.index, cls.name, *cls.color, "true" if cls.void else "false") for cls in classes)
+    write_sheet(path, CLASS_COLUMNS, cells)
 
 
 def check_unique(placed_rows: Iterable[tuple[str, ManifestRow]]) -> None:
-    """Check that no frame occurs twice in a split.
-
-    Parameters
-    ----------
-    placed_rows : iterable of (str, ManifestRow)
-        File (and line) that each row comes from, for the message, and the row.
-
-    Raises
-    ------
-    DataError
-        If two rows of a split have the same sequence and number.
-    """
+    """Check that no frame occurs twice in a split, or name the file (and line) of the second row in a DataError."""
     seen: dict[tuple[str, str, int], ManifestRow] = {}
     for place, row in placed_rows:
         first = seen.setdefault((row.split, row.sequence, row.frame_index), row)
@@ -270,14 +237,9 @@ def _names_its_own_image(row: ManifestRow) -> bool:
         return False
 
 
-def _check_indices(place: str, classes: Sequence[SegmentationClass]) -> None:
+def _check_indices(place: Path, classes: Sequence[SegmentationClass]) -> None:
     indices = [cls.index for cls in classes]
     if not indices or indices != list(range(len(indices))):
         raise DataError(
             f"{place}: class indices are {indices}, expected 0, 1, 2, ... in this order, one line per class"
         )
-
-
-def _digest(*contents: bytes) -> str:
-    parts = [hashlib.sha256(content).digest() for content in contents]
-    return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -16,28 +16,14 @@ COLOR_TYPES = {1: 0, 3: 2}
 """Number of channels to PNG's word for it: grey, or RGB."""
 NUM_FILTERS = 5
 MAX_PIXELS = 1 << 26
-"""Of larger pictures Pillow decides whether they are meant to fill the memory."""
+"""Of larger images Pillow decides whether they are meant to fill the memory."""
 
 
 def decode_png(content: bytes, channels: int) -> NDArray[np.uint8] | None:
-    """Decode a PNG of 8 bits a channel without palette and interlacing.
+    """Decode the content of a PNG of 8 bits a channel without palette and interlacing; return None for any other.
 
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-    channels : {1, 3}
-        Channels that the image must have: grey, or RGB.
-
-    Returns
-    -------
-    pixels : ndarray of uint8, shape (H, W) or (H, W, 3); None for any other picture
-        The pixels as Pillow gives them: colour profiles and gamma are left alone.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or ends early.
+    With 1 channel (grey) the pixels have the shape (H, W), with 3 (RGB) (H, W, 3), as Pillow gives them: colour
+    profiles and gamma are left alone. A ValueError says that the file is damaged or ends early.
     """
     if len(content) < 33 or content[:16] != SIGNATURE + struct.pack(">I4s", 13, b"IHDR"):
         return None

@@ -22,13 +22,7 @@ class SheetRow:
     """Stripped text by column."""
 
     def integer(self, column: str, minimum: int, maximum: int | None = None) -> int:
-        """Whole number in a cell.
-
-        Raises
-        ------
-        DataError
-            If the cell holds something else or is out of range.
-        """
+        """Return the whole number in a cell; a DataError says that there is none, or that it is out of range."""
         try:
             value = int(self.cells[column])
         except ValueError:
@@ -39,21 +33,14 @@ class SheetRow:
         return value
 
     def optional_integer(self, column: str, minimum: int) -> int | None:
-        """Whole number in a cell, or None if the cell is empty."""
+        """Return the whole number in a cell, or None if the cell is empty."""
         return self.integer(column, minimum) if self.cells[column] else None
 
 
 def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
-    """Read a CSV with a header; cells are stripped, empty lines are left out.
+    """Read the named columns of a CSV with a header; cells are stripped, empty lines are left out.
 
-    Parameters
-    ----------
-    path : Path
-        The sheet.
-    columns : sequence of str
-        Columns that it must have; others are ignored.
-    hint : str
-        What the user can do when the sheet is missing or incomplete; ends the error message.
+    `hint`, which says what to do about a missing or incomplete sheet, ends error messages.
 
     Raises
     ------
@@ -98,13 +85,7 @@ def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
 
 
 def separator_problem(cells: Collection[str]) -> str:
-    """Return what is wrong with a line, and the fix, if its cells are not separated by commas; else an empty text.
-
-    Parameters
-    ----------
-    cells : collection of str
-        What is between the commas of a line that does not fit.
-    """
+    """Return the fix if what is between a line's commas is not separated by commas; else an empty text."""
     for separator, name in SEPARATORS.items():
         if any(separator in cell for cell in cells):
             return (

@@ -29,7 +29,7 @@ from arseg.codec.stream import open_video
 from arseg.codec.video import create_video
 from arseg.compat import clips as published_clips
 from arseg.compat.results import read_published
-from arseg.data.archives import PictureSource, extract_only
+from arseg.data.archives import ImageSource, extract_only
 from arseg.data.images import read_header, read_image, read_label, read_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
@@ -180,7 +180,7 @@ READERS = {
         ("codec/extract_frames.py:_promised_frames",),
         by_library=True,
     ),
-    "archive": Reader("a.zip", write_archive, PictureSource, ARCHIVES),
+    "archive": Reader("a.zip", write_archive, ImageSource, ARCHIVES),
     "video archive": Reader(
         "a.zip",
         write_archive,
@@ -190,8 +190,8 @@ READERS = {
     "picture in a folder": Reader(
         "a.png",
         make_frame,
-        lambda path: list((source := PictureSource(path.parent)).read(source.members)),
-        ("data/archives.py:PictureSource.read",),
+        lambda path: list((source := ImageSource(path.parent)).read(source.members)),
+        ("data/archives.py:ImageSource.read",),
         cut=1,
     ),
     "package": Reader(

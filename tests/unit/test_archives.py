@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from camvid_examples import write_zip
 
-from arseg.data.archives import PictureSource, extract_only
+from arseg.data.archives import ImageSource, extract_only
 from arseg.errors import DataError
 
 
@@ -79,19 +79,19 @@ def test_folder_and_archive_are_read_alike(tmp_path):
         (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "p" / name).write_bytes(content)
     for path in (tmp_path / "p.zip", tmp_path / "p"):
-        source = PictureSource(path)
+        source = ImageSource(path)
         assert source.members == (PurePosixPath("top/b.png"), PurePosixPath("top/deep/a.png"))
         assert [content for _, content in source.read(source.members)] == [b"2", b"1"]
 
 
 def test_what_holds_no_pictures_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
-        PictureSource(tmp_path / "nowhere")
+        ImageSource(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"holds no PNG picture"):
-        PictureSource(tmp_path)
+        ImageSource(tmp_path)
     (tmp_path / "page.zip").write_text("<html>404</html>")
     with pytest.raises(DataError, match=r"page\.zip: truncated, damaged or not a zip archive"):
-        PictureSource(tmp_path / "page.zip")
+        ImageSource(tmp_path / "page.zip")
 
 
 def test_packing_that_python_lacks_is_told(tmp_path):
@@ -102,13 +102,13 @@ def test_packing_that_python_lacks_is_told(tmp_path):
         extract_only([tmp_path / "v.zip"], (".mxf",), tmp_path / "out")
     write_zip(tmp_path / "p.zip", {"a.png": b"picture"})
     set_method(tmp_path / "p.zip", deflate64)
-    source = PictureSource(tmp_path / "p.zip")
+    source = ImageSource(tmp_path / "p.zip")
     with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked here \(.*give what was in it"):
         list(source.read(source.members))
 
 
 def test_names_that_begin_with_a_dot_are_read(tmp_path):
     write_zip(tmp_path / "p.zip", {"./train/a.png": b"1"})
-    source = PictureSource(tmp_path / "p.zip")
+    source = ImageSource(tmp_path / "p.zip")
     assert source.members == (PurePosixPath("train/a.png"),)
     assert list(source.read(source.members)) == [(PurePosixPath("train/a.png"), b"1")]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from arseg.cli.main import main
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.color_labels import write_index_labels
 from arseg.data.images import read_label
 from arseg.errors import DataError
@@ -51,4 +51,4 @@ def test_colors_of_no_class_are_ignored_if_asked(words, tmp_path):
 def test_classes_of_one_color_are_refused(words, tmp_path):
     twins = (CLASSES[0], SegmentationClass(1, "track", CLASSES[0].color, False))
     with pytest.raises(DataError, match=r"classes road and track have the same colour \(10, 20, 30\)"):
-        write_index_labels(PictureSource(tmp_path / "colors"), tmp_path / "out", twins)
+        write_index_labels(ImageSource(tmp_path / "colors"), tmp_path / "out", twins)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path, PurePosixPath
 
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.color_labels import write_index_labels
 from arseg.datasets.camvid.manifest import camvid_classes, is_label
 from arseg.errors import DataError
@@ -36,7 +36,7 @@ def write_camvid_labels(source: str | Path, output: str | Path) -> int:
     DataError
         If there are none, one occurs twice, or one is damaged or not in colours.
     """
-    images = PictureSource(source)
+    images = ImageSource(source)
     members: dict[str, PurePosixPath] = {}
     for member in images.members:
         if is_label(images, member):

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.manifest import ManifestRow, read_classes
 from arseg.data.sheets import read_sheet
 from arseg.errors import DataError
@@ -214,12 +214,12 @@ def camvid_manifest(
     return rows
 
 
-def is_label(source: PictureSource, member: PurePosixPath) -> bool:
+def is_label(source: ImageSource, member: PurePosixPath) -> bool:
     """Return whether a file is a label map: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
     return member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
 
 
-def find_stills(source: PictureSource) -> dict[str, PurePosixPath]:
+def find_stills(source: ImageSource) -> dict[str, PurePosixPath]:
     """Find the annotated stills; label maps, which packages carry beside them, are left out.
 
     Returns
@@ -243,7 +243,7 @@ def find_stills(source: PictureSource) -> dict[str, PurePosixPath]:
 
 
 def _split_names(stills: str | Path, split: CamVidSplit, table: Mapping[str, CamVidSequence]) -> dict[str, str]:
-    source = PictureSource(stills)
+    source = ImageSource(stills)
     folders = {name: source.folder_name(member) for name, member in find_stills(source).items()}
     if split == "official":
         parsed = {name: parse_still(name, table) for name in folders}

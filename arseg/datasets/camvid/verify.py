@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.data.archives import PictureSource
+from arseg.data.archives import ImageSource
 from arseg.data.images import decode_image, read_image, read_size
 from arseg.datasets.camvid.manifest import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
 from arseg.errors import DataError
@@ -60,7 +60,7 @@ def verify_camvid(
     """
     table = read_sequences(sequences)
     names: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    source = PictureSource(stills)
+    source = ImageSource(stills)
     members = find_stills(source)
     for name in members:
         sequence, number = parse_still(name, table)
@@ -81,7 +81,7 @@ def _verify_sequence(
     sequence: CamVidSequence,
     folder: Path,
     stills: list[tuple[int, str]],
-    source: PictureSource,
+    source: ImageSource,
     members: dict[str, PurePosixPath],
     labels: Path,
     sequences: str | Path,
