@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.config import IGNORE_INDEX
-from arseg.data.images import allowed_values, read_header, read_label_map
+from arseg.data.images import ImageHeader, allowed_values, read_header, read_label_map
 from arseg.data.manifest import ManifestRow, write_manifest
 from arseg.errors import DataError
 from arseg.machine import usable_cores
@@ -82,12 +82,13 @@ def check_files(rows: Sequence[ManifestRow], classes: Sequence[SegmentationClass
     problems: Problems = defaultdict(list)
     headers = _read_all(read_header, {row.image for row in rows}, "frames", problems)
     labels = _read_all(_summarize, {row.label for row in rows if row.label}, "label maps", problems)
-    sizes = {image: header.size for image, header in headers.items()}
-    _check_sizes(rows, sizes, labels, problems)
+    _check_sizes(rows, headers, labels, problems)
     _check_values(labels, len(classes), label_hint, problems)
     _check_ignored(rows, labels, label_hint, problems)
     if problems:
-        raise _error(problems)
+        lines = [f"{_some(names)}: {said}" for said, names in problems.items()]
+        title = [f"{len(lines)} problems with frames and label maps:"] if len(lines) > 1 else []
+        raise DataError("\n  ".join([*title, *lines]))
     for said, names in (
         ("have an alpha channel, which is dropped", [name for name, header in headers.items() if header.has_alpha]),
         (
@@ -141,25 +142,24 @@ def _read_all(
 
 def _check_sizes(
     rows: Sequence[ManifestRow],
-    sizes: Mapping[str, tuple[int, int]],
+    headers: Mapping[str, ImageHeader],
     labels: Mapping[str, LabelSummary],
     problems: Problems,
 ) -> None:
     of_video: dict[str, tuple[int, int]] = {}
     for image, label, video in sorted({(row.image, row.label, row.frame_pattern) for row in rows}):
-        if image not in sizes:
+        if image not in headers:
             continue
-        width, height = sizes[image]
-        if label in labels and labels[label].size != sizes[image]:
-            label_width, label_height = labels[label].size
+        size = headers[image].size
+        if label in labels and labels[label].size != size:
             problems[
-                f"the label map has {label_width}x{label_height} pixels, its frame {width}x{height}. Resize one of "
+                f"the label map has {_pixels(labels[label].size)} pixels, its frame {_pixels(size)}. Resize one of "
                 "them (labels by nearest neighbour only)."
             ].append(label)
-        first = of_video.setdefault(video or image, sizes[image])
-        if first != sizes[image]:
+        first = of_video.setdefault(video or image, size)
+        if first != size:
             problems[
-                f"the frame has {width}x{height} pixels, others of its video {first[0]}x{first[1]}. Give all frames of "
+                f"the frame has {_pixels(size)} pixels, others of its video {_pixels(first)}. Give all frames of "
                 "a video one size, or make two videos of them."
             ].append(image)
 
@@ -178,12 +178,9 @@ def _check_values(labels: Mapping[str, LabelSummary], num_classes: int, label_hi
 def _check_ignored(
     rows: Sequence[ManifestRow], labels: Mapping[str, LabelSummary], label_hint: str, problems: Problems
 ) -> None:
-    of_split: dict[str, list[LabelSummary]] = defaultdict(list)
-    for row in rows:
-        if row.label in labels:
-            of_split[row.split].append(labels[row.label])
-    for split, found in sorted(of_split.items()):
-        counts = np.sum([label.counts for label in found], axis=0)
+    for split in sorted({row.split for row in rows if row.label in labels}):
+        found = [labels[row.label].counts for row in rows if row.split == split and row.label in labels]
+        counts = np.sum(found, axis=0)
         share = counts[IGNORE_INDEX] / counts.sum()
         said = f"{100 * share:.0f} % of the pixels of its {len(found)} label maps are {IGNORE_INDEX} (ignored)"
         if share == 1 or (share > MOSTLY_IGNORED and label_hint):
@@ -206,26 +203,23 @@ def _warn_of_palettes(labels: Mapping[str, LabelSummary], classes: Sequence[Segm
             if not label.counts[cls.index]:
                 continue
             color = tuple(map(int, label.palette[cls.index]))
+            has = f"index {cls.index} has the colour {color}"
             if color != cls.color:
                 other = f" (that of {names_by_color[color]})" if color in names_by_color else ""
-                against_sheet[
-                    f"index {cls.index} has the colour {color}{other} in the palette, class {cls.name} has {cls.color} "
-                    "in the classes sheet"
-                ].append(name)
+                said = f"{has}{other} in the palette, class {cls.name} has {cls.color} in the classes sheet"
+                against_sheet[said].append(name)
             elsewhere, first = first_seen.setdefault(cls.index, (name, color))
             if first != color:
-                against_others[
-                    f"index {cls.index} has the colour {color} in the palette, {first} in {elsewhere}"
-                ].append(name)
-    for contradictions in (against_sheet, against_others):
+                against_others[f"{has} in the palette, {first} in {elsewhere}"].append(name)
+    for what, contradictions in (("the classes sheet", against_sheet), ("one another", against_others)):
         if contradictions:
             lines = [f"{said}: {_some(names)}" for said, names in list(contradictions.items())[:SHOWN_NAMES]]
-            more = len(contradictions) - len(lines)
+            if more := len(contradictions) - len(lines):
+                lines.append(f"... and {more} more")
             logger.warning(
-                "palettes of label maps contradict %s; the index counts, not the colour. Is it the class's?\n  %s%s",
-                "the classes sheet" if contradictions is against_sheet else "one another",
+                "palettes of label maps contradict %s; the index counts, not the colour. Is it the class's?\n  %s",
+                what,
                 "\n  ".join(lines),
-                f"\n  ... and {more} more" if more else "",
             )
 
 
@@ -235,8 +229,5 @@ def _some(names: Collection[str]) -> str:
     return ", ".join(list(names)[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _error(problems: Problems) -> DataError:
-    lines = [f"{_some(names)}: {said}" for said, names in problems.items()]
-    if len(lines) == 1:
-        return DataError(lines[0])
-    return DataError("\n  ".join([f"{len(lines)} problems with frames and label maps:", *lines]))
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

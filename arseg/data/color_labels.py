@@ -26,19 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 def colors_to_indices(rgb: NDArray[np.uint8], classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
-    """Return the class indices of label colours.
+    """Return the class indices of label colours, uint8, shape (H, W), from RGB, uint8, shape (H, W, 3).
 
-    Parameters
-    ----------
-    rgb : ndarray of uint8, shape (H, W, 3)
-        A label map in colours.
-    classes : sequence of SegmentationClass
-        The classes, each of another colour.
-
-    Returns
-    -------
-    indices : ndarray of uint8, shape (H, W)
-        The index of a class where a colour is exactly that of the class, 255 everywhere else.
+    An index stands where a colour is exactly that of the class, 255 everywhere else.
     """
     indices = np.full(rgb.shape[:2], IGNORE_INDEX, np.uint8)
     packed = _pack(rgb)
@@ -56,7 +46,7 @@ def write_index_labels(
     ignores_unknown: bool = False,
     hint: str = INDEX_LABELS,
 ) -> float:
-    """Convert label maps of a folder or zip archive.
+    """Convert label maps of a folder or zip archive; return the share of pixels, 0 to 1, of colours of no class.
 
     Parameters
     ----------
@@ -73,11 +63,6 @@ def write_index_labels(
         error.
     hint : str
         What to give instead of what is not in colours; ends the error message.
-
-    Returns
-    -------
-    ignored : float
-        Share of the pixels that have other colours, from 0 to 1.
 
     Raises
     ------
@@ -124,5 +109,4 @@ def _unknown_colors(pixels: NDArray[np.uint8], place: str) -> str:
 
 def _pack(rgb: NDArray[np.integer]) -> NDArray[np.integer]:
     """Join the channels to one number per pixel, which compares faster than three."""
-    channels = rgb.astype(np.int32)
-    return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+    return rgb.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
