@@ -20,8 +20,7 @@ from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_s
 from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
-from arseg.data.clip_plans import plan_clips
-from arseg.data.clips import make_clip_stores
+from arseg.data.clips import make_clip_stores, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import DataError

@@ -55,8 +55,6 @@ def clips(
     threads : int
         Threads of the encoder. Changes no result; HEVC only.
     """
-    if not 0 <= shard < num_shards:
-        raise ConfigError(f"shard {shard}: expected 0 ... {num_shards - 1} (num_shards {num_shards})")
     if threads < 1:
         raise ConfigError(f"threads {threads}: the encoder needs at least 1")
     for path in make_clip_stores(

@@ -1,15 +1,18 @@
-"""Make the clip stores of a split: read, encode, decode, compose, write.
+"""Make the clip stores of a split: plan, read, encode, decode, compose, write.
 
-Reading and encoding run ahead of the rest in threads of their own, so that the encoder, which takes most of the
-time, never waits for the others. What clips there are is planned in `arseg.data.clip_plans`.
+A clip starts at its keyframe. All samples that share a clip, whatever their distance, share one encoding of it. Reading
+and encoding run ahead of the rest in threads of their own, so that the encoder, which takes most of the time, never
+waits for the others.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +21,12 @@ from numpy.typing import NDArray
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import EncodedClip, encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
-from arseg.data.clip_plans import ClipPlan, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
-from arseg.errors import CodecError, DataError, MotionError
+from arseg.errors import CodecError, ConfigError, DataError, MotionError
 from arseg.motion.compose import MotionComposer
 from arseg.progress import track
-from arseg.spec import Encoding
+from arseg.spec import ClipTail, Encoding
 from arseg.store import ClipIdentity, ClipStoreWriter, StoreAttributes, create_stores
 
 CLIPS_AHEAD = 2
@@ -36,8 +38,21 @@ Slots = dict[tuple[int, ManifestRow], tuple[ClipStoreWriter, int]]
 """Store, and place in it, of the sample of each distance and annotated frame."""
 
 
+@dataclass(frozen=True)
+class ClipPlan:
+    """One clip to encode, and the samples that it serves."""
+
+    sequence: str
+    start_index: int
+    """Number of the first frame, the keyframe."""
+    frame_paths: tuple[Path, ...]
+    """Frames of the clip in display order."""
+    targets: tuple[tuple[int, ManifestRow], ...]
+    """Distance and annotated frame of each sample, by distance."""
+
+
 def store_path(folder: str | Path, distance: int) -> Path:
-    """Path of the clip store of one distance, for example ``folder/d03.h5``."""
+    """Return the path of the clip store of one distance, for example ``folder/d03.h5``."""
     return Path(folder) / f"d{distance:02d}.h5"
 
 
@@ -61,10 +76,8 @@ def make_clip_stores(
 
     Parameters
     ----------
-    manifest : Manifest
-        The data set.
-    split : str
-        Which of its splits.
+    manifest, split
+        The data set, and which of its splits.
     encoding : Encoding
         How to compress, and how to compose motion.
     distances : sequence of int
@@ -72,7 +85,7 @@ def make_clip_stores(
     output : path
         Folder of the stores; their names are `store_path`'s.
     shard, num_shards
-        As in `arseg.data.clip_plans.plan_clips`.
+        As in `plan_clips`.
     threads : int
         Threads of the encoder; the stores do not depend on it.
     ffmpeg : str, optional
@@ -81,8 +94,7 @@ def make_clip_stores(
     Returns
     -------
     paths : list of Path
-        The stores, in order of distance. One without samples is written too, when shards outnumber
-        clips.
+        The stores, in order of distance. One without samples is written too, when shards outnumber clips.
 
     Raises
     ------
@@ -95,20 +107,15 @@ def make_clip_stores(
     """
     check_readable(encoding.codec)
     ffmpeg_path = find_ffmpeg(ffmpeg)
-    distances = sorted(set(distances))
-    paths = {distance: store_path(output, distance) for distance in distances}
     plans = plan_clips(
         manifest.split(split), encoding.gop, distances, shard=shard, num_shards=num_shards, tail=encoding.tail
     )
-    rows = {
-        distance: sorted(
-            (row for plan in plans for at, row in plan.targets if at == distance),
-            key=lambda row: (row.sequence, row.frame_index),
-        )
-        for distance in distances
-    }
+    samples = sorted(
+        (target for plan in plans for target in plan.targets),
+        key=lambda target: (target[0], target[1].sequence, target[1].frame_index),
+    )
     contents = {
-        paths[distance]: (
+        store_path(output, distance): (
             StoreAttributes(
                 dataset=manifest.rows[0].dataset,
                 split=split,
@@ -118,21 +125,105 @@ def make_clip_stores(
                 shard=shard,
                 num_shards=num_shards,
             ),
-            [_identity(distance, row) for row in rows[distance]],
+            [_identity(at, row) for at, row in samples if at == distance],
         )
-        for distance in distances
+        for distance in sorted(set(distances))
     }
     logger.info("split %s, shard %d of %d: %d clips", split, shard, num_shards, len(plans))
     with create_stores(contents) as writers, _encode_ahead(plans, encoding, ffmpeg_path, threads) as encoded_clips:
         slots = {
-            (distance, row): (writers[paths[distance]], index)
-            for distance in distances
-            for index, row in enumerate(rows[distance])
+            target: (writers[store_path(output, distance)], index)
+            for distance, of_distance in groupby(samples, key=lambda target: target[0])
+            for index, target in enumerate(of_distance)
         }
         for plan, (encoded, shape) in track(zip(plans, encoded_clips, strict=True), "clips", len(plans)):
             with _naming_clip(plan):
                 _write_samples(plan, encoded, shape, encoding, slots)
-    return [paths[distance] for distance in distances]
+    return list(contents)
+
+
+def plan_clips(
+    rows: Iterable[ManifestRow],
+    gop: int,
+    distances: Sequence[int],
+    *,
+    shard: int = 0,
+    num_shards: int = 1,
+    tail: ClipTail = "gop",
+) -> list[ClipPlan]:
+    """List the clips that a split needs, each once, in order of sequence and start.
+
+    A sample at distance d needs the clip that starts d frames before it. The encoder looks ahead, so a frame's bits
+    depend on the clip's end too: samples share a clip only if start and end agree.
+
+    Parameters
+    ----------
+    rows : iterable of ManifestRow
+        Annotated frames; none is planned at a distance beyond its ``max_distance``.
+    gop, distances
+        Frames L of a GOP, and the distances to make samples for, each in 0 ... L - 1.
+    shard, num_shards : int
+        Which part of the split to plan, from 0, and into how many it is divided: its keyframes in order, into parts of
+        equal size (but for one). There may be more shards than keyframes.
+    tail : {"gop", "annotated"}
+        Clips hold L frames (the paper's CamVid), or end at the annotated frame and hold d + 1 (its Cityscapes).
+
+    Raises
+    ------
+    ConfigError
+        If a distance or the shard is out of range.
+    DataError
+        If a row is a still, or a frame of one of the shard's clips does not exist.
+    """
+    if wrong := [distance for distance in distances if not 0 <= distance < gop]:
+        raise ConfigError(f"distances {wrong}: with gop {gop} a frame is 0 to {gop - 1} frames after its keyframe")
+    if not 0 <= shard < num_shards:
+        raise ConfigError(f"shard {shard}: expected 0 ... {num_shards - 1} (num_shards {num_shards})")
+    samples: dict[tuple[str, int, str, int, int], list[tuple[int, ManifestRow]]] = {}
+    for row in rows:
+        if not row.frame_pattern:
+            raise DataError(
+                f"{row.image}: stills cannot be made into clips, and this frame's row has no frame_pattern. "
+                f"Give split {row.split!r} of the manifest the frames around it"
+            )
+        for distance in sorted(set(distances)):
+            if row.max_distance is not None and distance > row.max_distance:
+                continue
+            start = row.frame_index - distance * row.frame_step
+            num_frames = gop if tail == "gop" else distance + 1
+            key = (row.sequence, start, row.frame_pattern, row.frame_step, num_frames)
+            samples.setdefault(key, []).append((distance, row))
+    starts = [list(keys) for _, keys in groupby(sorted(samples), key=lambda key: key[:4])]
+    first, last = (len(starts) * part // num_shards for part in (shard, shard + 1))
+    existing: set[Path] = set()
+    return [
+        ClipPlan(
+            sequence=key[0],
+            start_index=key[1],
+            frame_paths=_frame_paths(*samples[key][0], num_frames=key[4], existing=existing),
+            targets=tuple(sorted(samples[key])),
+        )
+        for keys in starts[first:last]
+        for key in keys
+    ]
+
+
+def _frame_paths(distance: int, row: ManifestRow, *, num_frames: int, existing: set[Path]) -> tuple[Path, ...]:
+    """Return the frames of the clip at whose `distance` the row lies; those seen are added to `existing`."""
+    paths = []
+    for offset in range(-distance, num_frames - distance):
+        path = row.frame_path(offset)
+        if path not in existing and not path.is_file():
+            if offset < 0:
+                where = f"starts {distance} frames before it"
+                hint = "Extract the frames before it, or leave the annotated frame out of this split"
+            else:
+                where = f"ends {num_frames - 1 - distance} frames after it"
+                hint = "Extract the frames after it, or set clip_tail: annotated to end clips at the annotated frame"
+            raise DataError(f"{path}: no such frame. The clip of {row.image} at distance {distance} {where}. {hint}")
+        existing.add(path)
+        paths.append(path)
+    return tuple(paths)
 
 
 @contextmanager
@@ -210,9 +301,8 @@ def _read_frames(paths: Sequence[Path], read_frame: Callable[[Path], NDArray[np.
     for path, frame in zip(paths, frames, strict=True):
         if frame.shape != frames[0].shape:
             raise DataError(
-                f"{path}: the frame has {frame.shape[1]}x{frame.shape[0]} pixels, the first frame of its "
-                f"clip {paths[0]} has {frames[0].shape[1]}x{frames[0].shape[0]}. Extract the video again at "
-                "one size"
+                f"{path}: the frame has {frame.shape[1]}x{frame.shape[0]} pixels, the first frame of its clip "
+                f"{paths[0]} has {frames[0].shape[1]}x{frames[0].shape[0]}. Extract the video again at one size"
             )
     return np.stack(frames)  # (T, H, W, 3)
 
