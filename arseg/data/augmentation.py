@@ -50,11 +50,9 @@ class Augmentation:
     source: Size
     """Width and height of the sample in pixels."""
     jitter: Jitter = AS_IT_IS
-    """Change of colours."""
     mirrored: bool = False
     """Whether left and right change sides."""
     resizes: tuple[Resize, ...] = ()
-    """Changes of size, one after the other."""
     crop: Window | None = None
     """Part of the resized picture that is kept; all of it if None."""
 
@@ -71,25 +69,9 @@ class Augmentation:
 
 
 def draw_augmentation(size: Size, rng: random.Random, train: TrainConfig) -> Augmentation:
-    """Draw all that is done to a sample: colour jitter, flip, random scale, random crop.
+    """Draw all that is done to a sample of `size` (width, height) pixels: colour jitter, flip, random scale and crop.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Width and height of the sample in pixels.
-    rng : random.Random
-        Source of the draws.
-    train : TrainConfig
-        What is drawn from.
-
-    Returns
-    -------
-    augmentation : Augmentation
-
-    Raises
-    ------
-    ConfigError
-        As `random_crop`.
+    A ConfigError is raised as by `random_crop`.
     """
     augmentation = color_jitter(Augmentation(size), rng, train.jitter)
     augmentation = flip(augmentation, rng)
@@ -122,25 +104,10 @@ def random_scale(augmentation: Augmentation, rng: random.Random, scales: Sequenc
 def random_crop(augmentation: Augmentation, rng: random.Random, size: Size, *, original: bool = False) -> Augmentation:
     """Add the choice of a random window (two draws: x, then y); without any draw if the size fits already.
 
-    What is smaller than the window is first enlarged to cover it.
-
-    Parameters
-    ----------
-    augmentation : Augmentation
-        What is done before.
-    rng : random.Random
-        Source of the two draws.
-    size : (int, int)
-        Width and height of the window in pixels.
-    original : bool
-        Do as the published programs: a portrait picture is enlarged to the window's width, any other to its height,
-        and the motion is resized but keeps its values, which are then too short.
-
-    Raises
-    ------
-    ConfigError
-        If a picture that was enlarged as in the published programs does not cover the window. They go on with pixels
-        of class 0 around it.
+    What is smaller than the window is first enlarged to cover it. With `original`, do as the published programs: a
+    portrait picture is enlarged to the window's width, any other to its height, and the motion is resized but keeps its
+    values, which are then too short. Where that does not cover the window, they go on with pixels of class 0 around it;
+    here it is a ConfigError.
     """
     crop_width, crop_height = size
     width, height = augmentation.sizes[-1]

@@ -45,20 +45,10 @@ class PairSample:
 
 
 def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
-    """Do what was drawn.
+    """Return the sample with what was drawn for its size done to it.
 
-    Parameters
-    ----------
-    augmentation : Augmentation
-        Drawn for the sample's size.
-    sample : PairSample
-        The sample, unchanged.
-
-    Returns
-    -------
-    augmented : PairSample
-        Labels and motion are exactly those of whole pictures, resized and then cut; images within 2 of 255 (see
-        `_exact_part`).
+    Labels and motion are exactly those of whole pictures, resized and then cut; images are within 2 of 255 (see
+    `_exact_part`).
     """
     keyframe, motion = sample.keyframe, sample.motion_qpel
     return PairSample(
