@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from arseg.datasets.cityscapes.download import download_package
 from arseg.datasets.cityscapes.labels import write_train_ids
-from arseg.datasets.cityscapes.unpack import unpack_cityscapes
+from arseg.datasets.cityscapes.packages import download_package, unpack_cityscapes
 from arseg.datasets.cityscapes.verify import verify_cityscapes
 from arseg.provenance.recording import records
 

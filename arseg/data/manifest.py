@@ -197,6 +197,11 @@ def check_unique(placed_rows: Iterable[tuple[str, ManifestRow]]) -> None:
             )
 
 
+def escape_braces(path: str) -> str:
+    """Return a path, or a part of one, as it stands in a frame pattern."""
+    return path.replace("{", "{{").replace("}", "}}")
+
+
 def _classes_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.classes.csv")
 

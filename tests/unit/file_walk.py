@@ -33,7 +33,7 @@ from arseg.data.archives import ImageSource, extract_only
 from arseg.data.images import read_header, read_image, read_label, read_size
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
-from arseg.datasets.cityscapes.unpack import _open
+from arseg.datasets.cityscapes.packages import _open
 from arseg.datasets.frames.manifest import _read_list
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation

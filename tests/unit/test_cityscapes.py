@@ -19,7 +19,7 @@ from arseg.datasets.cityscapes.manifest import (
     cityscapes_classes,
     cityscapes_manifest,
 )
-from arseg.datasets.cityscapes.unpack import unpack_cityscapes
+from arseg.datasets.cityscapes.packages import unpack_cityscapes
 from arseg.datasets.cityscapes.verify import verify_cityscapes
 from arseg.errors import ConfigError, DataError, DiskFullError
 from arseg.spec import Encoding

@@ -11,8 +11,8 @@ from file_server import Answer, FileServer
 
 from arseg.cli.main import main
 from arseg.data import download as downloads
-from arseg.datasets.cityscapes import download as cityscapes_download
-from arseg.datasets.cityscapes.download import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
+from arseg.datasets.cityscapes import packages
+from arseg.datasets.cityscapes.packages import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
 from arseg.errors import ConfigError, DataError
 
 PACKAGE = "gtFine_trainvaltest.zip"
@@ -37,7 +37,7 @@ def site(monkeypatch):
     monkeypatch.setenv(USERNAME_VARIABLE, "me@example.org")
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
     with FileServer() as server:
-        monkeypatch.setattr(cityscapes_download, "SITE", server.address)
+        monkeypatch.setattr(packages, "SITE", server.address)
         server.serve("/login", LOGIN_PAGE, Answer(status=302, headers={"Location": "/", "Set-Cookie": "account=7"}))
         server.serve(LIST, text(json.dumps([{"name": PACKAGE, "packageID": "7", "size": "49KB"}])))
         server.serve(MD5, text(f"{hashlib.md5(CONTENT).hexdigest()}  {PACKAGE}"))

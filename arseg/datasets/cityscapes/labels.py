@@ -13,7 +13,7 @@ from PIL import Image
 
 from arseg.config import IGNORE_INDEX
 from arseg.data.images import read_label
-from arseg.datasets.cityscapes.manifest import LABELS_FOLDER, SPLITS, annotated_frames
+from arseg.datasets.cityscapes.manifest import SPLITS, annotated_frames, official_labels
 from arseg.errors import ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -27,19 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 1) -> None:
-    """Turn label ids into train ids: 0 ... 18, and 255 for all that is not evaluated (spec section 2.2).
+    """Turn label ids into train ids: 0 ... 18, and 255 for all that is not evaluated.
 
     ``gtFine/{split}/{city}/*_gtFine_labelIds.png`` below `root` becomes ``{split}/{city}/*_gtFine_labelTrainIds.png``
-    below `output`. Maps that are there are kept, so that a killed run goes on where it was.
-
-    Parameters
-    ----------
-    root : path
-        Folder that holds ``gtFine``.
-    output : path
-        Folder to write to.
-    num_workers : int
-        Processes that convert.
+    below `output`, in `num_workers` processes. Maps that are there are kept, so that a killed run goes on where it was.
 
     Raises
     ------
@@ -53,15 +44,10 @@ def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 
         raise ConfigError(f"num_workers {num_workers}: must be at least 1")
     root, output = Path(root), Path(output)
     frames = annotated_frames(root)
-    todo = [
-        (root / LABELS_FOLDER / frame.folder / frame.label_name("labelIds"), frame.train_ids_path(output))
-        for frame in frames
-        if not frame.train_ids_path(output).exists()
-    ]
+    maps = [(frame.label_ids_path(root), frame.train_ids_path(output)) for frame in frames]
+    todo = [(source, converted) for source, converted in maps if not converted.exists()]
     for split in SPLITS:
-        check_label_ids(
-            [root / LABELS_FOLDER / f.folder / f.label_name("labelIds") for f in frames if f.split == split]
-        )
+        check_label_ids([frame.label_ids_path(root) for frame in frames if frame.split == split])
     if len(todo) < len(frames):
         logger.info("%s: %d of %d label maps are there already", output, len(frames) - len(todo), len(frames))
     if num_workers == 1 or not todo:
@@ -75,13 +61,7 @@ def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 
 
 
 def convert_label_map(source: Path, output: Path) -> None:
-    """Convert the label ids of one map to train ids.
-
-    Raises
-    ------
-    DataError
-        If the map is damaged, or holds a value that is no label id.
-    """
+    """Convert the label ids of one map; a DataError says that it is damaged, or holds a value that is no label id."""
     label_ids = read_label(source, num_classes=256)
     train_ids = _train_ids()[label_ids]
     if (train_ids == _UNKNOWN_ID).any():
@@ -97,10 +77,7 @@ def convert_label_map(source: Path, output: Path) -> None:
 def check_label_ids(paths: Sequence[Path]) -> None:
     """Check that label maps, together, hold a label id that no train id is; mostly the first one does.
 
-    Raises
-    ------
-    DataError
-        If they hold none, or one of them is damaged.
+    A DataError says that they hold none, or that one of them is damaged.
     """
     for path in paths:
         label_ids = read_label(path, num_classes=256)
@@ -125,10 +102,8 @@ def train_ids_hint(root: Path, labels: Path) -> str:
 @cache
 def _train_ids() -> NDArray[np.int16]:
     """Train id of each value that a label map may hold, -1 where the official table has none; shape (256,)."""
-    from cityscapesscripts.helpers.labels import labels  # noqa: PLC0415
-
     table = np.full(256, _UNKNOWN_ID, dtype=np.int16)
-    for label in labels:
+    for row in official_labels():
         # Licence plates have the id -1, which is 255 in the eight bits of a PNG, and the train id -1.
-        table[label.id % 256] = label.trainId % 256
+        table[int(row.cells["id"]) % 256] = int(row.cells["train_id"]) % 256
     return table

@@ -7,10 +7,11 @@ frame numbers tell them apart (``bochum_000000``), so a frame is known by city, 
 import logging
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from arseg.config import IGNORE_INDEX
-from arseg.data.manifest import ManifestRow
+from arseg.data.manifest import ManifestRow, escape_braces
+from arseg.data.sheets import SheetRow, read_sheet
 from arseg.errors import DataError
 from arseg.spec import SegmentationClass
 
@@ -20,6 +21,9 @@ SPLITS = ("train", "val")
 LABELS_FOLDER = "gtFine"
 STILLS_FOLDER = "leftImg8bit"
 VIDEO_FOLDER = "leftImg8bit_sequence"
+
+NOT_EVALUATED = ("255", "-1")
+"""Train ids of the labels that do not count."""
 
 _LABEL_NAME = re.compile(r"(?P<city>[^_]+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_gtFine_labelIds\.png")
 
@@ -47,56 +51,50 @@ class AnnotatedFrame:
         return Path(self.split, self.city)
 
     def image_name(self, offset: int = 0) -> str:
-        """File name of a frame.
-
-        Parameters
-        ----------
-        offset : int
-            Frames after the annotated one; negative for frames before it.
-        """
+        """Return the file name of the frame, or of the one `offset` frames after it."""
         return f"{self.video}_{self.frame_index + offset:06d}_leftImg8bit.png"
 
-    def label_name(self, kind: str) -> str:
-        """File name of a map of the frame's labels, of the kind ``labelIds`` or ``labelTrainIds``."""
-        return f"{self.video}_{self.frame_index:06d}_gtFine_{kind}.png"
-
     def image_path(self, root: Path) -> Path | None:
-        """Path of the frame in its video or, without one, among the stills; None if it is in neither."""
-        for package in (VIDEO_FOLDER, STILLS_FOLDER):
-            path = root / package / self.folder / self.image_name()
-            if path.is_file():
-                return path
-        return None
+        """Return the path of the frame in its video or, without one, among the stills; None if it is in neither."""
+        paths = (root / package / self.folder / self.image_name() for package in (VIDEO_FOLDER, STILLS_FOLDER))
+        return next((path for path in paths if path.is_file()), None)
+
+    def label_ids_path(self, root: Path) -> Path:
+        """Return the path of the frame's map of label ids."""
+        return root / LABELS_FOLDER / self.folder / f"{self.video}_{self.frame_index:06d}_gtFine_labelIds.png"
 
     def train_ids_path(self, labels: Path) -> Path:
-        """Path of the frame's map of train ids, which `arseg.datasets.cityscapes.labels.write_train_ids` wrote."""
-        return labels / self.folder / self.label_name("labelTrainIds")
+        """Return the path of the frame's map of train ids, which `write_train_ids` wrote."""
+        return labels / self.folder / f"{self.video}_{self.frame_index:06d}_gtFine_labelTrainIds.png"
+
+
+@cache
+def official_labels() -> list[SheetRow]:
+    """Return the data set's own table of labels: id, train_id, name and colour."""
+    columns = ("id", "train_id", "name", "red", "green", "blue")
+    return read_sheet(Path(__file__).with_name("labels.csv"), columns, "Install arseg again.")
 
 
 def cityscapes_classes() -> tuple[SegmentationClass, ...]:
     """Return the 19 classes that Cityscapes evaluates, by train id, with their official names and colours."""
-    from cityscapesscripts.helpers.labels import labels  # noqa: PLC0415
-
-    evaluated = sorted(
-        (label for label in labels if 0 <= label.trainId != IGNORE_INDEX), key=lambda label: label.trainId
+    evaluated = [row for row in official_labels() if row.cells["train_id"] not in NOT_EVALUATED]
+    return tuple(
+        SegmentationClass(
+            index=int(row.cells["train_id"]),
+            name=row.cells["name"],
+            color=(int(row.cells["red"]), int(row.cells["green"]), int(row.cells["blue"])),
+            void=False,
+        )
+        for row in evaluated
     )
-    return tuple(SegmentationClass(label.trainId, label.name, label.color, void=False) for label in evaluated)
 
 
-def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
-    """Return the frames that have labels, of those of the splits train and val that are there, sorted.
+def annotated_frames(root: Path) -> list[AnnotatedFrame]:
+    """Return the frames below ``root/gtFine`` with labels, of the splits train and val that are there, sorted.
 
-    Parameters
-    ----------
-    root : path
-        Folder that holds ``gtFine``.
-
-    Raises
-    ------
-    DataError
-        If ``gtFine`` is missing or has labels of neither split, or a name is not as in Cityscapes.
+    A DataError says that ``gtFine`` is missing or has labels of neither split, or that a name is not as in Cityscapes.
     """
-    gt_fine = _labels_folder(Path(root))
+    gt_fine = _labels_folder(root)
     frames = []
     for split in SPLITS:
         for path in (gt_fine / split).glob("*/*_gtFine_labelIds.png"):
@@ -110,20 +108,16 @@ def annotated_frames(root: str | Path) -> list[AnnotatedFrame]:
     if not frames:
         raise DataError(
             f"{gt_fine}: no labels of the form {{split}}/{{city}}/{{city}}_000000_000000_gtFine_labelIds.png of the "
-            f"splits {' and '.join(SPLITS)}. Unpack gtFine_trainvaltest.zip: arseg cityscapes unpack"
+            "splits train and val. Unpack gtFine_trainvaltest.zip: arseg cityscapes unpack"
         )
     return sorted(frames)
 
 
-def usable_frames(root: str | Path) -> list[AnnotatedFrame]:
-    """Return the annotated frames of the splits that have labels and images; a warning names a split left out.
+def usable_frames(root: Path) -> list[AnnotatedFrame]:
+    """Return the annotated frames of the splits with labels and images; a warning names a split left out.
 
-    Raises
-    ------
-    DataError
-        As `annotated_frames`.
+    A DataError is raised as by `annotated_frames`.
     """
-    root = Path(root)
     frames = annotated_frames(root)
     with_images = [
         split for split in SPLITS if any((root / package / split).is_dir() for package in (VIDEO_FOLDER, STILLS_FOLDER))
@@ -133,10 +127,8 @@ def usable_frames(root: str | Path) -> list[AnnotatedFrame]:
         if usable and not any(frame.split == split for frame in usable):
             missing = VIDEO_FOLDER if any(frame.split == split for frame in frames) else LABELS_FOLDER
             logger.warning(
-                "%s: not there, so split %s is left out. For what needs it, unpack %s_trainvaltest.zip",
-                root / missing / split,
-                split,
-                missing,
+                f"{root / missing / split}: not there, so split {split} is left out. For what needs it, unpack "
+                f"{missing}_trainvaltest.zip"
             )
     return usable or frames
 
@@ -167,19 +159,15 @@ def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> l
         If labels, or the image of an annotated frame, are missing.
     """
     root, labels = Path(root), Path(labels)
-    rows = [_manifest_row(dataset, root, labels, frame) for frame in usable_frames(root)]
+    rows = sorted(_manifest_row(dataset, root, labels, frame) for frame in usable_frames(root))
     for split in SPLITS:
         of_split = [row for row in rows if row.split == split]
-        stills = sum(not row.frame_pattern for row in of_split)
-        if stills:
+        if stills := sum(not row.frame_pattern for row in of_split):
             logger.warning(
-                "%s: %d of %d frames of split %s have no video around them: they serve phase 1 only",
-                root / VIDEO_FOLDER,
-                stills,
-                len(of_split),
-                split,
+                f"{root / VIDEO_FOLDER}: {stills} of {len(of_split)} frames of split {split} have no video around "
+                "them: they serve phase 1 only"
             )
-    return sorted(rows)
+    return rows
 
 
 def missing_image(root: Path, frame: AnnotatedFrame) -> str:
@@ -216,7 +204,7 @@ def _manifest_row(dataset: str, root: Path, labels: Path, frame: AnnotatedFrame)
     if not label.is_file():
         raise DataError(f"{label}: no such label map. Make it: arseg cityscapes labels --root {root} --output {labels}")
     is_video = image.is_relative_to(root / VIDEO_FOLDER)
-    folder = str(image.parent).replace("{", "{{").replace("}", "}}")
+    stem = escape_braces(str(image.parent / frame.video))
     return ManifestRow(
         dataset=dataset,
         split=frame.split,
@@ -224,6 +212,6 @@ def _manifest_row(dataset: str, root: Path, labels: Path, frame: AnnotatedFrame)
         frame_index=frame.frame_index,
         image=str(image),
         label=str(label),
-        frame_pattern=f"{folder}/{frame.video}_{{index:06d}}_leftImg8bit.png" if is_video else "",
+        frame_pattern=f"{stem}_{{index:06d}}_leftImg8bit.png" if is_video else "",
         frame_step=1 if is_video else 0,
     )

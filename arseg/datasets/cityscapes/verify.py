@@ -98,11 +98,10 @@ def verify_cityscapes(
         of_split = [frame for frame in frames if frame.split == split]
         report[split] = _check_split(root, labels, split, of_split, gop, problems)
     if problems:
-        more = len(problems) - SHOWN_PROBLEMS
-        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-        raise DataError(
-            f"{root}: {len(problems)} problems:\n  {shown}" + (f"\n  ... and {more} more" if more > 0 else "")
-        )
+        shown = problems[:SHOWN_PROBLEMS]
+        if more := len(problems) - len(shown):
+            shown.append(f"... and {more} more")
+        raise DataError("\n  ".join([f"{root}: {len(problems)} problems:", *shown]))
     for split, found in report.items():
         _warn(root, split, found)
     with atomic_path(Path(output)) as temporary:
@@ -116,7 +115,10 @@ def _check_split(
 ) -> SplitReport:
     report = SplitReport(len(frames), EXPECTED_FRAMES[split])
     # Listed once: asking for each of 30 frames of 3,475 snippets takes minutes on a network disk.
-    video_names = {folder: _names(root / VIDEO_FOLDER / folder) for folder in {frame.folder for frame in frames}}
+    folders = {frame.folder: root / VIDEO_FOLDER / frame.folder for frame in frames}
+    video_names = {
+        key: {path.name for path in folder.iterdir()} if folder.is_dir() else set() for key, folder in folders.items()
+    }
     comparable = []
     for frame in track(frames, f"snippets of {split}"):
         names = video_names[frame.folder]
@@ -147,10 +149,6 @@ def _check_split(
         else:
             report.compared_stills += 1
     return report
-
-
-def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _label_problem(image: Path, label: Path) -> str:
@@ -185,25 +183,15 @@ def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
 def _warn(root: Path, split: str, found: SplitReport) -> None:
     if found.annotated not in (0, found.expected):  # of a split that is not there, another warning tells
         logger.warning(
-            "%s: split %s has %d annotated frames, the full data set has %d",
-            root,
-            split,
-            found.annotated,
-            found.expected,
+            f"{root}: split {split} has {found.annotated} annotated frames, the full data set has {found.expected}"
         )
+    video = root / VIDEO_FOLDER
     if found.stills_only:
         logger.warning(
-            "%s: %d annotated frames of split %s have no video: they serve phase 1 only",
-            root / VIDEO_FOLDER,
-            found.stills_only,
-            split,
+            f"{video}: {found.stills_only} annotated frames of split {split} have no video: they serve phase 1 only"
         )
-    if found.incomplete_snippets:
+    if snippets := found.incomplete_snippets:
         logger.warning(
-            "%s: %d snippets of split %s have fewer than %d frames, though all that clips need; the first is %s",
-            root / VIDEO_FOLDER,
-            len(found.incomplete_snippets),
-            split,
-            SNIPPET_FRAMES,
-            found.incomplete_snippets[0],
+            f"{video}: {len(snippets)} snippets of split {split} have fewer than {SNIPPET_FRAMES} frames, though all "
+            f"that clips need; the first is {snippets[0]}"
         )
