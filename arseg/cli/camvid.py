@@ -8,7 +8,7 @@ from arseg.cli.recorded import ffmpeg_version_of
 from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.data.archives import extract_only
-from arseg.datasets.camvid.labels import write_camvid_labels
+from arseg.datasets.camvid.manifest import write_camvid_labels
 from arseg.datasets.camvid.verify import verify_camvid
 from arseg.errors import CodecError
 from arseg.files import atomic_path

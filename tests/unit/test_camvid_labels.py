@@ -8,7 +8,7 @@ from camvid_examples import UNKNOWN, write_zip
 from PIL import Image
 
 from arseg.data.images import read_label
-from arseg.datasets.camvid.labels import write_camvid_labels
+from arseg.datasets.camvid.manifest import write_camvid_labels
 from arseg.errors import DataError
 
 

@@ -1,5 +1,6 @@
-"""CamVid: its sequences and how frames are numbered, its classes, splits and manifest (docs/method.md, 'CamVid')."""
+"""CamVid: its sequences, classes and splits, its labels, and its manifest (docs/method.md, 'CamVid')."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from arseg.data.archives import ImageSource
-from arseg.data.manifest import ManifestRow, read_classes
+from arseg.data.color_labels import write_index_labels
+from arseg.data.manifest import ManifestRow, escape_braces, read_classes
 from arseg.data.sheets import read_sheet
 from arseg.errors import DataError
 from arseg.spec import SegmentationClass
@@ -25,6 +27,13 @@ PUBLISHED_GOP = 12
 
 KAGGLE_SPLITS = ("train", "val", "test")
 
+USUALLY_IGNORED = 0.2
+"""A share of ignored pixels that CamVid's own labels do not reach."""
+
+INDEX_LABELS = "Give CamVid's own colour labels; index labels need no conversion."
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class CamVidSequence:
@@ -40,11 +49,6 @@ class CamVidSequence:
     """Number of the last still."""
     first_decoded: int
     """Number of the decoded frame that is the first still; FFmpeg numbers from 1."""
-
-    @property
-    def last_decoded(self) -> int:
-        """Number of the decoded frame that is the last still."""
-        return self.decoded(self.last_annotated)
 
     def decoded(self, annotated: int) -> int:
         """Return the number of the decoded frame that is a still."""
@@ -63,10 +67,7 @@ def camvid_classes() -> tuple[SegmentationClass, ...]:
 def read_sequences(path: str | Path) -> dict[str, CamVidSequence]:
     """Read a sheet of sequences: sequence, video, first_annotated, last_annotated, first_decoded.
 
-    Raises
-    ------
-    DataError
-        If the sheet is missing, a line does not fit, or there is none.
+    A DataError says that the sheet is missing, that a line does not fit, or that there is none.
     """
     path = Path(path)
     sequences = {}
@@ -89,19 +90,9 @@ SEQUENCES = read_sequences(Path(__file__).with_name("sequences.csv"))
 
 
 def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[CamVidSequence, int]:
-    """Return sequence and number of a still by its name.
+    """Return sequence and number of a still by its name without suffix, for example ``0006R0_f00930``.
 
-    Parameters
-    ----------
-    name : str
-        Name without suffix, for example ``0006R0_f00930``.
-    sequences : mapping of str to CamVidSequence
-        The sequences there are, by name.
-
-    Raises
-    ------
-    DataError
-        If the name is of another form or sequence, or its number beyond the sequence's.
+    A DataError says that the name is of another form or sequence, or its number beyond the sequence's.
     """
     match = NAME_PATTERN.fullmatch(name)
     if not match or match["sequence"] not in sequences:
@@ -117,15 +108,9 @@ def parse_still(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) 
     return sequence, number
 
 
-def decoded_frame(name: str, sequences: Mapping[str, CamVidSequence] = SEQUENCES) -> tuple[str, int]:
-    """Return the sequence of a still, and the number of the decoded frame that is the same image.
-
-    Raises
-    ------
-    DataError
-        As `parse_still`.
-    """
-    sequence, number = parse_still(name, sequences)
+def decoded_frame(name: str) -> tuple[str, int]:
+    """Return the sequence of a still, and the number of the decoded frame that is the same image, as published."""
+    sequence, number = parse_still(name)
     return sequence.name, sequence.decoded(number)
 
 
@@ -140,6 +125,56 @@ def official_split(sequence: str, number: int) -> str:
     if sequence == "0016E5":
         return "val" if 7959 <= number <= 8159 and number % 2 else "train"
     return "test" if sequence == "Seq05VD" else "train"
+
+
+def find_images(source: ImageSource, *, labels: bool) -> dict[str, PurePosixPath]:
+    """Return the places of the annotated stills in a source, or of their labels, by the stills' names without suffix.
+
+    Label maps are named ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label". A DataError says that one
+    occurs twice.
+    """
+    found: dict[str, PurePosixPath] = {}
+    for member in source.members:
+        is_label = member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
+        if is_label == labels:
+            first = found.setdefault(member.stem.removesuffix("_L"), member)
+            if first != member:
+                what = "labels of one still" if labels else "one still"
+                raise DataError(f"{source.path}: {first} and {member} are {what}. Give one package only.")
+    return found
+
+
+def write_camvid_labels(source: str | Path, output: str | Path) -> int:
+    """Convert all colour labels of a folder or zip archive; colours of none of the twelve classes become 255.
+
+    Parameters
+    ----------
+    source : path
+        Folder or zip archive with files ``NAME_L.png``, or ``NAME.png`` in folders whose names say "label".
+    output : path
+        Folder to write, whole or not at all: ``NAME.png`` with class indices.
+
+    Returns
+    -------
+    num_labels : int
+        Number of label maps.
+
+    Raises
+    ------
+    DataError
+        If there are none, one occurs twice, or one is damaged or not in colours.
+    """
+    images = ImageSource(source)
+    names = {member: f"{name}.png" for name, member in find_images(images, labels=True).items()}
+    if not names:
+        raise DataError(
+            f"{source}: holds no colour labels, which are named like 0001TP_006690_L.png. Give LabeledApproved_full "
+            "or the Kaggle package, zipped or unpacked."
+        )
+    ignored = write_index_labels(images, output, camvid_classes(), names=names, ignores_unknown=True, hint=INDEX_LABELS)
+    if ignored > USUALLY_IGNORED:
+        logger.warning("%s: are these CamVid's own colours? Of its labels, a few percent are ignored", source)
+    return len(names)
 
 
 def camvid_manifest(
@@ -184,12 +219,18 @@ def camvid_manifest(
         not tell the split.
     """
     table = read_sequences(sequences)
+    source = ImageSource(stills)
     rows = []
-    for name, split_name in _split_names(stills, split, table).items():
+    for name, member in find_images(source, labels=False).items():
         sequence, number = parse_still(name, table)
         index = sequence.decoded(number)
-        stem = str(Path(frames) / sequence.name / sequence.name).replace("{", "{{").replace("}", "}}")
-        pattern = f"{stem}_{{index:06d}}.png"
+        folder = source.folder_name(member)
+        if split == "kaggle" and folder not in KAGGLE_SPLITS:
+            raise DataError(
+                f"{stills}: {name} lies in none of the folders {', '.join(KAGGLE_SPLITS)}, so its split is not known. "
+                "Give the Kaggle package as source.package, or choose split: official, which needs no folders."
+            )
+        pattern = f"{escape_braces(str(Path(frames) / sequence.name / sequence.name))}_{{index:06d}}.png"
         image, label = Path(pattern.format(index=index)), Path(labels) / f"{name}.png"
         if not image.is_file():
             raise DataError(
@@ -201,7 +242,7 @@ def camvid_manifest(
         rows.append(
             ManifestRow(
                 dataset=dataset,
-                split=f"{split}-{split_name}",
+                split=f"{split}-{folder if split == 'kaggle' else official_split(sequence.name, number)}",
                 sequence=sequence.name,
                 frame_index=index,
                 image=str(image),
@@ -212,45 +253,3 @@ def camvid_manifest(
             )
         )
     return rows
-
-
-def is_label(source: ImageSource, member: PurePosixPath) -> bool:
-    """Return whether a file is a label map: ``NAME_L.png``, or ``NAME.png`` in a folder whose name says "label"."""
-    return member.stem.endswith("_L") or "label" in source.folder_name(member).lower()
-
-
-def find_stills(source: ImageSource) -> dict[str, PurePosixPath]:
-    """Find the annotated stills; label maps, which packages carry beside them, are left out.
-
-    Returns
-    -------
-    stills : dict of str to PurePosixPath
-        Place of each in the source, by its name without suffix.
-
-    Raises
-    ------
-    DataError
-        If a still occurs twice.
-    """
-    stills: dict[str, PurePosixPath] = {}
-    for member in source.members:
-        if is_label(source, member):
-            continue
-        if member.stem in stills:
-            raise DataError(f"{source.path}: {stills[member.stem]} and {member} are one still. Give one package only.")
-        stills[member.stem] = member
-    return stills
-
-
-def _split_names(stills: str | Path, split: CamVidSplit, table: Mapping[str, CamVidSequence]) -> dict[str, str]:
-    source = ImageSource(stills)
-    folders = {name: source.folder_name(member) for name, member in find_stills(source).items()}
-    if split == "official":
-        parsed = {name: parse_still(name, table) for name in folders}
-        return {name: official_split(sequence.name, number) for name, (sequence, number) in parsed.items()}
-    if strangers := [name for name, folder in folders.items() if folder not in KAGGLE_SPLITS]:
-        raise DataError(
-            f"{stills}: {strangers[0]} lies in none of the folders {', '.join(KAGGLE_SPLITS)}, so its split is not "
-            "known. Give the Kaggle package as source.package, or choose split: official, which needs no folders."
-        )
-    return folders

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from arseg.data.archives import ImageSource
 from arseg.data.images import decode_image, read_image, read_size
-from arseg.datasets.camvid.manifest import PUBLISHED_GOP, CamVidSequence, find_stills, parse_still, read_sequences
+from arseg.datasets.camvid.manifest import PUBLISHED_GOP, CamVidSequence, find_images, parse_still, read_sequences
 from arseg.errors import DataError
 from arseg.progress import track
 
@@ -26,6 +26,9 @@ MAX_DIFFERENCE = 16.0
 """Mean absolute difference of 8-bit values up to which images are alike. Another colour matrix makes a few units,
 another street several tens."""
 
+Still = tuple[int, PurePosixPath, Path]
+"""The number of the decoded frame that a still is, its place in the source, and its label map."""
+
 
 def verify_camvid(
     frames: str | Path, stills: str | Path, labels: str | Path, sequences: str | Path
@@ -37,14 +40,8 @@ def verify_camvid(
 
     Parameters
     ----------
-    frames : path
-        Folder with a folder of decoded frames for each sequence.
-    stills : path
-        Folder or zip archive of the annotated stills.
-    labels : path
-        Folder of index labels.
-    sequences : path
-        Sheet of sequences.
+    frames, stills, labels, sequences
+        As `arseg.datasets.camvid.manifest.camvid_manifest` takes them.
 
     Returns
     -------
@@ -59,64 +56,52 @@ def verify_camvid(
         same images.
     """
     table = read_sequences(sequences)
-    names: dict[str, list[tuple[int, str]]] = defaultdict(list)
     source = ImageSource(stills)
-    members = find_stills(source)
-    for name in members:
+    places: dict[str, list[Still]] = defaultdict(list)
+    for name, member in find_images(source, labels=False).items():
         sequence, number = parse_still(name, table)
-        names[sequence.name].append((number, name))
-        if not (Path(labels) / f"{name}.png").is_file():
-            raise DataError(f"{Path(labels) / name}.png: no such label map, for the still {name} in {stills}")
+        label = Path(labels) / f"{name}.png"
+        places[sequence.name].append((sequence.decoded(number), member, label))
+        if not label.is_file():
+            raise DataError(f"{label}: no such label map, for the still {name} in {stills}")
     report = {}
     for name, sequence in table.items():
-        if not names[name]:
+        if not places[name]:
             raise DataError(f"{stills}: holds no still of {name}. Give the stills of all sequences in {sequences}.")
-        report[name] = _verify_sequence(
-            sequence, Path(frames) / name, sorted(names[name]), source, members, Path(labels), sequences
-        )
+        report[name] = _verify_sequence(sequence, Path(frames) / name, sorted(places[name]), source, sequences)
     return report
 
 
 def _verify_sequence(
     sequence: CamVidSequence,
     folder: Path,
-    stills: list[tuple[int, str]],
+    stills: list[Still],
     source: ImageSource,
-    members: dict[str, PurePosixPath],
-    labels: Path,
     sequences: str | Path,
 ) -> dict[str, Any]:
-    last = sequence.decoded(stills[-1][0])
+    last, *_ = stills[-1]
     num_frames = _count_frames(folder, sequence, last)
     if num_frames - last < PUBLISHED_GOP - 1:
         logger.warning(
-            "%s: %d frames follow the last still, %d are needed for whole clips of %d. Where clips do not fit, set "
-            "clip_tail: annotated",
-            folder,
-            num_frames - last,
-            PUBLISHED_GOP - 1,
-            PUBLISHED_GOP,
+            f"{folder}: {num_frames - last} frames follow the last still, {PUBLISHED_GOP - 1} are needed for whole "
+            f"clips of {PUBLISHED_GOP}. Where clips do not fit, set clip_tail: annotated"
         )
     size = read_size(_frame(folder, 1))
-    for _, name in stills:
-        _check_size(labels / f"{name}.png", read_size(labels / f"{name}.png"), sequence, size)
-    chosen = [stills[place] for place in np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))]
+    for _, _, label in stills:
+        _check_size(label, read_size(label), sequence, size)
+    chosen = np.unique(np.linspace(0, len(stills) - 1, NUM_SAMPLES).round().astype(int))
+    indices = {member: index for index, member, _ in (stills[place] for place in chosen)}
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
-    differences = np.zeros(len(shifts))
-    numbers = {name: number for number, name in chosen}
-    num_compared = 0
-    for member, content in track(source.read([members[name] for name in numbers]), sequence.name, len(numbers)):
+    found = []
+    for member, content in track(source.read(list(indices)), sequence.name, len(indices)):
         still = decode_image(content, f"{source.path}: {member}", "still")
-        index = sequence.decoded(numbers[member.stem])
         _check_size(source.path / member, (still.shape[1], still.shape[0]), sequence, size)
-        neighbours = [index + shift for shift in shifts]
-        if neighbours[0] < 1 or neighbours[-1] > num_frames:
-            continue  # at an end of the video there is nothing to compare with
-        num_compared += 1
-        differences += [np.abs(read_image(_frame(folder, at)).astype(np.int16) - still).mean() for at in neighbours]
-    if not num_compared:
+        around = [indices[member] + shift for shift in shifts]
+        if around[0] >= 1 and around[-1] <= num_frames:  # at an end of the video there is nothing to compare with
+            found.append([np.abs(read_image(_frame(folder, at)).astype(np.int16) - still).mean() for at in around])
+    if not found:
         raise DataError(f"{folder}: none of the stills has {MAX_SHIFT} decoded frames before and after it to compare")
-    differences /= num_compared
+    differences = np.mean(found, axis=0)
     _check_numbering(sequence, differences, sequences)
     return {
         "frames": num_frames,
@@ -125,7 +110,7 @@ def _verify_sequence(
         "height": size[1],
         "frames_after_last_still": num_frames - last,
         "frames_needed_after_it": PUBLISHED_GOP - 1,
-        "compared": num_compared,
+        "compared": len(found),
         "mean_difference": round(float(differences[MAX_SHIFT]), 3),
         "mean_difference_of_next_best": round(float(np.delete(differences, MAX_SHIFT).min()), 3),
     }
@@ -154,18 +139,19 @@ def _check_size(place: Path, found: tuple[int, int], sequence: CamVidSequence, s
 
 def _check_numbering(sequence: CamVidSequence, differences: NDArray[np.float64], sequences: str | Path) -> None:
     best = int(differences.argmin()) - MAX_SHIFT
-    if differences[best + MAX_SHIFT] > MAX_DIFFERENCE:
+    least, there = differences.min(), differences[MAX_SHIFT]
+    if least > MAX_DIFFERENCE:
         raise DataError(
-            f"{sequence.name}: decoded frames and stills are different images: they differ by "
-            f"{differences[MAX_SHIFT]:.1f} of 255 on average, and by {differences[best + MAX_SHIFT]:.1f} at best. "
+            f"{sequence.name}: decoded frames and stills are different images: they differ by {there:.1f} of 255 on "
+            f"average, and by {least:.1f} at best. "
             f"Check that {sequence.video} is the video of these stills, and first_decoded in {sequences}."
         )
-    if differences[best + MAX_SHIFT] < differences[MAX_SHIFT]:
+    if least < there:
         where = "later" if best > 0 else "earlier"
         beyond = ", and verify again, as they may lie farther still" if abs(best) == MAX_SHIFT else ""
         raise DataError(
             f"{sequence.name}: stills match decoded frames {abs(best)} {where} than {sequences} says "
-            f"(mean difference {differences[best + MAX_SHIFT]:.2f} instead of {differences[MAX_SHIFT]:.2f}). Your "
+            f"(mean difference {least:.2f} instead of {there:.2f}). Your "
             f"FFmpeg numbers {sequence.video} differently: set first_decoded of {sequence.name} to "
             f"{sequence.first_decoded + best} in a copy of that sheet, and name it as source.sequences{beyond}."
         )
