@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arseg.access import reading
-from arseg.data.manifest import ManifestRow, check_unique, read_classes
+from arseg.data.manifest import ManifestRow, check_unique, escape_braces, read_classes
 from arseg.data.sheets import SheetRow, read_sheet
 from arseg.errors import DataError
 from arseg.spec import SegmentationClass
@@ -51,11 +51,8 @@ def frames_manifest(
     classes : path
         Sheet of classes: index, name, red, green, blue, void.
     splits : path
-        Sheet of rules: split, images, labels, list, sequence, first, last, frame_step. ``images`` and
-        ``labels`` are folders below `root`; ``list`` is a text file of file stems, relative to the sheet;
-        ``first`` and ``last`` are frame numbers, both included; ``frame_step`` is the difference between the
-        numbers of successive frames. All but ``split`` and ``images`` may be empty: no labels, all names, all
-        sequences, no bounds, stills.
+        Sheet of rules (docs/own-frames.md), each of which chooses frames: split, images, labels, list, sequence, first,
+        last, frame_step.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def frames_manifest(
 
 
 def list_frames(folder: Path) -> list[FrameFile]:
-    """Frames in a folder, with sequence and number read from their names, sorted by name.
+    """Return the frames in a folder, with sequence and number read from their names, sorted by name.
 
     The number is the last run of digits of the name; what stands before it, without a final ``_`` or ``-``
     and one letter after that, is the sequence. Where nothing stands before it the folder's name is the
@@ -110,20 +107,15 @@ def list_frames(folder: Path) -> list[FrameFile]:
         frame_index, width = int(match["number"]), widths[before, after]
         if f"{frame_index:0{width}d}" != match["number"]:  # x_1 and x_01 in one folder: two ways of padding
             width = len(match["number"])
-        pattern = f"{_escape(before)}{{index:0{width}d}}{_escape(after)}"
+        pattern = f"{escape_braces(before)}{{index:0{width}d}}{escape_braces(after)}"
         frames.append(FrameFile(path, match["sequence"] or folder.name, frame_index, pattern))
     return frames
 
 
 def _form(path: Path, match: re.Match[str]) -> tuple[str, str]:
     """Split off what stands before and after the number in a path."""
-    text = str(path)
-    name_start = len(text) - len(path.name)
-    return text[: name_start + match.start("number")], match["rest"] + path.suffix
-
-
-def _escape(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
+    before = str(path).removesuffix(path.name) + path.name[: match.start("number")]
+    return before, match["rest"] + path.suffix
 
 
 def _apply_rule(dataset: str, root: Path, sheet_folder: Path, rule: SheetRow) -> list[ManifestRow]:
@@ -131,13 +123,22 @@ def _apply_rule(dataset: str, root: Path, sheet_folder: Path, rule: SheetRow) ->
     for column in ("split", "images"):
         if not cells[column]:
             raise DataError(f"{rule.place}: {column} is empty; every rule needs it")
-    frame_step = rule.integer("frame_step", 1) if cells["frame_step"] else 0
-    image_folder = _existing_folder(rule, root, "images")
-    label_folder = _existing_folder(rule, root, "labels") if cells["labels"] else None
-
+    frame_step = rule.optional_integer("frame_step", 1) or 0
+    for column in ("images", "labels"):
+        if not (root / cells[column]).is_dir():
+            raise DataError(
+                f"{rule.place}: {column} names the folder {root / cells[column]}, which does not exist. "
+                f"Write the folder's path below {root}."
+            )
     rows = []
-    for frame in _chosen_frames(rule, image_folder, sheet_folder):
-        label = _label_of(rule, frame, label_folder) if label_folder else None
+    for frame in _chosen_frames(rule, root / cells["images"], sheet_folder):
+        # Labels are never JPEG, which would blur class indices.
+        label = root / cells["labels"] / f"{frame.path.stem}.png" if cells["labels"] else None
+        if label and not label.is_file():
+            raise DataError(
+                f"{rule.place}: {frame.path} has no label map {label}. Add it, narrow the rule (list, first, "
+                "last), or leave labels empty."
+            )
         if frame_step and not frame.pattern:
             raise DataError(
                 f"{rule.place}: {frame.path} has no number in its name, but frame_step is {frame_step}. "
@@ -156,16 +157,6 @@ def _apply_rule(dataset: str, root: Path, sheet_folder: Path, rule: SheetRow) ->
             )
         )
     return rows
-
-
-def _existing_folder(rule: SheetRow, root: Path, column: str) -> Path:
-    folder = root / rule.cells[column]
-    if not folder.is_dir():
-        raise DataError(
-            f"{rule.place}: {column} names the folder {folder}, which does not exist. "
-            f"Write the folder's path below {root}."
-        )
-    return folder
 
 
 def _chosen_frames(rule: SheetRow, folder: Path, sheet_folder: Path) -> list[FrameFile]:
@@ -212,14 +203,3 @@ def _read_list(rule: SheetRow, path: Path, stems: set[str], folder: Path) -> set
                 f"{path}:{number}: {stem!r} is no frame in {folder}. Write names without folder and suffix."
             )
     return set(listed)
-
-
-def _label_of(rule: SheetRow, frame: FrameFile, folder: Path) -> Path:
-    # Labels are never JPEG, which would blur class indices.
-    label = folder / f"{frame.path.stem}.png"
-    if not label.is_file():
-        raise DataError(
-            f"{rule.place}: {frame.path} has no label map {label}. Add it, narrow the rule (list, first, "
-            "last), or leave labels empty."
-        )
-    return label
