@@ -27,7 +27,8 @@ from arseg.errors import DataError
 from arseg.machine import usable_cores
 from arseg.motion.compose import MotionComposer
 from arseg.spec import Encoding, Rate
-from arseg.store import ClipStore, create_stores
+from arseg.store import ClipStore
+from arseg.store_writer import create_stores
 
 
 @benchmark()

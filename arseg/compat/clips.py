@@ -24,7 +24,8 @@ from arseg.data.manifest import read_manifest, write_manifest
 from arseg.datasets.cityscapes.labels import check_label_ids, convert_label_map
 from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
-from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes, create_stores
+from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes
+from arseg.store_writer import create_stores
 
 BYTES_PER_PIXEL = 4
 """Two int16 a pixel, in files of motion."""

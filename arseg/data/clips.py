@@ -27,7 +27,8 @@ from arseg.errors import CodecError, ConfigError, DataError, MotionError
 from arseg.motion.compose import MotionComposer
 from arseg.progress import track
 from arseg.spec import ClipTail, Encoding
-from arseg.store import ClipIdentity, ClipStoreWriter, StoreAttributes, create_stores
+from arseg.store import ClipIdentity, StoreAttributes
+from arseg.store_writer import ClipStoreWriter, create_stores
 
 CLIPS_AHEAD = 2
 """Clips on their way to the encoder, or in it, while another one is decoded: one in each of two threads."""

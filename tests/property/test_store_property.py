@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from arseg.codec.picture import num_blocks
 from arseg.spec import Encoding, Rate
-from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes, create_stores
+from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
+from arseg.store_writer import create_stores
 
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 counts = st.integers(0, 2**31)

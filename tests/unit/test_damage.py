@@ -16,7 +16,7 @@ from test_store import ATTRIBUTES, IDENTITIES, arrays
 from video_examples import encode_with_x264, moving_texture
 
 from arseg.motion.extract import extract_motion
-from arseg.store import create_stores
+from arseg.store_writer import create_stores
 
 DAMAGES = 350
 """Places in a file where a bit is flipped; at a tenth of them it is also cut off."""

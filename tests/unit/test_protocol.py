@@ -30,7 +30,8 @@ from arseg.networks import Network, networks
 from arseg.plots.panel import qualitative_panel
 from arseg.spec import NORMALIZATIONS, Encoding, NetworkSpec, SegmentationClass, TrainedOn
 from arseg.split import SplitFrames, open_split
-from arseg.store import ClipIdentity, ClipStore, StoreAttributes, create_stores
+from arseg.store import ClipIdentity, ClipStore, StoreAttributes
+from arseg.store_writer import create_stores
 
 K, L = 3, 3
 HEIGHT, WIDTH = 40, 56

@@ -11,7 +11,8 @@ import arseg
 from arseg.errors import StoreError
 from arseg.spec import Encoding
 from arseg.stages import STAGES
-from arseg.store import FORMAT_VERSION, ClipIdentity, ClipStore, StoreAttributes, create_stores
+from arseg.store import FORMAT_VERSION, ClipIdentity, ClipStore, StoreAttributes
+from arseg.store_writer import create_stores
 
 ATTRIBUTES = StoreAttributes(
     dataset="camvid",
