@@ -56,30 +56,6 @@ class SplitStores:
         return tuple(sorted({shard for shard, _ in self.places}))
 
 
-def open_split(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
-    """Check that stores are the distances 0 ... L - 1 of one split, and list their samples.
-
-    Parameters
-    ----------
-    paths : sequence of path
-        Clip stores: for each shard one per distance, in any order.
-    manifest : Manifest
-        What the stores must have been made from.
-
-    Returns
-    -------
-    stores : SplitStores
-
-    Raises
-    ------
-    StoreError, DataError
-        As `open_stores`, and if a distance of a shard is missing or occurs twice.
-    """
-    split = open_stores(paths, manifest)
-    _check_complete(split)
-    return split
-
-
 def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     """Check that stores belong to one split and one encoding, and list their samples.
 
@@ -89,10 +65,6 @@ def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
         Clip stores of any shards and distances.
     manifest : Manifest
         What the stores must have been made from.
-
-    Returns
-    -------
-    stores : SplitStores
 
     Raises
     ------
@@ -131,11 +103,33 @@ def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     )
 
 
+def open_split(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
+    """Check that stores are, for each of some shards, one per distance 0 ... L - 1, in any order; see `open_stores`.
+
+    A distance that is missing or occurs twice is a StoreError, too.
+    """
+    split = open_stores(paths, manifest)
+    attributes, gop = split.attributes, split.attributes.encoding.gop
+    place = f"{attributes.dataset} {attributes.split}, {attributes.encoding.name}"
+    found = Counter(split.places)
+    for shard in split.shards:
+        for distance in range(gop):
+            if found[shard, distance] != 1:
+                raise StoreError(
+                    f"{place}: {found[shard, distance] or 'no'} store(s) of shard {shard} at distance {distance}, "
+                    f"expected one at each distance from 0 to {gop - 1} (gop {gop}). "
+                    "Make what is missing: arseg clips ..."
+                )
+    if strays := [distance for _, distance in split.places if not 0 <= distance < gop]:
+        raise StoreError(f"{place}: a store at distance {strays[0]}, expected 0 to {gop - 1}")
+    return split
+
+
 def open_training_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     """Check that stores are all shards of a split at the largest distance, which phase 2 learns from.
 
-    See docs/method.md, 'Clips'. Parameters and errors are those of `open_stores`; a shard that is missing, or at
-    another distance, is a StoreError.
+    See docs/method.md, 'Clips', and `open_stores`. A shard that is missing, or at another distance, is a StoreError,
+    too.
     """
     split = open_stores(paths, manifest)
     last = split.attributes.encoding.gop - 1
@@ -166,17 +160,8 @@ class Frame(NamedTuple):
 class SplitFrames(Dataset[Frame | ArsegError]):
     """The samples of a split for a `DataLoader`, whose workers each open the stores for themselves.
 
-    An error that a user can fix is returned, not raised: a loader would bury its message in a worker's
-    traceback.
-
-    Parameters
-    ----------
-    stores : SplitStores
-        The samples.
-    num_classes : int
-        Number of classes K.
-    with_keyframes : bool
-        Whether keyframe and motion are needed (mode AR).
+    Keyframe and motion are read `with_keyframes` only (mode AR). An error that a user can fix is returned, not raised:
+    a loader would bury its message in a worker's traceback.
     """
 
     def __init__(self, stores: SplitStores, num_classes: int, with_keyframes: bool) -> None:
@@ -213,17 +198,9 @@ class SplitFrames(Dataset[Frame | ArsegError]):
 
 
 def read_clip_label(clip: ClipSample, num_classes: int) -> NDArray[np.uint8]:
-    """Read the label map of a stored frame.
+    """Read the label map of a stored frame: class indices, uint8, shape (H, W); 255 = ignored.
 
-    Returns
-    -------
-    label : ndarray of uint8, shape (H, W)
-        Class indices; 255 = ignored.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or has another size than the decoded frame.
+    A DataError says that it cannot be read, or has another size than the decoded frame.
     """
     path = clip.identity.label
     label = read_label(path, num_classes)
@@ -253,21 +230,3 @@ def _check_belongs(
         else:
             difference = f"{name} is {getattr(found, name)!r}, but {getattr(first, name)!r} in {first_path}"
         raise StoreError(f"{path}: {difference}. Give stores of one split and one encoding only.")
-
-
-def _check_complete(split: SplitStores) -> None:
-    attributes = split.attributes
-    place = f"{attributes.dataset} {attributes.split}, {attributes.encoding.name}"
-    gop = attributes.encoding.gop
-    last = gop - 1
-    found = Counter(split.places)
-    for shard in split.shards:
-        for distance in range(gop):
-            if found[shard, distance] != 1:
-                raise StoreError(
-                    f"{place}: {found[shard, distance] or 'no'} store(s) of shard {shard} at distance "
-                    f"{distance}, expected one at each distance from 0 to {last} (gop {gop}). "
-                    "Make what is missing: arseg clips ..."
-                )
-    if strays := [distance for _, distance in split.places if not 0 <= distance <= last]:
-        raise StoreError(f"{place}: a store at distance {strays[0]}, expected 0 to {last}")
