@@ -57,19 +57,12 @@ class SplitStores:
 
 
 def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
-    """Check that stores belong to one split and one encoding, and list their samples.
-
-    Parameters
-    ----------
-    paths : sequence of path
-        Clip stores of any shards and distances.
-    manifest : Manifest
-        What the stores must have been made from.
+    """Check that clip stores of any shards and distances belong to one split and one encoding; list their samples.
 
     Raises
     ------
     StoreError
-        If a store was made from another manifest, or two stores do not belong together.
+        If a store was not made from `manifest`, or two stores do not belong together.
     DataError
         If a sample has no label map.
     """

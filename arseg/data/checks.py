@@ -60,17 +60,9 @@ def check_files(rows: Sequence[ManifestRow], classes: Sequence[SegmentationClass
     """Check the annotated frames and their label maps: headers of frames, and every value of label maps.
 
     Warnings name what may be meant: splits that are mostly ignored, palettes that contradict the classes sheet or one
-    another, classes that never occur, frames with an alpha channel or an EXIF orientation.
-
-    Parameters
-    ----------
-    rows : sequence of ManifestRow
-        Annotated frames.
-    classes : sequence of SegmentationClass
-        Their classes, by index.
-    label_hint : str
-        How to make label maps that do not fit again, for data sets whose label maps are known. A split of them that is
-        mostly ignored is an error, too.
+    another, classes that never occur, frames with an alpha channel or an EXIF orientation. `label_hint` says how to
+    make label maps that do not fit again, for data sets whose label maps are known; a split of them that is mostly
+    ignored is an error, too.
 
     Raises
     ------

@@ -69,33 +69,23 @@ def make_clip_stores(
     threads: int = 1,
     ffmpeg: str | None = None,
 ) -> list[Path]:
-    """Make the clip stores of one split, one for each distance.
+    """Make the clip stores of one split, one for each distance, in `output`; return their paths in order of distance.
 
-    Samples are in order of sequence and frame. Memory holds the source frames of no more than four clips, one of
-    them decoded. A failure, wherever it happens, is reported when its clip's turn comes, after the clips before it;
-    then what runs ahead is dropped, after the end of the encoder's current run.
+    Samples are in order of sequence and frame. A store without samples is written too, when shards outnumber clips.
+    Memory holds the source frames of no more than four clips, one of them decoded. A failure, wherever it happens, is
+    reported when its clip's turn comes, after the clips before it; then what runs ahead is dropped, after the end of
+    the encoder's current run.
 
     Parameters
     ----------
-    manifest, split
-        The data set, and which of its splits.
-    encoding : Encoding
-        How to compress, and how to compose motion.
-    distances : sequence of int
-        Distances to make stores for.
-    output : path
-        Folder of the stores; their names are `store_path`'s.
-    shard, num_shards
+    manifest, split, encoding
+        The data set, which of its splits, how to compress, and how to compose motion.
+    distances, shard, num_shards
         As in `plan_clips`.
     threads : int
         Threads of the encoder; the stores do not depend on it.
     ffmpeg : str, optional
         The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
-
-    Returns
-    -------
-    paths : list of Path
-        The stores, in order of distance. One without samples is written too, when shards outnumber clips.
 
     Raises
     ------
@@ -154,20 +144,12 @@ def plan_clips(
 ) -> list[ClipPlan]:
     """List the clips that a split needs, each once, in order of sequence and start.
 
-    A sample at distance d needs the clip that starts d frames before it. The encoder looks ahead, so a frame's bits
-    depend on the clip's end too: samples share a clip only if start and end agree.
-
-    Parameters
-    ----------
-    rows : iterable of ManifestRow
-        Annotated frames; none is planned at a distance beyond its ``max_distance``.
-    gop, distances
-        Frames L of a GOP, and the distances to make samples for, each in 0 ... L - 1.
-    shard, num_shards : int
-        Which part of the split to plan, from 0, and into how many it is divided: its keyframes in order, into parts of
-        equal size (but for one). There may be more shards than keyframes.
-    tail : {"gop", "annotated"}
-        Clips hold L frames (the paper's CamVid), or end at the annotated frame and hold d + 1 (its Cityscapes).
+    A sample at distance d, of the `distances` 0 ... L - 1 of a `gop` of L frames, needs the clip that starts d frames
+    before it; none is planned beyond the row's ``max_distance``. The encoder looks ahead, so a frame's bits depend on
+    the clip's end too: samples share a clip only if start and end agree. With the `tail` "gop" clips hold L frames (the
+    paper's CamVid), with "annotated" they end at the annotated frame and hold d + 1 (its Cityscapes). The split's
+    keyframes, in order, are divided into `num_shards` parts of equal size (but for one), of which there may be more
+    than keyframes.
 
     Raises
     ------

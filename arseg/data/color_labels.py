@@ -50,12 +50,8 @@ def write_index_labels(
 
     Parameters
     ----------
-    source : ImageSource
-        Label maps in colours, as PNG.
-    output : path
-        Folder to write, whole or not at all.
-    classes : sequence of SegmentationClass
-        The classes with their colours.
+    source, output
+        Label maps in colours, and the folder to write, whole or not at all.
     names : mapping, optional
         Which label maps are converted, and their places below `output`; by default all, at the same places.
     ignores_unknown : bool

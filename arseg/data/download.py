@@ -96,15 +96,12 @@ def read_files_sheet(path: str | Path) -> dict[str, RemoteFile]:
 
 
 def download(file: RemoteFile, output: str | Path, session: requests.Session | None = None) -> None:
-    """Download a file, unless it is there.
+    """Download a file, unless it is there with the size and checksum that are known.
 
     The bytes arrive in ``<output>.part``, which a kill leaves and the next run continues, beginning with the mirror
     that they came from. A mirror whose connection breaks or that is busy is tried again after a pause; then comes the
     next one. Only what has the expected size and checksum becomes `output`; where no checksum is known, the SHA-256
-    that was found is logged.
-
-    A file that is there is kept if it has the expected size and checksum, as far as they are known. A `session` brings
-    the cookies of a login.
+    that was found is logged. A `session` brings the cookies of a login.
 
     Raises
     ------

@@ -145,18 +145,9 @@ def read_label_map(path: str | Path) -> LabelMap:
 
 
 def read_label(path: str | Path, num_classes: int) -> NDArray[np.uint8]:
-    """Read a map of class indices, 0 ... K - 1 of `num_classes` K, or 255 where the pixel is ignored.
+    """Read a map of class indices, uint8, shape (H, W): 0 ... `num_classes` - 1, or 255 where a pixel is ignored.
 
-    Returns
-    -------
-    label : ndarray of uint8, shape (H, W)
-
-    Raises
-    ------
-    DataError
-        As `read_label_map`, and if a value is no class.
-    FileAccessError
-        If the operating system does not let it be read.
+    Raises what `read_label_map` does, and a DataError if a value is no class.
     """
     label = read_label_map(path).indices
     valid = (label < num_classes) | (label == IGNORE_INDEX)

@@ -110,10 +110,7 @@ _COLUMNS = tuple(field.name for field in fields(ManifestRow))
 def read_manifest(path: str | Path) -> Manifest:
     """Read a manifest and its sibling ``<stem>.classes.csv``.
 
-    Raises
-    ------
-    DataError
-        If a file is missing or a line does not fit; the message names file and line.
+    A DataError with file and line says that a file is missing or a line does not fit.
     """
     path = Path(path)
     classes = read_classes(_classes_path(path))
@@ -130,12 +127,8 @@ def read_manifest(path: str | Path) -> Manifest:
 def write_manifest(path: str | Path, rows: Iterable[ManifestRow], classes: Sequence[SegmentationClass]) -> None:
     """Write a manifest and its sibling ``<stem>.classes.csv``.
 
-    Rows are sorted, so that the same rows in any order give the same bytes.
-
-    Raises
-    ------
-    DataError
-        If two rows are the same frame of the same split, or the classes are not numbered 0 ... K - 1.
+    Rows are sorted, so that the same rows in any order give the same bytes. A DataError says that two rows are the same
+    frame of the same split, or that the classes are not numbered 0 ... K - 1.
     """
     path = Path(path)
     rows = sorted(rows)
@@ -149,11 +142,8 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow], classes: Seque
 def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
     """Read a sheet of classes with the columns index, name, red, green, blue, void.
 
-    Raises
-    ------
-    DataError
-        If the file is missing, a line does not fit, the indices are not 0 ... K - 1 in this order, or two classes
-        have one name.
+    A DataError says that the file is missing, that a line does not fit, that the indices are not 0 ... K - 1 in this
+    order, or that two classes have one name.
     """
     path = Path(path)
     classes: list[SegmentationClass] = []

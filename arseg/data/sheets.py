@@ -40,15 +40,8 @@ class SheetRow:
 def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
     """Read the named columns of a CSV with a header; cells are stripped, empty lines are left out.
 
-    `hint`, which says what to do about a missing or incomplete sheet, ends error messages.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is no text, or separates its cells by something else than commas, a column is missing
-        or occurs twice, or a line has another number of cells than the header.
-    FileAccessError
-        If the operating system does not let it be read.
+    A DataError says that the file is missing, is no text, or separates its cells by something else than commas, that a
+    column is missing or occurs twice, or a line has another number of cells than the header; `hint` ends its message.
     """
 
     def damaged(error: Exception) -> DataError:

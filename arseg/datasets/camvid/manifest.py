@@ -145,24 +145,10 @@ def find_images(source: ImageSource, *, labels: bool) -> dict[str, PurePosixPath
 
 
 def write_camvid_labels(source: str | Path, output: str | Path) -> int:
-    """Convert all colour labels of a folder or zip archive; colours of none of the twelve classes become 255.
+    """Convert all colour labels of a folder or zip archive, and return how many there are.
 
-    Parameters
-    ----------
-    source : path
-        Folder or zip archive with files ``NAME_L.png``, or ``NAME.png`` in folders whose names say "label".
-    output : path
-        Folder to write, whole or not at all: ``NAME.png`` with class indices.
-
-    Returns
-    -------
-    num_labels : int
-        Number of label maps.
-
-    Raises
-    ------
-    DataError
-        If there are none, one occurs twice, or one is damaged or not in colours.
+    Colours of none of the twelve classes become 255. ``NAME.png`` with class indices is written to `output`, whole or
+    not at all. A DataError says that there are no labels, that one occurs twice, or is damaged or not in colours.
     """
     images = ImageSource(source)
     names = {member: f"{name}.png" for name, member in find_images(images, labels=True).items()}
@@ -186,9 +172,11 @@ def camvid_manifest(
     split: CamVidSplit,
     sequences: str | Path,
 ) -> list[ManifestRow]:
-    """Return the manifest's rows of CamVid.
+    """Return the manifest's rows of CamVid, one for each still.
 
-    Images are decoded frames of the videos, so that a frame and those around it come from one source.
+    Images are decoded frames of the videos, so that a frame and those around it come from one source. A frame that has
+    no room for the published clips before it gets ``max_distance`` 0: the published programs use Seq05VD_f00000 as a
+    keyframe only.
 
     Parameters
     ----------
@@ -199,18 +187,12 @@ def camvid_manifest(
     labels : path
         Folder of index labels under the stills' names.
     stills : path
-        Folder or zip archive of the annotated stills; only names are read. For ``kaggle``, the package with its
-        folders train, val and test.
+        Folder or zip archive of the annotated stills; only names are read.
     split : {"official", "kaggle"}
-        The field's division, or that of the package's folders. It is part of the splits' names: ``kaggle-test``.
+        The field's division, or that of the folders train, val and test of the Kaggle package. It is part of the
+        splits' names: ``kaggle-test``.
     sequences : path
         Sheet of sequences, see `read_sequences`.
-
-    Returns
-    -------
-    rows : list of ManifestRow
-        One for each still. A frame that has no room for the published clips before it gets ``max_distance`` 0: the
-        published programs use Seq05VD_f00000 as a keyframe only.
 
     Raises
     ------

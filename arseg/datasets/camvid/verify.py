@@ -33,27 +33,12 @@ Still = tuple[int, PurePosixPath, Path]
 def verify_camvid(
     frames: str | Path, stills: str | Path, labels: str | Path, sequences: str | Path
 ) -> dict[str, dict[str, Any]]:
-    """Check decoded frames, stills and labels against one another.
+    """Check decoded frames, stills and labels against one another; return what was found, by sequence.
 
-    Of each sequence, some stills are compared with the decoded frames that should be the same images and with
-    those around them: an error in the numbering shows as a better match at another place.
-
-    Parameters
-    ----------
-    frames, stills, labels, sequences
-        As `arseg.datasets.camvid.manifest.camvid_manifest` takes them.
-
-    Returns
-    -------
-    report : dict
-        By sequence: numbers of frames and stills, the frames' size, frames after the last still, and the mean
-        difference from the stills.
-
-    Raises
-    ------
-    DataError
-        If frames are missing, sizes differ, a still occurs twice or has no label, or stills and frames are not the
-        same images.
+    The paths are those that `arseg.datasets.camvid.manifest.camvid_manifest` takes. Of each sequence, some stills are
+    compared with the decoded frames that should be the same images and with those around them: an error in the
+    numbering shows as a better match at another place. A DataError says that frames are missing, sizes differ, a still
+    occurs twice or has no label, or stills and frames are not the same images.
     """
     table = read_sequences(sequences)
     source = ImageSource(stills)

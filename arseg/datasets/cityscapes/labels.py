@@ -31,14 +31,8 @@ def write_train_ids(root: str | Path, output: str | Path, *, num_workers: int = 
 
     ``gtFine/{split}/{city}/*_gtFine_labelIds.png`` below `root` becomes ``{split}/{city}/*_gtFine_labelTrainIds.png``
     below `output`, in `num_workers` processes. Maps that are there are kept, so that a killed run goes on where it was.
-
-    Raises
-    ------
-    ConfigError
-        If `num_workers` is not positive.
-    DataError
-        If there is no ``gtFine``, a label map is damaged or holds a value that is no label id, or those of a split
-        hold train ids already.
+    A DataError says that there is no ``gtFine``, that a label map is damaged or holds a value that is no label id, or
+    that those of a split hold train ids already.
     """
     if num_workers < 1:
         raise ConfigError(f"num_workers {num_workers}: must be at least 1")

@@ -134,29 +134,11 @@ def usable_frames(root: Path) -> list[AnnotatedFrame]:
 
 
 def cityscapes_manifest(dataset: str, root: str | Path, labels: str | Path) -> list[ManifestRow]:
-    """Return the manifest's rows of the splits train and val, as far as they are there.
+    """Return the manifest's rows of the splits train and val, as far as they are there, sorted.
 
-    A frame that ``leftImg8bit_sequence`` lacks is a still of ``leftImg8bit``: phase 1 can train on it, no clip can be
-    made of it.
-
-    Parameters
-    ----------
-    dataset : str
-        Name of the data set.
-    root : path
-        Folder with ``gtFine`` and ``leftImg8bit_sequence``, or ``leftImg8bit``, or both.
-    labels : path
-        Folder that `arseg.datasets.cityscapes.labels.write_train_ids` wrote.
-
-    Returns
-    -------
-    rows : list of ManifestRow
-        One for each annotated frame, sorted.
-
-    Raises
-    ------
-    DataError
-        If labels, or the image of an annotated frame, are missing.
+    A frame that ``leftImg8bit_sequence`` below `root` lacks is a still of ``leftImg8bit``: phase 1 can train on it, no
+    clip can be made of it. `labels` is the folder that `arseg.datasets.cityscapes.labels.write_train_ids` wrote. A
+    DataError says that a label, or the image of an annotated frame, is missing.
     """
     root, labels = Path(root), Path(labels)
     rows = sorted(_manifest_row(dataset, root, labels, frame) for frame in usable_frames(root))

@@ -36,15 +36,9 @@ logger = logging.getLogger(__name__)
 def download_package(package: str, output: str | Path) -> None:
     """Download a package, such as ``gtFine_trainvaltest.zip``, unless `output` is there, and check its MD5 sum.
 
-    See `arseg.data.download.download` for the rest.
-
-    Raises
-    ------
-    ConfigError
-        If the environment variables ``CITYSCAPES_USERNAME`` and ``CITYSCAPES_PASSWORD`` are missing, or the site does
-        not accept them.
-    DataError
-        If the account has no access to the package, or the download fails.
+    See `arseg.data.download.download` for the rest. A ConfigError says that the environment variables
+    CITYSCAPES_USERNAME and CITYSCAPES_PASSWORD are missing, or that the site does not accept them; a DataError that the
+    account has no access to the package, or that the download fails.
     """
     if Path(output).exists():
         logger.info("%s: is there already; delete it to download it again", output)
@@ -71,12 +65,8 @@ def download_package(package: str, output: str | Path) -> None:
 def unpack_cityscapes(archives: Sequence[str | Path], root: str | Path) -> None:
     """Unpack packages into `root`, whole or not at all for each of ``gtFine``, ``leftImg8bit`` and the sequences.
 
-    What several archives hold of one folder is put together. A folder that is there, with something in it, is kept.
-
-    Raises
-    ------
-    DataError
-        If an archive is missing, truncated, damaged or no package of Cityscapes, or the disk is too small.
+    What several archives hold of one folder is put together. A folder that is there, with something in it, is kept. A
+    DataError says that an archive is missing, truncated, damaged or no package of Cityscapes, or the disk too small.
     """
     contents: dict[str, dict[Path, list[tuple[ZipInfo, str]]]] = {}
     for path in map(Path, archives):

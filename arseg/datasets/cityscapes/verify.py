@@ -57,33 +57,25 @@ class SplitReport:
 def verify_cityscapes(
     root: str | Path, labels: str | Path, output: str | Path, *, gop: int = 12
 ) -> dict[str, SplitReport]:
-    """Check that every annotated frame has its label map, its image and the frames before it; write a report.
+    """Check that every annotated frame has its label map, its image and the frames before it.
 
-    Fewer frames than in the full data set, snippets with fewer than 30 frames and stills without a video are warnings.
+    Writes a report by split to `output` (JSON), and returns it. Fewer frames than in the full data set, snippets with
+    fewer than 30 frames and stills without a video are warnings.
 
     Parameters
     ----------
-    root : path
-        Folder with ``gtFine`` and ``leftImg8bit_sequence``, or ``leftImg8bit``, or both.
-    labels : path
-        Folder of train-id maps.
-    output : path
-        JSON file to write: what was found, by split.
+    root, labels
+        As `arseg.datasets.cityscapes.manifest.cityscapes_manifest` takes them.
     gop : int
         Longest GOP L that clips shall have: L - 1 frames are needed before the annotated one.
-
-    Returns
-    -------
-    report : dict of SplitReport
-        By split, as in the file.
 
     Raises
     ------
     ConfigError
         If a snippet has no room for the GOP.
     DataError
-        If an image, a label map or a needed frame is missing, a label map has another size than its image, or the
-        still of a frame is another image than the video's frame. The message shows the first of many.
+        If an image, a label map or a needed frame is missing, a label map has another size than its image, or the still
+        of a frame is another image than the video's frame. The message shows the first of many.
     """
     root, labels = Path(root), Path(labels)
     if not 1 <= gop <= ANNOTATED_POSITION + 1:

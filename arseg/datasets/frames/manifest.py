@@ -40,32 +40,11 @@ class FrameFile:
 def frames_manifest(
     dataset: str, root: str | Path, classes: str | Path, splits: str | Path
 ) -> tuple[list[ManifestRow], tuple[SegmentationClass, ...]]:
-    """Return the rows and classes of a manifest of folders of frames and labels.
+    """Return the rows of a manifest, one for each frame that a rule chooses, and its classes.
 
-    Parameters
-    ----------
-    dataset : str
-        Name of the data set.
-    root : path
-        Folder that the sheet's folders lie in.
-    classes : path
-        Sheet of classes: index, name, red, green, blue, void.
-    splits : path
-        Sheet of rules (docs/own-frames.md), each of which chooses frames: split, images, labels, list, sequence, first,
-        last, frame_step.
-
-    Returns
-    -------
-    rows : list of ManifestRow
-        One for each frame that a rule chooses.
-    classes : tuple of SegmentationClass
-        The classes, by index.
-
-    Raises
-    ------
-    DataError
-        If a sheet, folder, listed frame or label is missing, a rule chooses nothing, or two frames of a split
-        have the same sequence and number. The files themselves are looked at by `arseg.data.checks`.
+    The folders lie in `root`; `classes` and `splits` are the sheets of classes and of rules (docs/own-frames.md). A
+    DataError says that a sheet, folder, listed frame or label is missing, that a rule chooses nothing, or that two
+    frames of a split have the same sequence and number. The files themselves are looked at by `arseg.data.checks`.
     """
     root, splits = Path(root), Path(splits)
     if not root.is_dir():
