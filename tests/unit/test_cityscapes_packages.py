@@ -1,20 +1,26 @@
-"""Packages of Cityscapes from a site on this machine: login, access, broken connections, and a secret password."""
+"""Packages of Cityscapes: from a site on this machine, with a login and a secret password, and unpacked."""
 
 import hashlib
 import json
 import logging
+import shutil
 import traceback
+import zipfile
 
 import numpy as np
 import pytest
+from cityscapes_examples import write_cityscapes
 from file_server import Answer, FileServer
 
 from arseg.cli.main import main
 from arseg.data import download as downloads
 from arseg.datasets.cityscapes import packages
-from arseg.datasets.cityscapes.packages import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package
-from arseg.errors import ConfigError, DataError
+from arseg.datasets.cityscapes.manifest import cityscapes_manifest
+from arseg.datasets.cityscapes.packages import PASSWORD_VARIABLE, USERNAME_VARIABLE, download_package, unpack_cityscapes
+from arseg.errors import ConfigError, DataError, DiskFullError
 
+FIRST_FRAME = "leftImg8bit_sequence/train/aachen/aachen_000000_000019_leftImg8bit.png"
+FIRST_STILL = "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
 PACKAGE = "gtFine_trainvaltest.zip"
 CONTENT = np.random.default_rng(0).bytes(50_000)
 PASSWORD = "s3cret-pässword"
@@ -134,3 +140,95 @@ def test_package_that_cannot_be_had_is_explained(site, output, path, answer, mes
     with pytest.raises(DataError, match=message):
         download_package(PACKAGE, output)
     assert not output.exists()
+
+
+def package(folder, path, members):
+    """Zip members as Cityscapes does, with what is not needed, and traps."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png", "a dummy")
+        archive.writestr("gtFine/train/aachen/aachen_000000_000019_gtFine_color.png", "not needed")
+        archive.writestr("gtFine/train/../../../escaped_000000_000019_gtFine_labelIds.png", "a trap")
+        archive.writestr("/gtFine/train/aachen/escaped_000000_000020_gtFine_labelIds.png", "a trap")
+        for member in members:
+            archive.write(member, member.relative_to(folder / "root"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The miniature, not to be changed."""
+    folder = tmp_path_factory.mktemp("cityscapes")
+    write_cityscapes(folder / "root")
+    return folder
+
+
+@pytest.fixture
+def archives(written, tmp_path):
+    """The packages of the miniature."""
+    folders = ("gtFine", "leftImg8bit", "leftImg8bit_sequence")
+    return [
+        package(written, tmp_path / f"{folder}.zip", sorted((written / "root" / folder).rglob("*.png")))
+        for folder in folders
+    ]
+
+
+def test_packages_are_unpacked_as_far_as_they_are_needed(written, archives, tmp_path):
+    root = tmp_path / "below" / "unpacked"
+    unpack_cityscapes(archives, root)
+    expected = {path.relative_to(written / "root") for path in (written / "root").rglob("*.png")}
+    assert {path.relative_to(root) for path in root.rglob("*") if path.is_file()} == expected
+    assert (root / FIRST_FRAME).read_bytes() == (written / "root" / FIRST_FRAME).read_bytes()
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_folder_that_is_there_is_kept(archives, tmp_path, caplog):
+    caplog.set_level("INFO")
+    unpack_cityscapes(archives[:1], tmp_path / "root")
+    marker = tmp_path / "root/gtFine/marker"
+    marker.touch()
+    unpack_cityscapes(archives, tmp_path / "root")
+    assert marker.exists()
+    assert (tmp_path / "root" / FIRST_STILL).exists()
+    assert "root/gtFine: is there already; delete it to unpack it again" in caplog.text
+
+
+def test_damaged_member_leaves_nothing_of_its_folder(archives, tmp_path):
+    content = bytearray(archives[0].read_bytes())
+    with zipfile.ZipFile(archives[0]) as archive:
+        info = archive.getinfo("gtFine/val/frankfurt/frankfurt_000000_000576_gtFine_labelIds.png")
+    content[info.header_offset + 30 + len(info.filename) + 60] ^= 0xFF
+    archives[0].write_bytes(content)
+    with pytest.raises(DataError, match=r"gtFine\.zip: truncated, damaged or not a zip archive"):
+        unpack_cityscapes(archives[:1], tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_wrong_missing_and_truncated_archives_are_named(written, archives, tmp_path):
+    wrong = package(written, tmp_path / "wrong.zip", [])
+    cut = tmp_path / "leftImg8bit.zip"
+    cut.write_bytes(archives[1].read_bytes()[:-40])
+    for archive, message in (
+        (wrong, r"wrong\.zip: holds no label ids or frames .*_trainvaltest\.zip"),
+        (tmp_path / "none.zip", r"none\.zip: no such file or folder\. .* arseg cityscapes download none"),
+        (cut, r"Img8bit\.zip: truncated, damaged or not a zip archive .*arseg cityscapes download leftImg8"),
+    ):
+        with pytest.raises(DataError, match=message):
+            unpack_cityscapes([archives[0], archive], tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_disk_without_room_is_an_error(archives, tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(DiskFullError, match=r"root/gtFine: 0\.00 GB are to be written, 0\.00 GB are free"):
+        unpack_cityscapes(archives, tmp_path / "root")
+
+
+def test_commands_from_packages_to_manifest(archives, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["cityscapes", "unpack", *map(str, archives), "--output", "root"])
+    main(["cityscapes", "labels", "--root", "root", "--output", "labels", "--workers", "1"])
+    main(["cityscapes", "verify", "--root", "root", "--labels", "labels", "--gop", "12", "--output", "report.json"])
+    assert "train: 2 annotated frames, 2 with their video\n" in capsys.readouterr().out
+    rows = cityscapes_manifest("city", "root", "labels")
+    assert rows[0].image == FIRST_FRAME.replace("left", "root/left", 1)
