@@ -1,5 +1,3 @@
-import io
-import logging
 import os
 import shutil
 import signal
@@ -10,6 +8,7 @@ import time
 import weakref
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from arseg.data.clips import make_clip_stores, plan_clips, store_path
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, ConfigError, DataError
 from arseg.motion.compose import compose_motion
-from arseg.progress import track
 from arseg.spec import Encoding
 from arseg.store import ClipStore
 
@@ -36,8 +34,8 @@ def write_video(folder, name, indices, size=(48, 32)):
     generator = np.random.default_rng(len(name))
     coarse = Image.fromarray(generator.integers(0, 256, (24, 48, 3), dtype=np.uint8))
     canvas = coarse.resize((size[0] + 128, size[1] + 64), Image.Resampling.BICUBIC)
-    for count, index in enumerate(indices):
-        left = 2 * count % 128
+    for place, index in enumerate(indices):
+        left = 2 * place % 128
         canvas.crop((left, 0, left + size[0], size[1])).save(folder / f"{name}_{index:04d}.png")
 
 
@@ -82,14 +80,7 @@ def samples_of(paths):
     return samples
 
 
-def assert_same_samples(samples, expected):
-    assert [sample.identity for sample in samples] == [sample.identity for sample in expected]
-    for sample, other in zip(samples, expected, strict=True):
-        for name in ("keyframe", "frame", "motion_qpel", "intra"):
-            np.testing.assert_array_equal(getattr(sample, name), getattr(other, name))
-
-
-def test_a_start_is_one_clip_for_all_distances(rows):
+def test_a_start_is_one_clip_for_all_distances(rows, frames):
     assert summary(plan_clips(rows, 4, [3, 1, 2])) == [
         ("a", 2, 4, [(3, 5)]),
         ("a", 3, 4, [(2, 5), (3, 6)]),
@@ -104,11 +95,9 @@ def test_a_start_is_one_clip_for_all_distances(rows):
         ("bb", 106, 4, [(2, 110)]),
         ("bb", 108, 4, [(1, 110)]),
     ]
-
-
-def test_frames_follow_the_step_of_the_video(rows, frames):
-    plan = plan_clips(rows, 4, [3])[-1]
-    assert plan.frame_paths == tuple(frames / f"bb_{index:04d}.png" for index in (104, 106, 108, 110))
+    assert plan_clips(rows, 4, [3])[-1].frame_paths == tuple(
+        frames / f"bb_{index:04d}.png" for index in range(104, 111, 2)
+    )
 
 
 def test_clips_that_end_elsewhere_are_other_clips(rows):
@@ -149,28 +138,22 @@ def test_impossible_requests_are_refused(rows, arguments, message):
 
 def test_a_frame_near_the_start_of_its_video_serves_only_as_far_as_it_can(frames):
     early = replace(make_row(frames, "a", 2), max_distance=0)
-    plans = plan_clips([early, make_row(frames, "a", 5)], gop=4, distances=range(4))
-    assert summary(plans) == [
-        ("a", 2, 4, [(0, 2), (3, 5)]),
-        ("a", 3, 4, [(2, 5)]),
-        ("a", 4, 4, [(1, 5)]),
-        ("a", 5, 4, [(0, 5)]),
-    ]
+    plans = plan_clips([early, make_row(frames, "a", 5)], gop=4, distances=[0, 3])
+    assert summary(plans) == [("a", 2, 4, [(0, 2), (3, 5)]), ("a", 5, 4, [(0, 5)])]
 
 
-def test_still_is_refused(rows):
+def test_stills_and_clips_that_start_before_the_video_are_refused(rows, frames):
     still = replace(rows[0], frame_pattern="", frame_step=0)
-    message = r"a_0005.png: stills cannot be made into clips.*no frame_pattern.*split 'test'"
-    with pytest.raises(DataError, match=message):
-        plan_clips([still], 4, [1])
-
-
-def test_clip_that_starts_before_the_video_is_refused(frames):
-    with pytest.raises(DataError, match=r"bb_0096.png: no such frame. The clip of .*bb_0102.png at distance 3 starts"):
-        plan_clips([make_row(frames, "bb", 102, step=2)], 4, [3])
-    message = r"a_0002.png: 3 frames before it.* Choose annotated frames further from the start"
-    with pytest.raises(DataError, match=message):
-        plan_clips([make_row(frames, "a", 2)], 4, [3])
+    for row, message in (
+        (still, r"a_0005.png: stills cannot be made into clips.*no frame_pattern.*split 'test'"),
+        (
+            make_row(frames, "bb", 102, step=2),
+            r"bb_0096.png: no such frame. The clip of .*bb_0102.png at distance 3 st",
+        ),
+        (make_row(frames, "a", 2), r"a_0002.png: 3 frames before it.* Choose annotated frames further from the start"),
+    ):
+        with pytest.raises(DataError, match=message):
+            plan_clips([row], 4, [3])
 
 
 def test_missing_frame_behind_is_refused_only_where_it_is_needed(frames):
@@ -213,100 +196,63 @@ def test_attributes_record_how_a_store_was_made(rows, tmp_path):
     assert (attributes.distance, attributes.shard, attributes.num_shards) == (2, 1, 2)
     assert attributes.encoder.startswith("x264")
     assert "keyint=4" in attributes.encoder_parameters
+    (path,) = make_clip_stores(manifest_of(rows), "test", encoding, [2], tmp_path / "few", num_shards=99)
+    assert samples_of([path]) == []  # there is a store where a shard has no clip
+    with ClipStore(path) as store:
+        assert (store.attributes.distance, store.attributes.encoder) == (2, "")
 
 
 @pytest.mark.parametrize("tail", ["gop", "annotated"])
 def test_union_of_shards_is_the_unsharded_store(rows, tmp_path, tail):
-    manifest, distances, encoding = manifest_of(rows), [1, 3], replace(CONFIG, tail=tail)
-    whole = make_clip_stores(manifest, "test", encoding, distances, tmp_path / "whole")
-    shards = [
-        make_clip_stores(manifest, "test", encoding, distances, tmp_path / str(shard), shard=shard, num_shards=3)
-        for shard in range(3)
-    ]
-    for place, path in enumerate(whole):
-        assert_same_samples(samples_of([paths[place] for paths in shards]), samples_of([path]))
+    def samples(folder, **shard):
+        encoding = replace(CONFIG, tail=tail)
+        return samples_of(make_clip_stores(manifest_of(rows), "test", encoding, [3], tmp_path / folder, **shard))
+
+    whole = samples("whole")
+    parts = [sample for shard in range(3) for sample in samples(str(shard), shard=shard, num_shards=3)]
+    assert [sample.identity for sample in parts] == [sample.identity for sample in whole]
+    for sample, other in zip(parts, whole, strict=True):
+        for name in ("keyframe", "frame", "motion_qpel", "intra"):
+            np.testing.assert_array_equal(getattr(sample, name), getattr(other, name))
 
 
-def test_shard_without_clips_is_an_empty_store(rows, tmp_path):
-    paths = make_clip_stores(manifest_of(rows), "test", CONFIG, [0, 3], tmp_path, shard=0, num_shards=99)
-    assert samples_of(paths) == []
-    with ClipStore(paths[1]) as store:
-        assert (store.attributes.distance, store.attributes.encoder) == (3, "")
-
-
-def test_each_clip_is_encoded_once_and_each_frame_read_once(rows, tmp_path, monkeypatch):
-    encoded, read = [], []
-    plain_encode, plain_read = clips.encode_clip, clips.read_image
-    monkeypatch.setattr(
-        clips, "encode_clip", lambda *args, **options: encoded.append(args) or plain_encode(*args, **options)
-    )
-    monkeypatch.setattr(clips, "read_image", lambda path: read.append(path) or plain_read(path))
-    make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, range(4), tmp_path)
-    assert len(encoded) == 5  # starts 2 ... 6, for eight samples
-    assert [path.name for path in read] == [f"a_{index:04d}.png" for index in range(2, 10)]
-
-
-def test_only_what_is_stored_is_decoded_and_converted(rows, tmp_path, monkeypatch):
-    lengths, converted = [], []
-    plain_read, plain_rgb = clips.read_clip, DecodedClip.rgb
-    monkeypatch.setattr(clips, "read_clip", lambda *args: lengths.append(args[2]) or plain_read(*args))
-    monkeypatch.setattr(DecodedClip, "rgb", lambda clip, index: converted.append(index) or plain_rgb(clip, index))
+def test_nothing_is_done_twice_and_only_what_is_stored_is_decoded(rows, tmp_path, monkeypatch):
+    encoded, read, lengths, converted = [], [], [], []
+    encode, read_image, decode, rgb = clips.encode_clip, clips.read_image, clips.read_clip, DecodedClip.rgb
+    monkeypatch.setattr(clips, "encode_clip", lambda *args, **options: encoded.append(1) or encode(*args, **options))
+    monkeypatch.setattr(clips, "read_image", lambda path: read.append(path.name) or read_image(path))
+    monkeypatch.setattr(clips, "read_clip", lambda *args: lengths.append(args[2]) or decode(*args))
+    monkeypatch.setattr(DecodedClip, "rgb", lambda clip, index: converted.append(index) or rgb(clip, index))
     make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, [0, 2], tmp_path)
-    assert lengths == [3, 3, 1, 1]  # starts 3, 4 (frames 5 and 6 at distance 2), 5, 6
+    assert len(encoded) == 4  # starts 3, 4 (frames 5 and 6 at distance 2), 5, 6
+    assert read == [f"a_{index:04d}.png" for index in range(3, 10)]
+    assert lengths == [3, 3, 1, 1]
     assert converted == [0, 2, 0, 2, 0, 0, 0, 0]
 
 
 def test_references_further_back_than_the_paper_s_are_followed(frames, tmp_path, monkeypatch, hevc_reader):
-    asked = []
-    plain = clips.MotionComposer
+    asked, compose = [], clips.MotionComposer
     monkeypatch.setattr(
-        clips, "MotionComposer", lambda *args, **options: asked.append(options) or plain(*args, **options)
+        clips, "MotionComposer", lambda *sizes, **rules: asked.append(rules) or compose(*sizes, **rules)
     )
+    manifest = manifest_of([make_row(frames, "a", 9)])
     for references in (None, 2, 5):
         config = Encoding("hevc", "300k", gop=8, preset="ultrafast", references=references, subpixel=True)
-        output = tmp_path / str(references)
-        (path,) = make_clip_stores(manifest_of([make_row(frames, "a", 9)]), "test", config, [7], output)
+        (path,) = make_clip_stores(manifest, "test", config, [7], tmp_path / str(references))
         with ClipStore(path) as store:
             assert store.attributes.encoding == config
     assert asked == [{"subpixel": True, "max_ref_back": back} for back in (3, 3, 5)]
 
 
-def test_frame_of_another_size_is_refused(rows, frames, tmp_path):
+def test_frames_of_another_or_odd_size_are_refused_by_name(rows, frames, tmp_path):
+    write_video(frames, "odd", range(8), size=(47, 32))
+    with pytest.raises(CodecError, match=r"odd_0000.png, first frame of a clip: frames of 47x32 pixels.*even"):
+        make_clip_stores(manifest_of([make_row(frames, "odd", 3)]), "test", CONFIG, [3], tmp_path / "out")
     write_video(frames, "a", [4], size=(40, 32))
     message = r"a_0004.png: the frame has 40x32 pixels, the first .*a_0002.png has 48x32.* Extract the"
     with pytest.raises(DataError, match=message):
         make_clip_stores(manifest_of(rows), "test", CONFIG, [3], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_codec_errors_name_the_clip(frames, tmp_path):
-    write_video(frames, "odd", range(8), size=(47, 32))
-    manifest = manifest_of([make_row(frames, "odd", 3)])
-    with pytest.raises(CodecError, match=r"odd_0000.png, first frame of a clip: frames of 47x32 pixels.*even"):
-        make_clip_stores(manifest, "test", CONFIG, [3], tmp_path / "out")
-
-
-def test_codec_that_cannot_be_read_is_refused_before_anything_is_encoded(rows, tmp_path, monkeypatch):
-    def refuse(codec):
-        raise CodecError(f"no reader for {codec}")
-
-    monkeypatch.setattr(clips, "check_readable", refuse)
-    monkeypatch.setattr(clips, "encode_clip", lambda *_args, **_options: pytest.fail("encoded"))
-    with pytest.raises(CodecError, match="no reader for h264"):
-        make_clip_stores(manifest_of(rows), "test", CONFIG, [3], tmp_path)
-
-
-class Interrupted:
-    """A stage that fails at its `turn`-th call, and works before that."""
-
-    def __init__(self, stage, turn, error):
-        self.stage, self.turn, self.error, self.calls = stage, turn, error, 0
-
-    def __call__(self, *args, **options):
-        self.calls += 1
-        if self.calls == self.turn:
-            raise self.error
-        return self.stage(*args, **options)
 
 
 @pytest.mark.parametrize(
@@ -320,11 +266,16 @@ class Interrupted:
     ],
 )
 def test_failure_of_any_stage_stops_all_and_leaves_nothing(rows, tmp_path, monkeypatch, stage, error):
-    fragile = Interrupted(getattr(clips, stage), 3, error)
-    monkeypatch.setattr(clips, stage, fragile)
-    encoded = []
-    plain = clips.encode_clip
-    monkeypatch.setattr(clips, "encode_clip", lambda *args, **options: encoded.append(1) or plain(*args, **options))
+    plain, calls = getattr(clips, stage), count(1)
+
+    def fails_at_its_third_call(*args, **options):
+        if next(calls) == 3:
+            raise error
+        return plain(*args, **options)
+
+    monkeypatch.setattr(clips, stage, fails_at_its_third_call)
+    encoded, encode = [], clips.encode_clip
+    monkeypatch.setattr(clips, "encode_clip", lambda *args, **options: encoded.append(1) or encode(*args, **options))
     started = set(threading.enumerate())
     with pytest.raises(type(error), match=str(error)):
         make_clip_stores(manifest_of(rows), "test", CONFIG, range(4), tmp_path / "out")
@@ -389,15 +340,3 @@ def test_no_more_frames_are_in_memory_than_promised(rows, tmp_path, monkeypatch)
     make_clip_stores(manifest_of(rows), "test", CONFIG, range(4), tmp_path)
     assert len(most) > 6
     assert max(most) <= clips.CLIPS_AHEAD + 1
-
-
-def test_progress_is_logged_where_there_is_no_terminal(caplog, monkeypatch):
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    with caplog.at_level(logging.INFO, "arseg.progress"):
-        assert list(track(range(3), "clips")) == [0, 1, 2]
-    assert [record.getMessage() for record in caplog.records] == ["clips: 3 done in 0.0 s"]
-    caplog.clear()
-    monkeypatch.setattr("arseg.progress.LOG_INTERVAL_SECONDS", 0)
-    with caplog.at_level(logging.INFO, "arseg.progress"):
-        assert list(track(iter("ab"), "letters", total=5)) == ["a", "b"]
-    assert caplog.records[0].getMessage() == "letters: 1/5 in 0 s"
