@@ -74,7 +74,7 @@ def test_an_archive_without_or_with_two_videos_is_refused(tmp_path):
 
 def test_folder_and_archive_are_read_alike(tmp_path):
     files = {"top/b.png": b"2", "top/deep/a.png": b"1", "top/notes.txt": b"", "__MACOSX/top/._b.png": b"x"}
-    write_zip(tmp_path / "p.zip", files)
+    write_zip(tmp_path / "p.zip", {f"./{name}": content for name, content in files.items()})  # as some programs do
     for name, content in files.items():
         (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "p" / name).write_bytes(content)
@@ -105,10 +105,3 @@ def test_packing_that_python_lacks_is_told(tmp_path):
     source = ImageSource(tmp_path / "p.zip")
     with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked here \(.*give what was in it"):
         list(source.read(source.members))
-
-
-def test_names_that_begin_with_a_dot_are_read(tmp_path):
-    write_zip(tmp_path / "p.zip", {"./train/a.png": b"1"})
-    source = ImageSource(tmp_path / "p.zip")
-    assert source.members == (PurePosixPath("train/a.png"),)
-    assert list(source.read(source.members)) == [(PurePosixPath("train/a.png"), b"1")]

@@ -59,16 +59,11 @@ def test_names_are_read_as_sequence_and_number(tmp_path, name, sequence, number,
     assert frame.pattern.format(index=number) == str(frame.path)
 
 
-def test_name_without_a_number_is_its_own_sequence(tmp_path):
+def test_names_without_a_number_are_stills_and_shadows_of_macos_none(tmp_path):
     picture(tmp_path / "crossing.png")
+    (tmp_path / "._crossing.png").write_bytes(b"Mac OS X")
     (frame,) = list_frames(tmp_path)
     assert (frame.sequence, frame.frame_index, frame.pattern) == ("crossing", 0, "")
-
-
-def test_shadows_that_macos_leaves_are_no_frames(tmp_path):
-    picture(tmp_path / "a_01.png")
-    (tmp_path / "._a_01.png").write_bytes(b"Mac OS X")
-    assert [frame.path.name for frame in list_frames(tmp_path)] == ["a_01.png"]
 
 
 def test_unpadded_numbers_stay_unpadded(tmp_path):
@@ -96,15 +91,10 @@ def test_rule_with_all_columns(dataset):
     assert following.frame_index == 7952
 
 
-def test_rule_with_empty_columns_takes_every_frame_as_an_unlabelled_still(dataset):
-    rows = dataset("all,val,,,,,,")
-    assert len(rows) == 10
-    assert {(row.label, row.frame_pattern, row.frame_step) for row in rows} == {("", "", 0)}
-
-
-def test_rules_add_up_and_splits_may_overlap(dataset):
-    rows = dataset("a,val,,,0016E5,,7951,", "a,val,,,0006R0,1083,,", "b,val,,,0016E5,7951,7951,1")
-    assert Counter(row.split for row in rows) == {"a": 4, "b": 1}
+def test_rules_add_up_splits_may_overlap_and_columns_be_empty(dataset):
+    rows = dataset("a,val,,,0016E5,,7951,", "a,val,,,0006R0,1083,,", "b,val,,,0016E5,7951,7951,1", "all,val,,,,,,")
+    assert Counter(row.split for row in rows) == {"a": 4, "b": 1, "all": 10}
+    assert {(row.label, row.frame_pattern, row.frame_step) for row in rows if row.split == "all"} == {("", "", 0)}
 
 
 def test_list_of_stems_lies_beside_the_sheet(dataset):
@@ -124,23 +114,14 @@ def test_jpeg_frames_have_png_labels(dataset):
     ("rules", "message"),
     [
         (["a,vall,,,,,,"], r"splits\.csv:2: images names the folder .*vall, which does not exist"),
-        (
-            ["a,val,,,,,,", "a,val,labels,,,,,"],
-            r"splits\.csv:3: labels names the folder .*labels, which does not",
-        ),
+        (["a,val,,,,,,", "a,val,labels,,,,,"], r"splits\.csv:3: labels names the folder .*labels, which does not"),
         ([",val,,,,,,"], r"splits\.csv:2: split is empty"),
-        (
-            ["a,val,,,0016E5,8000,,1"],
-            r"\(sequence 0016E5, first 8000\) chooses none of the 10 frames.*1080 to 7954",
-        ),
+        (["a,val,,,0016E5,8000,,1"], r"\(sequence 0016E5, first 8000\) chooses none of the 10 frames.*1080 to 7954"),
         (["a,val,,,16E5,,,1"], r"chooses none .* sequences: 0006R0, 0016E5"),
         (["a,val,,,,,,0"], r"splits\.csv:2: frame_step is '0', expected a whole number of 1 or more"),
         (["a,val,,,,x,,1"], r"splits\.csv:2: first is 'x'"),
         (["a,val,,none.txt,,,,"], r"splits\.csv:2: list names .*none\.txt, which cannot be read"),
-        (
-            ["a,val,,,0016E5,,,", "a,val,,,,7954,,"],
-            r"splits\.csv:3: frame 7954 of sequence '0016E5' occurs twice",
-        ),
+        (["a,val,,,0016E5,,,", "a,val,,,,7954,,"], r"splits\.csv:3: frame 7954 of sequence '0016E5' occurs twice"),
         ([], r"splits\.csv: no rule below the header"),
     ],
 )
