@@ -81,12 +81,15 @@ def asked_ranges(server, path="/data.zip"):
     return [request.headers.get("Range") for request in server.asked(path)]
 
 
-def test_complete_file_is_all_that_is_left(server, output, caplog):
+def test_complete_file_is_all_that_is_left(server, output, monkeypatch, caplog, capsys):
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(downloads, "LOG_INTERVAL_SECONDS", 0)
     fetch(remote(server.serve("/data.zip", Answer(CONTENT)), checksum="", num_bytes=200_000), output)
     assert [path.name for path in output.parent.iterdir()] == ["data.zip"]
     assert asked_ranges(server) == [None]
     assert f"data.zip: 200000 bytes, sha256 {SHA256}; note them in the sheet" in caplog.text
+    assert "data.zip: 0.2 of 0.2 MB" in caplog.text
+    assert capsys.readouterr().err == ""  # where there is no terminal, there is no bar
 
 
 @pytest.mark.parametrize("checksum", [SHA256, hashlib.md5(CONTENT).hexdigest(), ""])
@@ -99,18 +102,13 @@ def test_broken_connection_is_continued(server, output, pauses, checksum):
     assert pauses == [0, downloads.WAIT_SECONDS]
 
 
-def test_stalled_connection_is_continued(server, output, monkeypatch):
+def test_connections_that_stall_or_break_without_a_sign_are_continued(server, output, monkeypatch, caplog):
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", (30, 0.3))
-    url = server.serve("/data.zip", Answer(CONTENT, stall_after=CUT), Answer(CONTENT))
-    fetch(remote(url), output)
-    assert len(server.requests) == 2
-
-
-def test_connection_that_breaks_without_a_sign_is_noticed_by_the_size(server, output, caplog):
-    url = server.serve("/data.zip", Answer(CONTENT, cut_after=CUT, announced=False), Answer(CONTENT))
+    unsaid = Answer(CONTENT, cut_after=2 * CUT, announced=False)  # only the size tells
+    url = server.serve("/data.zip", Answer(CONTENT, stall_after=CUT), unsaid, Answer(CONTENT))
     fetch(remote(url, checksum="", num_bytes=200_000), output)
-    assert "broke off after 65536 of 200000 bytes" in caplog.text
-    assert asked_ranges(server) == [None, f"bytes={CUT}-"]
+    assert "broke off after 196608 of 200000 bytes" in caplog.text
+    assert asked_ranges(server) == [None, f"bytes={CUT}-", f"bytes={3 * CUT}-"]
 
 
 @pytest.mark.parametrize("checksum", [SHA256, ""])
@@ -280,14 +278,6 @@ def test_output_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileAccessError, match=r"file/data\.zip: cannot be written \(.* name another file"):
         download(remote(dead_url()), tmp_path / "file" / "data.zip")
-
-
-def test_log_tells_how_much_has_arrived(server, output, monkeypatch, caplog, capsys):
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr(downloads, "LOG_INTERVAL_SECONDS", 0)
-    download(remote(server.serve("/data.zip", Answer(CONTENT))), output)
-    assert "data.zip: 0.2 of 0.2 MB" in caplog.text
-    assert capsys.readouterr().err == ""
 
 
 def read_lines(tmp_path, *lines):
