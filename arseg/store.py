@@ -17,13 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
-from arseg.hdf5 import (
-    all_attributes,
-    entry,
-    open_finished,
-    read_attributes,
-    translate_read_errors,
-)
+from arseg.hdf5 import all_attributes, entry, open_finished, read_attributes, translate_read_errors
 from arseg.spec import Encoding
 from arseg.stages import STAGES
 

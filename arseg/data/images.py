@@ -79,11 +79,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def decode_image(
-    content: bytes,
-    place: str | Path,
-    what: str = "frame",
-    modes: Collection[str] = IMAGE_MODES,
-    hint: str = TO_RGB,
+    content: bytes, place: str | Path, what: str = "frame", modes: Collection[str] = IMAGE_MODES, hint: str = TO_RGB
 ) -> NDArray[np.uint8]:
     """Decode the content of an image file to RGB, uint8, shape (H, W, 3).
 

@@ -104,10 +104,7 @@ class DatasetKind(ABC):
     def path(self, place: Place, key: str) -> str:
         """Return the path that a key of the source holds.
 
-        Raises
-        ------
-        ConfigError
-            If it names an unset environment variable, or nothing is there; the message has the key.
+        A ConfigError with the key says that it names an unset environment variable, or that nothing is there.
         """
         name = f"datasets.{place.dataset}.source.{key}"
         return existing(expanded(getattr(self, key), name), name)

@@ -55,14 +55,15 @@ class CamVid(DatasetKind):
         return self.path(place, "sequences")
 
     def annotated_stills(self, place: Place) -> str:
-        """Return the annotated stills, an archive or a folder: what the user has, or what is downloaded."""
+        """Return the annotated stills, see `_annotations`."""
         return self._annotations(place, "stills", STILLS)
 
     def annotated_labels(self, place: Place) -> str:
-        """Return the colour labels, an archive or a folder: what the user has, or what is downloaded."""
+        """Return the colour labels, see `_annotations`."""
         return self._annotations(place, "labels", LABELS)
 
     def _annotations(self, place: Place, key: str, archive: str) -> str:
+        """Return an archive or a folder: what the user has, or what is downloaded."""
         for own in (key, "package"):
             if getattr(self, own):
                 return self.path(place, own)
@@ -71,14 +72,10 @@ class CamVid(DatasetKind):
     def video(self, place: Place) -> list[str]:
         """Return the video of a sequence, or the parts of its zip archive: the user's, or what is downloaded.
 
-        Raises
-        ------
-        ConfigError
-            If the user does not have it and the sheet of downloads lacks it.
+        A ConfigError says that the user does not have it and the sheet of downloads lacks it.
         """
         sequence = place.wildcards.sequence
-        rows = self.sheet(place, "sequences", "sequence", "video")
-        video = {row["sequence"]: row["video"] for row in rows}[sequence]
+        video = self._videos(place)[sequence]
         archive = f"{Path(video).stem}.zip"
         if self.videos:
             folder = Path(self.path(place, "videos"))
@@ -96,8 +93,11 @@ class CamVid(DatasetKind):
 
     def decoded_frames(self, place: Place) -> list[str]:
         """Return the folders of decoded frames, one for each sequence."""
+        return [f"{place.resources}/frames/{sequence}" for sequence in self._videos(place)]
+
+    def _videos(self, place: Place) -> dict[str, str]:
         rows = self.sheet(place, "sequences", "sequence", "video")
-        return [f"{place.resources}/frames/{row['sequence']}" for row in rows]
+        return {row["sequence"]: row["video"] for row in rows}
 
     def manifest_inputs(self, place: Place) -> dict[str, str | list[str]]:
         """Return frames, labels, stills and the sheet of sequences, and that they were verified."""

@@ -58,11 +58,7 @@ def verify_camvid(
 
 
 def _verify_sequence(
-    sequence: CamVidSequence,
-    folder: Path,
-    stills: list[Still],
-    source: ImageSource,
-    sequences: str | Path,
+    sequence: CamVidSequence, folder: Path, stills: list[Still], source: ImageSource, sequences: str | Path
 ) -> dict[str, Any]:
     last, *_ = stills[-1]
     num_frames = _count_frames(folder, sequence, last)

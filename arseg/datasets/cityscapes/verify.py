@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -132,44 +133,42 @@ def _check_split(
                 report.incomplete_snippets.append(frame.image_name().removesuffix("_leftImg8bit.png"))
             if (root / STILLS_FOLDER / frame.folder / frame.image_name()).is_file():
                 comparable.append(frame)
-        if problem := _label_problem(image, frame.train_ids_path(labels)):
-            problems.append(problem)
+        with _collecting(problems):
+            _check_label(image, frame.train_ids_path(labels))
     chosen = np.linspace(0, len(comparable) - 1, min(COMPARED_STILLS, len(comparable))).round().astype(int)
     for index in chosen:
-        if problem := _still_problem(root, comparable[index]):
-            problems.append(problem)
-        else:
+        with _collecting(problems):
+            _compare_still(root, comparable[index])
             report.compared_stills += 1
     return report
 
 
-def _label_problem(image: Path, label: Path) -> str:
+@contextmanager
+def _collecting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        problems.append(str(error))
+
+
+def _check_label(image: Path, label: Path) -> None:
     if not label.is_file():
-        return f"{label}: no such label map. Make it: arseg cityscapes labels"
-    try:
-        (width, height), found = read_size(image), read_size(label)
-    except DataError as error:
-        return str(error)
-    if found == (width, height):
-        return ""
-    return (
-        f"{label}: the label map has {found[0]}x{found[1]} pixels, its frame {image} has {width}x{height}. Unpack both "
-        "packages again, and make the label maps anew: arseg cityscapes labels"
-    )
+        raise DataError(f"{label}: no such label map. Make it: arseg cityscapes labels")
+    (width, height), found = read_size(image), read_size(label)
+    if found != (width, height):
+        raise DataError(
+            f"{label}: the label map has {found[0]}x{found[1]} pixels, its frame {image} has {width}x{height}. Unpack "
+            "both packages again, and make the label maps anew: arseg cityscapes labels"
+        )
 
 
-def _still_problem(root: Path, frame: AnnotatedFrame) -> str:
+def _compare_still(root: Path, frame: AnnotatedFrame) -> None:
     video, still = (root / package / frame.folder / frame.image_name() for package in (VIDEO_FOLDER, STILLS_FOLDER))
-    try:
-        same = np.array_equal(read_image(video), read_image(still))
-    except DataError as error:
-        return str(error)
-    if same:
-        return ""
-    return (
-        f"{video}: another image than {still}, of which the labels were made. Unpack both packages again; if only "
-        f"the stills are changed copies, move {STILLS_FOLDER} elsewhere, it is not needed beside {VIDEO_FOLDER}"
-    )
+    if not np.array_equal(read_image(video), read_image(still)):
+        raise DataError(
+            f"{video}: another image than {still}, of which the labels were made. Unpack both packages again; if only "
+            f"the stills are changed copies, move {STILLS_FOLDER} elsewhere, it is not needed beside {VIDEO_FOLDER}"
+        )
 
 
 def _warn(root: Path, split: str, found: SplitReport) -> None:

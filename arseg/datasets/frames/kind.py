@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arseg.data.sheets import read_sheet
 from arseg.datasets.kind import DATASETS, DatasetKind, Place, words
 
 
@@ -26,14 +25,14 @@ class Frames(DatasetKind):
     def own_folders(self, place: Place) -> tuple[list[str], dict[str, Any]]:
         """Return the folders that the splits sheet names."""
         root = self.path(place, "root")
-        rows = [row.cells for row in read_sheet(Path(self.path(place, "splits")), ("images", "labels", "list"), "")]
-        names = sorted({row[key] for row in rows for key in ("images", "labels") if row.get(key)})
+        rows = self.sheet(place, "splits", "images", "labels")
+        names = sorted({row[key] for row in rows for key in ("images", "labels") if row[key]})
         return [f"{root}/{name}" for name in names], {"recursive": False}
 
     def manifest_inputs(self, place: Place) -> dict[str, str | list[str]]:
         """Return the two sheets, and the lists of frames that the splits sheet names."""
         splits = self.path(place, "splits")
-        names = sorted({row.cells["list"] for row in read_sheet(Path(splits), ("list",), "") if row.cells["list"]})
+        names = sorted({row["list"] for row in self.sheet(place, "splits", "list") if row["list"]})
         # What is missing is left to `arseg manifest`, which names the line of the sheet.
         lists = [str(path) for path in (Path(splits).parent / name for name in names) if path.exists()]
         return {"classes": self.path(place, "classes"), "splits": splits, "lists": lists}
