@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image
 
-from arseg.config import TrainConfig
 from arseg.data.augmentation import (
     Augmentation,
     Resize,
     color_jitter,
-    draw_augmentation,
     flip,
     random_crop,
     random_scale,
@@ -23,9 +21,9 @@ from arseg.data.transforms import PairSample, apply
 
 
 @st.composite
-def samples(draw, min_side=1):
+def samples(draw):
     """Draw a pair whose image, keyframe and motion all carry the label of their pixel."""
-    height, width = (draw(st.integers(min_side, 24)) for _ in range(2))
+    height, width = (draw(st.integers(1, 24)) for _ in range(2))
     labels = draw(st_numpy.arrays(np.uint8, (height, width)))
     image = np.repeat(labels[..., None], 3, axis=2)
     motion_qpel = np.stack([labels, 255 - labels], axis=2).astype(np.float32)
@@ -61,24 +59,6 @@ def test_a_flip_has_one_chance_in_two(sample, value):
     if augmentation.mirrored:
         flipped = apply(augmentation, flipped)  # two flips are none
     assert_equal(flipped, sample)
-
-
-@given(samples(), st.integers())
-def test_scale_one_is_the_identity(sample, seed):
-    assert_equal(apply(random_scale(source(sample), random.Random(seed), [1.0]), sample), sample)
-
-
-@given(samples(min_side=2), st.data())
-def test_crop_keeps_everything_aligned(sample, data):
-    height, width = sample.labels.shape
-    size = data.draw(st.integers(1, width)), data.draw(st.integers(1, height))
-    cropped = apply(random_crop(source(sample), random.Random(data.draw(st.integers())), size), sample)
-    assert cropped.labels.shape == (size[1], size[0])
-    for channel in range(3):
-        np.testing.assert_array_equal(cropped.image[..., channel], cropped.labels)
-        np.testing.assert_array_equal(cropped.keyframe[..., channel], 255 - cropped.labels)
-    np.testing.assert_array_equal(cropped.motion_qpel[..., 0], cropped.labels)
-    np.testing.assert_array_equal(cropped.motion_qpel[..., 1], 255.0 - cropped.labels)
 
 
 @given(samples(), st.integers(1, 40), st.integers(1, 40), st.integers())
@@ -133,10 +113,3 @@ def test_labels_are_those_that_pillow_resizes(before, after):
     plan = Augmentation((before, 1), resizes=(Resize(after, 1, 1.0),))
     image = np.repeat(labels[..., None], 3, axis=2)
     np.testing.assert_array_equal(apply(plan, PairSample(image, None, labels, None)).labels, np.asarray(resized))
-
-
-@given(st.tuples(st.integers(8, 60), st.integers(8, 60)), st.integers())
-def test_a_seed_decides_everything(size, seed):
-    train = TrainConfig(crop="20x16")
-    once, again = (draw_augmentation(size, random.Random(seed), train) for _ in range(2))
-    assert once == again

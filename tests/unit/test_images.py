@@ -134,19 +134,10 @@ def test_a_label_map_of_16_bits_is_told_to_take_8(tmp_path):
         read_label(tmp_path / "label.png", 4)
 
 
-def test_other_pixel_formats_are_refused(tmp_path):
+def test_a_frame_of_16_bits_is_refused_though_pillow_reads_half_of_it(tmp_path):
     (tmp_path / "a.png").write_bytes(plain_png(zlib.compress(bytes(2 * (1 + 3 * 6))), 3, 2, bits=16))
-    # Pillow would read half of it.
     with pytest.raises(DataError, match=r"pixel format RGB;16, expected 8-bit RGB or grey"):
         read_image(tmp_path / "a.png")
-    for image, suffix, message in (
-        (Image.new("RGB", (3, 2)), "png", r"pixel format RGB, expected one 8-bit channel .*Convert"),
-        (Image.new("LA", (3, 2)), "png", r"pixel format LA, .*Remove the alpha channel"),
-        (Image.new("L", (3, 2)), "jpeg", r"the label map is a JPEG, which changes class indices"),
-    ):
-        image.save(tmp_path / "a.png", format=suffix)
-        with pytest.raises(DataError, match=message):
-            read_label(tmp_path / "a.png", num_classes=3)
 
 
 @pytest.mark.parametrize("read", [read_image, lambda path: read_label(path, 3)])
