@@ -43,11 +43,8 @@ Slots = dict[tuple[int, ManifestRow], tuple[ClipStoreWriter, int]]
 class ClipPlan:
     """One clip to encode, and the samples that it serves."""
 
-    sequence: str
-    start_index: int
-    """Number of the first frame, the keyframe."""
     frame_paths: tuple[Path, ...]
-    """Frames of the clip in display order."""
+    """Frames of the clip in display order; the first is the keyframe."""
     targets: tuple[tuple[int, ManifestRow], ...]
     """Distance and annotated frame of each sample, by distance."""
 
@@ -181,8 +178,6 @@ def plan_clips(
     existing: set[Path] = set()
     return [
         ClipPlan(
-            sequence=key[0],
-            start_index=key[1],
             frame_paths=_frame_paths(*samples[key][0], num_frames=key[4], existing=existing),
             targets=tuple(sorted(samples[key])),
         )

@@ -66,10 +66,12 @@ def manifest_of(rows):
 
 
 def summary(plans):
-    return [
-        (plan.sequence, plan.start_index, len(plan.frame_paths), [(d, row.frame_index) for d, row in plan.targets])
-        for plan in plans
-    ]
+    found = []
+    for plan in plans:
+        name, start = plan.frame_paths[0].stem.split("_")
+        targets = [(distance, row.frame_index) for distance, row in plan.targets]
+        found.append((name, int(start), len(plan.frame_paths), targets))
+    return found
 
 
 def samples_of(paths):
@@ -118,7 +120,7 @@ def test_shards_divide_the_starts_evenly(rows, tail, num_shards):
         plan_clips(rows, 4, range(4), shard=shard, num_shards=num_shards, tail=tail) for shard in range(num_shards)
     ]
     assert [plan for shard in shards for plan in shard] == whole
-    starts = [{(plan.sequence, plan.start_index) for plan in shard} for shard in shards]
+    starts = [{plan.frame_paths[0] for plan in shard} for shard in shards]
     assert len(set.union(*starts)) == sum(map(len, starts))
     assert max(map(len, starts)) - min(map(len, starts)) <= 1
 
