@@ -1,5 +1,6 @@
 """Miniature CamVid: real videos, stills and colour labels under the published names."""
 
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -76,26 +77,24 @@ def write_camvid(root, packaging="kaggle"):
     files = {}
     for still, (sequence, index, split) in STILLS.items():
         frame = pictures / sequence / f"{sequence}_{index:06d}.png"
-        label = root / f"{still}_L.png"
+        label = pictures / f"{still}_L.png"
         Image.fromarray(color_label(np.asarray(Image.open(frame)))).save(label)
         kaggle = packaging == "kaggle"
         files[f"CamVid/{split}/{still}.png" if kaggle else f"701_StillsRaw_full/{still}.png"] = frame.read_bytes()
         files[f"CamVid/{split}_labels/{still}_L.png" if kaggle else f"{still}_L.png"] = label.read_bytes()
-        label.unlink()
     if packaging == "kaggle":
         write_zip(root / "camvid-kaggle.zip", files | {"CamVid/class_dict.csv": b"name,r,g,b\n"})
     else:
         write_zip(root / "701_StillsRaw_full.zip", {name: data for name, data in files.items() if "_L" not in name})
         write_zip(root / "LabeledApproved_full.zip", {name: data for name, data in files.items() if "_L" in name})
-    write_zip(root / "0016E5.zip", {"0016E5.MXF": (root / "0016E5.MXF").read_bytes()})
-    whole = (root / "0016E5.zip").read_bytes()
-    for part, piece in ((1, whole[: len(whole) // 2]), (2, whole[len(whole) // 2 :])):
-        (root / f"0016E5.zip.00{part}").write_bytes(piece)
-    for leftover in ("0016E5.zip", "0016E5.MXF"):
-        (root / leftover).unlink()
-    for path in sorted(pictures.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    pictures.rmdir()
+    whole = root / "0016E5.zip"
+    write_zip(whole, {"0016E5.MXF": (root / "0016E5.MXF").read_bytes()})
+    middle = whole.stat().st_size // 2
+    (root / "0016E5.zip.001").write_bytes(whole.read_bytes()[:middle])
+    (root / "0016E5.zip.002").write_bytes(whole.read_bytes()[middle:])
+    for leftover in (whole, root / "0016E5.MXF"):
+        leftover.unlink()
+    shutil.rmtree(pictures)
     (root / "sequences.csv").write_text(SEQUENCES)
     return root / "sequences.csv"
 

@@ -77,12 +77,6 @@ def test_stored_motion_is_as_good_as_floating_point():
     np.testing.assert_array_equal(augmented.motion_qpel, expected.motion_qpel)
 
 
-def test_crop_of_the_same_size_draws_nothing():
-    draws = Draws()
-    assert random_crop(Augmentation((6, 4)), draws, (6, 4)) == Augmentation((6, 4))
-    assert draws.asked == []
-
-
 @pytest.mark.parametrize(
     ("size", "crop", "mended", "published"),
     [
@@ -112,7 +106,11 @@ def test_augment_draws_in_the_published_order():
     train = TrainConfig(crop="4x3", random_scales=(1.0, 2.0), jitter=0.25)
     sample = pair(6, 8)
     augmented = augment(sample, draws, train)
-    assert draws.asked == [("uniform", 0.75, 1.25)] * 3 + ["random", ("choice", 1.0, 2.0), "random", "random"]
+    drawn = [("uniform", 0.75, 1.25)] * 3 + ["random", ("choice", 1.0, 2.0)]
+    assert draws.asked == [*drawn, "random", "random"]
+    fitting = Draws(1.0, 1.0, 1.0, 0.9, 1.0)
+    augment(pair(3, 4), fitting, train)
+    assert fitting.asked == drawn  # a crop of the same size draws nothing
     np.testing.assert_array_equal(augmented.image, sample.image[:3, :4])
 
 
