@@ -11,14 +11,12 @@ import av.error
 import ffmpeg
 
 from arseg.access import reading
-from arseg.codec.ffmpeg import find_ffmpeg, raise_refusal
+from arseg.codec.ffmpeg import find_ffmpeg, last_lines, raise_refusal
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 from arseg.progress import track
 
 logger = logging.getLogger(__name__)
-
-LAST_LINES = 5
 
 HEADER_TOLERANCE = 0.01
 """Headers of cameras may be off by some frames."""
@@ -106,7 +104,7 @@ def _run(command: list[str], video: Path, output: Path) -> None:
         said = [line.strip() for line in errors if line.strip()]
     if process.returncode:  # a damaged frame makes FFmpeg stop; what else it says is about the container
         raise_refusal("\n".join(said), output, writes=True)
-        last = "\n".join(f"  {line}" for line in said[-LAST_LINES:])
-        raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{last}\n{shlex.join(command)}")
+        words = last_lines("\n".join(said))
+        raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{words}\n{shlex.join(command)}")
     for line in said:
         logger.warning("%s: FFmpeg says: %s", video, line)

@@ -93,6 +93,11 @@ def ensure_native_reader() -> Path:
     return find_native_reader() or Path(build_native_reader().program)
 
 
+def prepare_native_reader() -> str:
+    """Build the program if need be, and return its version."""
+    return reader_version(ensure_native_reader())
+
+
 def build_native_reader(source: str | None = None, *, force: bool = False) -> ReaderRecord:
     """Compile the program into the cache, unless it is there.
 

@@ -25,7 +25,7 @@ STANDARD_INPUT = "pipe:0"
 
 @dataclass(frozen=True, eq=False)
 class PacketStream:
-    """Compressed pictures in decode order."""
+    """Compressed frames in decode order."""
 
     codec: str
     """FFmpeg's name of the coding standard, for example ``hevc``."""
@@ -36,28 +36,15 @@ class PacketStream:
     decoder: VideoCodecContext | None = None
     """Decoder that knows all that the container says, for standards other than H.264 and HEVC; not opened yet."""
     frames_per_second: Fraction | None = None
-    """Average rate of pictures, where the container says it."""
+    """Average, where the container says it."""
     time_base: Fraction | None = None
     """Seconds in a unit of the packets' times."""
     num_frames: int | None = None
-    """How many pictures there are, where the container says it."""
+    """How many frames there are, where the container says it."""
 
 
 def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
-    """Cut a byte stream (Annex B) into access units.
-
-    Parameters
-    ----------
-    bitstream : bytes
-        The whole stream.
-    codec : str
-        Its coding standard, ``h264`` or ``hevc``.
-
-    Returns
-    -------
-    stream : PacketStream
-        Its packets; none if nothing in it is a picture.
-    """
+    """Cut a whole byte stream without container into its frames; `codec` is FFmpeg's name of its coding standard."""
     parser = CodecContext.create(codec, "r")
     return PacketStream(codec, iter([*parser.parse(bitstream), *parser.parse()]))
 

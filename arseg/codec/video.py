@@ -1,4 +1,4 @@
-"""Write pictures to a video file that plays everywhere: H.264 in 4:2:0, by FFmpeg."""
+"""Write frames to a video file that plays everywhere: H.264 in 4:2:0, by FFmpeg."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,23 +12,20 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.ffmpeg import find_ffmpeg, raise_refusal
+from arseg.codec.ffmpeg import find_ffmpeg, last_lines, raise_refusal
 from arseg.errors import CodecError
 from arseg.files import atomic_path
 
-STDERR_LINES = 5
-"""Last lines of FFmpeg's messages that an error repeats."""
-
 
 class VideoWriter:
-    """Takes the pictures of a video; `create_video` makes it."""
+    """Takes the frames of a video; `create_video` makes it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
-        """Append a picture, RGB, shape (H, W, 3)."""
-        self._pipe.write(np.ascontiguousarray(picture).data)
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Append a frame, RGB, shape (H, W, 3)."""
+        self._pipe.write(np.ascontiguousarray(frame).data)
 
 
 @contextmanager
@@ -42,23 +39,21 @@ def create_video(
     path : Path
         Where to write it; the suffix names the container, for example ``.mp4``.
     height, width : int
-        Size of the pictures in pixels, even.
+        Size of the frames in pixels, even.
     frames_per_second : Fraction
-        Rate of the pictures.
+        Rate of the frames.
     ffmpeg_path : str, optional
         The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
 
     Yields
     ------
     writer : VideoWriter
-        Takes the pictures.
+        Takes the frames.
 
     Raises
     ------
-    CodecError
-        If FFmpeg fails; with the end of its own messages.
-    FileAccessError
-        If the file cannot be written.
+    CodecError, FileAccessError
+        If FFmpeg fails, with the end of its own messages, or the file cannot be written.
     """
     with atomic_path(path) as temporary, TemporaryFile() as messages:
         command = _command(find_ffmpeg(ffmpeg_path), temporary, height, width, frames_per_second)
@@ -80,15 +75,14 @@ def create_video(
             messages.seek(0)
             words = messages.read().decode(errors="replace").strip()
             raise_refusal(words, path, writes=True)
-            last = "\n  ".join(words.splitlines()[-STDERR_LINES:])
-            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n  {last}")
+            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n{last_lines(words)}")
 
 
 def _command(ffmpeg_path: str, output: Path, height: int, width: int, frames_per_second: Fraction) -> list[str]:
     source = ffmpeg.input(
         "pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=frames_per_second
     )
-    # BT.709, said and done: players guess otherwise, by the picture's size, and show other colours.
+    # Convert to BT.709 and tag it: untagged, players guess from the frame size.
     stream = source.output(
         str(output),
         vcodec="libx264",

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from arseg.codec.picture import BLOCK_SIZE, NO_REFERENCE, DecodedPicture, PredictionMode
-from arseg.motion.video import KeyframeFollower
+from arseg.codec.frame import BLOCK_SIZE, NO_REFERENCE, DecodedFrame, PredictionMode
+from arseg.motion.compose import KeyframeFollower
 from arseg.plots.motion import motion_to_rgb
 
 ARROWS_ACROSS = 24
@@ -35,7 +35,7 @@ MAX_QUANTILE = 0.95
 class MotionField:
     """What is drawn of one picture; Hb = ceil(H / 4), Wb = ceil(W / 4)."""
 
-    picture: DecodedPicture
+    picture: DecodedFrame
     """The picture itself."""
     vectors_px: NDArray[np.float32]
     """Vectors (x, y) of its blocks in pixels, shape (Hb, Wb, 2)."""
@@ -63,12 +63,12 @@ class MotionField:
         )
 
 
-def motion_fields(pictures: Iterator[DecodedPicture], *, composed: bool) -> Iterator[MotionField]:
+def motion_fields(pictures: Iterator[DecodedFrame], *, composed: bool) -> Iterator[MotionField]:
     """Choose what to draw of each picture.
 
     Parameters
     ----------
-    pictures : iterator of DecodedPicture
+    pictures : iterator of DecodedFrame
         In display order.
     composed : bool
         Draw the motion to the latest keyframe, instead of the vectors of list 0, or list 1 where a block has no other.
@@ -91,7 +91,7 @@ def motion_fields(pictures: Iterator[DecodedPicture], *, composed: bool) -> Iter
         if composed:
             vectors = follower.follow(picture)[::BLOCK_SIZE, ::BLOCK_SIZE]
         else:
-            first, second = picture.motion_qpel
+            first, second = picture.vectors_qpel
             vectors = np.where((picture.ref_poc[0] == NO_REFERENCE)[..., None], second, first)
         distance = None if keyframe_index is None else picture.index - keyframe_index
         yield MotionField(picture, (vectors / np.float32(4)).astype(np.float32), distance)

@@ -28,7 +28,7 @@ def draw_motion_sheet(
     *,
     title: str,
     composed: bool,
-    num_pictures: int,
+    num_frames: int,
     max_px: float | None = None,
 ) -> float:
     """Draw some motion fields of a video side by side.
@@ -45,7 +45,7 @@ def draw_motion_sheet(
         What it shows.
     composed : bool
         Whether the vectors lead to the keyframe; for the legend.
-    num_pictures : int
+    num_frames : int
         How many pictures to draw, if there are as many.
     max_px : float, optional
         Length in pixels of the full colour; by default chosen by the pictures drawn.
@@ -60,7 +60,7 @@ def draw_motion_sheet(
     MotionError
         If there are I-pictures only.
     """
-    chosen = _spread(fields, num_pictures)
+    chosen = _spread(fields, num_frames)
     max_px = scale_px(chosen) if max_px is None else max_px
     height, width = chosen[0].picture.height, chosen[0].picture.width
     painter = FieldPainter(height, width, round(TILE_INCHES * DPI), max_px)

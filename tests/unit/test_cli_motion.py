@@ -12,7 +12,7 @@ from command_line import exit_status, refusal, run
 from PIL import Image
 from video_examples import encode_with, encode_with_x264, encode_with_x265, moving_texture
 
-from arseg.codec.decode import read_pictures
+from arseg.codec.decode import read_frames
 from arseg.codec.stream import split_bitstream
 from arseg.codec.video import create_video
 from arseg.errors import CodecError
@@ -22,7 +22,7 @@ from arseg.plots.motion_sheet import _spread
 
 HEIGHT, WIDTH = 96, 128
 STEP = (6, 0)
-"""The picture's content moves to the left, so blocks come from the right: red."""
+"""The frame's content moves to the left, so blocks come from the right: red."""
 ONE_REFERENCE = "keyint=6:min-keyint=6:scenecut=0:bframes=0:ref=1:qp=18"
 NUM_FRAMES = 10
 
@@ -40,7 +40,7 @@ def video(bitstream, tmp_path):
 
 
 def fields_of(bitstream, *, composed=False, codec="h264"):
-    return list(motion_fields(read_pictures(split_bitstream(bitstream, codec)), composed=composed))
+    return list(motion_fields(read_frames(split_bitstream(bitstream, codec)), composed=composed))
 
 
 def test_motion_of_a_file_is_written(video, tmp_path, capsys):
@@ -65,12 +65,12 @@ def test_what_is_left_out_is_said_once(tmp_path, capsys):
     video.write_bytes(encode_with_x264(moving_texture(8, HEIGHT, WIDTH, (2, 0)), "bframes=2:b-adapt=0:ref=1"))
     run("motion", video, "-o", tmp_path / "motion.h5", "--composed")
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{video}: no motion to the keyframes: picture 1 is a B-picture")
+    assert first.startswith(f"{video}: no motion to the keyframes: frame 1 is a B-frame")
     assert second == f"wrote {tmp_path / 'motion.h5'}"
     run("motion", video, "-o", tmp_path / "motion.h5")
     assert capsys.readouterr().out.splitlines() == [second]
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png", "--composed")
-    assert "own.264: picture 1 is a B-picture" in error
+    assert "own.264: frame 1 is a B-frame" in error
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -96,19 +96,19 @@ def test_video_without_vectors_has_no_sheet(tmp_path, capsys):
     assert "I-pictures only" in refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png")
 
 
-def test_sheet_has_tinted_pictures(video, tmp_path):
-    run("motion", "show", video, "-o", tmp_path / "sheet.png", "--num-pictures", 2)
-    run("motion", "show", video, "-o", tmp_path / "again.png", "--num-pictures", 2)
+def test_sheet_has_tinted_frames(video, tmp_path):
+    run("motion", "show", video, "-o", tmp_path / "sheet.png", "--num-frames", 2)
+    run("motion", "show", video, "-o", tmp_path / "again.png", "--num-frames", 2)
     assert (tmp_path / "sheet.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     with Image.open(tmp_path / "sheet.png") as image:
         rgb = np.asarray(image.convert("RGB")).astype(int)
-    assert rgb.shape[1] > 1000  # two pictures side by side
+    assert rgb.shape[1] > 1000  # two frames side by side
     for half in (rgb[:, : rgb.shape[1] // 2], rgb[:, rgb.shape[1] // 2 :]):
         assert (half[..., 0] > half[..., 1] + 60).mean() > 0.3
 
 
 @pytest.mark.parametrize("composed", [False, True])
-def test_video_has_all_pictures_and_captions(composed, video, tmp_path):
+def test_video_has_all_frames_and_captions(composed, video, tmp_path):
     run("motion", "show", video, "-o", tmp_path / "shown.mp4", *["--composed"] * composed)
     with av.open(tmp_path / "shown.mp4") as container:
         stream = container.streams.video[0]
@@ -119,8 +119,8 @@ def test_video_has_all_pictures_and_captions(composed, video, tmp_path):
     assert width == 5 * WIDTH  # enlarged to be legible
     assert height > 5 * HEIGHT
     assert height % 2 == 0
-    for index, picture in enumerate(shown):
-        pixels, caption = picture[: 5 * HEIGHT], picture[5 * HEIGHT :, : width // 2]
+    for index, frame in enumerate(shown):
+        pixels, caption = frame[: 5 * HEIGHT], frame[5 * HEIGHT :, : width // 2]
         red = (pixels[..., 0] > pixels[..., 1] + 60).mean()
         assert red < 0.05 if index % 6 == 0 else red > 0.3 or composed
         assert caption.min() < 80
@@ -158,7 +158,7 @@ def test_painted_field_has_colour_arrows_and_marks(bitstream):
     assert not ((right[..., 0] > 5) & (right[..., 0] < 96) & (right[..., 1] < 2)).mean() > 0.02
 
 
-def test_still_picture_stays_grey(bitstream):
+def test_still_frame_stays_grey(bitstream):
     field = fields_of(bitstream)[2]
     field.vectors_px[:] = 0
     field.picture.mode[:] = 1
@@ -184,7 +184,7 @@ def test_blocks_that_list_1_alone_predicts_are_drawn_from_it():
     (field, *_) = (field for field in fields_of(bitstream, codec="hevc") if field.picture.kind == "B")
     only_second = (field.picture.ref_poc[0] < -1000) & (field.picture.ref_poc[1] >= 0)
     assert only_second.any()
-    np.testing.assert_array_equal(field.vectors_px[only_second] * 4, field.picture.motion_qpel[1][only_second])
+    np.testing.assert_array_equal(field.vectors_px[only_second] * 4, field.picture.vectors_qpel[1][only_second])
 
 
 @pytest.mark.parametrize(

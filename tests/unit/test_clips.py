@@ -13,17 +13,17 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from motion_examples import compose_clip
 from PIL import Image
 
-from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
+from arseg.codec.frame import DecodedFrame
 from arseg.data import clips
 from arseg.data.clip_plans import plan_clips
 from arseg.data.clips import make_clip_stores, store_path
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, ConfigError, DataError
-from arseg.motion.compose import compose_motion
 from arseg.progress import track
 from arseg.spec import Encoding
 from arseg.store import ClipStore
@@ -193,9 +193,9 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
             sources = [str(row.frame_path(offset)) for offset in range(-distance, 4 - distance)]
             pictures = np.stack([np.asarray(Image.open(source)) for source in sources])
             clip = read_clip(encode_clip(pictures, CONFIG).bitstream, "h264")
-            motion_qpel = compose_motion(clip.block_motion_qpel, clip.block_ref_back, 32, 48)
-            np.testing.assert_array_equal(sample.keyframe, clip.frames[0])
-            np.testing.assert_array_equal(sample.frame, clip.frames[distance])
+            motion_qpel = compose_clip(clip)
+            np.testing.assert_array_equal(sample.keyframe, clip.frames[0].to_rgb())
+            np.testing.assert_array_equal(sample.frame, clip.frames[distance].to_rgb())
             np.testing.assert_array_equal(sample.motion_qpel, motion_qpel[distance])
             np.testing.assert_array_equal(sample.intra, clip.block_ref_back[distance] == 0)
             identity = sample.identity
@@ -249,9 +249,9 @@ def test_each_clip_is_encoded_once_and_each_frame_read_once(rows, tmp_path, monk
 
 def test_only_what_is_stored_is_decoded_and_converted(rows, tmp_path, monkeypatch):
     lengths, converted = [], []
-    plain_read, plain_rgb = clips.read_clip, DecodedClip.rgb
+    plain_read, plain_rgb = clips.read_clip, DecodedFrame.to_rgb
     monkeypatch.setattr(clips, "read_clip", lambda *args: lengths.append(args[2]) or plain_read(*args))
-    monkeypatch.setattr(DecodedClip, "rgb", lambda clip, index: converted.append(index) or plain_rgb(clip, index))
+    monkeypatch.setattr(DecodedFrame, "to_rgb", lambda frame: converted.append(frame.index) or plain_rgb(frame))
     make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, [0, 2], tmp_path)
     assert lengths == [3, 3, 1, 1]  # starts 3, 4 (frames 5 and 6 at distance 2), 5, 6
     assert converted == [0, 2, 0, 2, 0, 0, 0, 0]
