@@ -23,10 +23,7 @@ def find_reader(codec: str) -> Callable[[PacketStream], Iterator[DecodedFrame]] 
 def check_readable(codec: str) -> None:
     """Make sure that motion can be read from a codec, before hours are spent on encoding with it.
 
-    Raises
-    ------
-    CodecError
-        If there is no reader, or what it needs cannot be built.
+    Raises CodecError if there is no reader, or what it needs cannot be built.
     """
     if find_reader(codec) is None:
         known = {codecs.get(name).standard for name in codecs.names()} | {*EXPORTED_STANDARDS}
@@ -41,10 +38,7 @@ def check_readable(codec: str) -> None:
 def describe_decoder(codec: str) -> str:
     """Return versions of what decodes a codec, for example ``FFmpeg 9.0.2 (PyAV 18.0.0)``.
 
-    Raises
-    ------
-    CodecError
-        If what reads its motion is not there and cannot be built.
+    Raises CodecError if what reads its motion is not there and cannot be built.
     """
     found = find_codec(codec)
     reader = found.make_ready() if found else ""
@@ -52,19 +46,9 @@ def describe_decoder(codec: str) -> str:
 
 
 def read_frames(stream: PacketStream) -> Iterator[DecodedFrame]:
-    """Decode a stream frame by frame.
+    """Yield the frames of a stream in display order, each as soon as it is complete.
 
     Decoding runs in one thread (and, for HEVC, in one process beside it) and is deterministic.
-
-    Parameters
-    ----------
-    stream : PacketStream
-        From `arseg.codec.stream.open_video` or `arseg.codec.stream.split_bitstream`.
-
-    Yields
-    ------
-    frame : DecodedFrame
-        In display order, each as soon as it is complete.
 
     Raises
     ------
@@ -77,21 +61,7 @@ def read_frames(stream: PacketStream) -> Iterator[DecodedFrame]:
 
 
 def read_clip(bitstream: bytes, codec: str, length: int | None = None) -> DecodedClip:
-    """Decode a clip.
-
-    Parameters
-    ----------
-    bitstream : bytes
-        Byte stream, as `arseg.codec.encode.encode_clip` makes it.
-    codec : str
-        The codec that it was made with.
-    length : int, optional
-        How many frames to decode; all by default.
-
-    Returns
-    -------
-    clip : DecodedClip
-        Frames, and motion per 4x4 block, in display order.
+    """Return the clip of a byte stream from `arseg.codec.encode.encode_clip`, or its first `length` frames.
 
     Raises
     ------

@@ -79,10 +79,6 @@ def encode_clip(
     CodecError
         If a side is odd, FFmpeg fails (then with the command and the end of FFmpeg's own messages), or the encoder
         does not take one of the configuration's `parameters`.
-
-    References
-    ----------
-    .. [1] Hu et al., AR-Seg, CVPR 2023, arXiv:2303.07224 (experimental setup).
     """
     num_frames, height, width, _ = frames.shape
     if height % 2 or width % 2:

@@ -13,7 +13,6 @@ import av
 import av.error
 import numpy as np
 from av.codec.context import CodecContext
-from av.packet import Packet
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
@@ -55,13 +54,17 @@ def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
     if stream.codec != "h264":
         decoder.extradata = stream.extradata
     certain = True
-    anchors = Anchors()
+    anchors = Anchors(stream.codec)
     for packet in chain(stream.packets, [None]):
         if stream.codec == "h264" and packet is not None:
             certain &= refers_to_previous_only(bytes(packet))
-        for frame in _decode(decoder, packet, stream.codec):
-            yield from anchors.push(frame, stream.codec, certain)
-    yield from anchors.finish(stream.codec)
+        try:
+            frames = decoder.decode(packet)
+        except av.error.FFmpegError as error:
+            raise CodecError(f"the {stream.codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
+        for frame in frames:
+            yield from anchors.push(frame, certain)
+    yield from anchors.finish()
 
 
 class Anchors:
@@ -70,35 +73,35 @@ class Anchors:
     P-frames refer to the last I- or P-frame, B-frames to the ones around them. So B-frames wait for the next.
     """
 
-    def __init__(self) -> None:
-        self._index = 0
-        self._previous = 0
+    def __init__(self, codec: str) -> None:
+        self._codec = codec
+        self._index = self._previous = 0
         self._waiting: list[tuple[int, VideoFrame]] = []
         self._num_inter = self._num_vectors = 0
 
-    def push(self, frame: VideoFrame, codec: str, certain: bool) -> Iterator[DecodedFrame]:
+    def push(self, frame: VideoFrame, certain: bool) -> Iterator[DecodedFrame]:
         """Take a frame and yield those that are complete, in display order."""
-        kind = _kind(frame, self._index, codec)
+        kind = _kind(frame, self._index, self._codec)
         index, self._index = self._index, self._index + 1
-        known = codec != "h264" or (certain and kind == "P")
-        if kind == "B" and codec != "h264":
+        if kind == "B" and self._codec != "h264":
             self._waiting.append((index, frame))
             return
         for waiting_index, waiting in self._waiting:
             yield self._describe(waiting_index, waiting, "B", self._previous, index)
         self._waiting.clear()
+        known = self._codec != "h264" or (certain and kind == "P")
         past = self._previous if known else UNKNOWN_REFERENCE
         yield self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
         self._previous = index
 
-    def finish(self, codec: str) -> Iterator[DecodedFrame]:
+    def finish(self) -> Iterator[DecodedFrame]:
         """Yield what still waits at the end of the stream."""
         for index, frame in self._waiting:
             yield self._describe(index, frame, "B", self._previous, UNKNOWN_REFERENCE)
         if self._num_inter and not self._num_vectors:
             # Not one vector in the whole stream is the decoder's silence, not the video's stillness.
             raise MotionError(
-                f"{codec}: no motion vectors in {self._num_inter} P- and B-frames; the installed PyAV (FFmpeg "
+                f"{self._codec}: no motion vectors in {self._num_inter} P- and B-frames; the installed PyAV (FFmpeg "
                 f"{av.ffmpeg_version_info}) does not export them. Install the wheel of the package av"
             )
 
@@ -136,23 +139,12 @@ class Anchors:
 
 
 def paint(vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Write FFmpeg's list of vectors into one frame's blocks, in place.
+    """Write FFmpeg's list of vectors into one frame's blocks, in place; return which were written, (lists, Hb, Wb).
 
     Vectors are grouped by the size of their block, and a group is written by one assignment for each 8x8 part of such
     a block, into a grid of these; each of its cells then becomes four 4x4 blocks. A 1280x720 frame takes a tenth of the
-    time of decoding it.
-
-    Parameters
-    ----------
-    vectors : structured ndarray
-        As PyAV gives them.
-    vectors_qpel : ndarray of int16, shape (lists, Hb, Wb, 2)
-        Where to write; of a P-frame, list 0 alone.
-
-    Returns
-    -------
-    covered : ndarray of bool, shape (lists, Hb, Wb)
-        The blocks that were written.
+    time of decoding it. `vectors` is structured as PyAV gives it; `vectors_qpel`, int16, has shape
+    (lists, Hb, Wb, 2): of a P-frame, list 0 alone.
     """
     num_lists, rows, columns = vectors_qpel.shape[:3]
     # Macroblocks at the right and lower border may reach beyond the frame: paint whole ones, then crop.
@@ -179,13 +171,6 @@ def paint(vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16]) -> NDArray
             covered.ravel()[cells] = True
     vectors_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:, :rows, :columns]
     return _as_blocks(covered)[:, :rows, :columns]
-
-
-def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> list[VideoFrame]:
-    try:
-        return decoder.decode(packet)
-    except av.error.FFmpegError as error:
-        raise CodecError(f"the {codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
 
 
 def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:

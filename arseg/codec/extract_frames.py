@@ -25,35 +25,16 @@ HEADER_TOLERANCE = 0.01
 def extract_frames(
     video: str | Path, output: str | Path, pattern: str, *, ffmpeg_path: str | None = None, threads: int = 1
 ) -> int:
-    """Decode a video into a folder of PNG frames, numbered from 1.
+    """Decode a video into a folder of PNG frames, numbered from 1, whole or not at all; return how many there are.
 
     FFmpeg's own frame rate control is left on, on purpose: the numbering of the published programs comes from it. It
-    repeats the first frame where a container's video starts later than its sound.
-
-    Parameters
-    ----------
-    video : path
-        Any video that FFmpeg reads.
-    output : path
-        Folder to write, whole or not at all.
-    pattern : str
-        Name of a frame as FFmpeg writes it, for example ``0006R0_%06d.png``.
-    ffmpeg_path : str, optional
-        The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
-    threads : int
-        Threads of the decoder; changes no frame.
-
-    Returns
-    -------
-    num_frames : int
-        Number of frames.
+    repeats the first frame where a container's video starts later than its sound. `pattern` is the name of a frame as
+    FFmpeg writes it, like ``0006R0_%06d.png``; `threads`, those of the decoder, change no frame.
 
     Raises
     ------
-    CodecError
-        If the video is missing, FFmpeg fails, or a frame is damaged.
-    FileAccessError
-        If the operating system does not let the video be read, or the frames be written.
+    CodecError, FileAccessError
+        If the video is missing, FFmpeg fails, a frame is damaged, or the operating system refuses access.
     """
     video = Path(video)
     if not video.is_file():

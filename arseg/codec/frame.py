@@ -99,17 +99,10 @@ class BackReferences:
         self._index_of_poc: dict[int, int] = {}
 
     def locate(self, frame: DecodedFrame) -> NDArray[np.uint8]:
-        """Return how many frames back the references of the next frame's blocks lie.
+        """Return how many frames back the references of the next frame's blocks lie, shape (Hb, Wb).
 
-        Returns
-        -------
-        ref_back : ndarray of uint8, shape (Hb, Wb)
-            1 for the frame before; 0 where a block is intra-coded.
-
-        Raises
-        ------
-        MotionError
-            If the frame is a B-frame, or refers to one that is unknown or not there.
+        1 for the frame before; 0 where a block is intra-coded. Raises MotionError if the frame is a B-frame, or refers
+        to one that is unknown or not there.
         """
         if frame.kind == "B":
             raise MotionError(f"frame {frame.index} is a B-frame, which refers to later frames. {ENCODE_AGAIN}")
@@ -167,12 +160,7 @@ class DecodedClip:
 def collect_clip(frames: Iterable[DecodedFrame]) -> DecodedClip:
     """Return a clip of decoded frames, at least one, in display order.
 
-    Raises
-    ------
-    CodecError
-        If the frames' size changes.
-    MotionError
-        As `BackReferences.locate`.
+    Raises CodecError if the frames' size changes, MotionError as `BackReferences.locate`.
     """
     collected = tuple(frames)
     if len(sizes := {(frame.width, frame.height) for frame in collected}) > 1:

@@ -19,8 +19,6 @@ from typing import Literal, cast
 import av.error
 import numpy as np
 from av.codec.context import CodecContext
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from arseg.codec.bitstream import nal_units
@@ -60,7 +58,10 @@ def read_hevc(stream: PacketStream) -> Iterator[DecodedFrame]:
                 raise CodecError(f"HEVC: frames carry hashes, but one after frame {index} lacks its own. {HINT}")
             hashed = _has_hash(unit)
             process.send(unit)
-            frames += _decode(decoder, packet)
+            try:
+                frames += decoder.decode(packet)
+            except av.error.FFmpegError as error:
+                raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {HINT}") from error
             motions += process.receive()
             while frames and motions:
                 yield _join(index, frames.popleft(), motions.popleft())
@@ -157,13 +158,6 @@ def _program() -> Path:
 
 def _has_hash(access_unit: bytes) -> bool:
     return any(unit[0] >> 1 == NAL_SUFFIX_SEI and unit[2:3] == bytes([PICTURE_HASH]) for unit in nal_units(access_unit))
-
-
-def _decode(decoder: VideoCodecContext, packet: Packet | None) -> list[VideoFrame]:
-    try:
-        return decoder.decode(packet)
-    except av.error.FFmpegError as error:
-        raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {HINT}") from error
 
 
 def _join(index: int, pixels: VideoFrame, motion: FrameMotion) -> DecodedFrame:

@@ -36,12 +36,8 @@ def reencode(frames: Iterator[VideoFrame], gop: int, settings: Reencoding, watch
     """Encode frames of one size with H.264, in display order, and yield them with the motion that was found.
 
     P-frames with one reference, in one thread: the same frames give the same motion anywhere. A keyframe is made after
-    `gop` frames at most, and at a scene cut. `watch` is given the time that encoding takes, as ``motion``.
-
-    Raises
-    ------
-    CodecError
-        If PyAV has no x264, or it does not take the settings.
+    `gop` frames at most, and at a scene cut. `watch` is given the time that encoding takes, as ``motion``. Raises
+    CodecError if PyAV has no x264, or it does not take the settings.
     """
     given: deque[VideoFrame] = deque()
     for frame in read_exported(PacketStream("h264", _encode(frames, given, gop, settings, watch))):

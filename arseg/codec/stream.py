@@ -51,24 +51,17 @@ def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
 
 @contextmanager
 def open_video(source: str | Path) -> Iterator[PacketStream]:
-    """Open the first video stream of anything that FFmpeg opens.
+    """Yield the first video stream of anything that FFmpeg opens, its packets read as they are asked for.
 
     Parameters
     ----------
     source : str or Path
         File, network address, or ``-`` for the standard input.
 
-    Yields
-    ------
-    stream : PacketStream
-        Packets, read as they are asked for.
-
     Raises
     ------
-    CodecError
+    CodecError, FileAccessError
         If it cannot be opened or read, or has no video.
-    FileAccessError
-        If the operating system does not let a file that is there be read.
     """
     try:
         with av.open(STANDARD_INPUT if str(source) == "-" else str(source)) as container:

@@ -32,23 +32,9 @@ class VideoWriter:
 def create_video(
     path: Path, height: int, width: int, frames_per_second: Fraction, ffmpeg_path: str | None = None
 ) -> Iterator[VideoWriter]:
-    """Write a video, which appears when it is complete, and never after a failure.
+    """Yield a writer of a video, which appears when it is complete, and never after a failure.
 
-    Parameters
-    ----------
-    path : Path
-        Where to write it; the suffix names the container, for example ``.mp4``.
-    height, width : int
-        Size of the frames in pixels, even.
-    frames_per_second : Fraction
-        Rate of the frames.
-    ffmpeg_path : str, optional
-        The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
-
-    Yields
-    ------
-    writer : VideoWriter
-        Takes the frames.
+    The suffix of `path` names the container, like ``.mp4``; `height` and `width`, in pixels, are even.
 
     Raises
     ------

@@ -49,10 +49,6 @@ class MotionComposer:
     ------
     MotionError
         If the frame is too large for int16.
-
-    References
-    ----------
-    .. [1] Hu et al., AR-Seg, CVPR 2023, arXiv:2303.07224 (feature warping with motion vectors).
     """
 
     # A field holds, for each pixel, the place (x, y) in the keyframe that it comes from, in quarter pixels: two

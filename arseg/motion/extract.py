@@ -23,28 +23,10 @@ MAX_UNWRITTEN = 4
 
 @contextmanager
 def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
-    """Open a video to read its frames and their motion.
+    """Yield a video's stream, and its frames of one size in display order, `max_frames` at most.
 
-    Parameters
-    ----------
-    video : str
-        As `arseg.codec.stream.open_video` takes it.
-    max_frames : int, optional
-        How many frames to read; all by default.
-
-    Yields
-    ------
-    stream : PacketStream
-        Where the frames come from.
-    frames : iterator of DecodedFrame
-        Frames of one size in display order; errors name the video.
-
-    Raises
-    ------
-    CodecError
-        If the video cannot be opened or read, has no reader or no frame, is damaged, or changes its size.
-    MotionError
-        If the decoder gives no motion.
+    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, is damaged, or changes
+    its size; MotionError if the decoder gives no motion.
     """
     try:
         with open_video(video) as stream, closing(_of_one_size(read_frames(stream))) as frames:
@@ -57,11 +39,11 @@ def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[Pac
 def extract_motion(
     video: str, output: Path, *, composed: bool = False, subpixel: bool = False, max_frames: int | None = None
 ) -> MotionAttributes:
-    """Read a video's motion vectors and write them to a motion file.
+    """Read a video's motion vectors, write them to a motion file, and return what the file holds.
 
-    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
-    frame refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take
-    a fraction of the room.
+    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a frame
+    refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take a
+    fraction of the room.
 
     Parameters
     ----------
@@ -75,11 +57,6 @@ def extract_motion(
         Compose that without rounding vectors to whole pixels.
     max_frames : int, optional
         How many frames to read; all by default.
-
-    Returns
-    -------
-    attributes : MotionAttributes
-        What the file holds.
 
     Raises
     ------

@@ -115,15 +115,7 @@ class RecordedMotion(FrameMotion):
 class MotionFile:
     """A finished motion file, open for reading until its ``with`` block ends.
 
-    Parameters
-    ----------
-    path : path
-        The HDF5 file.
-
-    Raises
-    ------
-    StoreError
-        If the file is missing, truncated, unfinished, of another format version, or no motion file.
+    Raises StoreError if it is missing, truncated, unfinished, of another format version, or no motion file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -161,15 +153,8 @@ class MotionFile:
     def read(self, index: int) -> RecordedMotion:
         """Return one frame's motion, by its place in display order.
 
-        Motion to the keyframe is composed here: of one frame if the one before it was read last, otherwise of all
-        since the keyframe.
-
-        Raises
-        ------
-        IndexError
-            If there is no such frame.
-        StoreError
-            If what the file has of it is damaged.
+        Motion to the keyframe is composed here: of one frame if the one before it was read last, otherwise of all since
+        the keyframe. Raises IndexError if there is no such frame, StoreError if what the file has of it is damaged.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: frame {index} of {len(self)}")

@@ -136,19 +136,9 @@ class LiveVideo:
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[FollowedFrame]:
-        """Read on.
+        """Yield frames in display order.
 
-        Yields
-        ------
-        frame : FollowedFrame
-            In display order.
-
-        Raises
-        ------
-        CodecError
-            If no frame can be decoded.
-        MotionError
-            If the stream's own motion is asked for and is of no use.
+        Raises CodecError if no frame can be decoded, MotionError if the stream's own motion must serve and does not.
         """
         if not self._follows:
             frames = decode_pixels(self._stream, self.damage)
