@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import exit_status, refusal, run
 from PIL import Image
-from video_examples import encode_with, encode_with_x264, encode_with_x265, moving_texture
+from video_examples import encode_with_x264, encode_with_x265, moving_texture
 
 from arseg.codec.decode import read_frames
 from arseg.codec.stream import split_bitstream
@@ -127,16 +127,6 @@ def test_video_has_all_frames_and_captions(composed, video, tmp_path):
         assert caption.max() > 240
 
 
-def test_size_of_any_video_becomes_even(tmp_path):
-    video = tmp_path / "own.264"
-    video.write_bytes(encode_with("libx264", moving_texture(2, 322, 642, STEP), form="h264"))
-    run("motion", "show", video, "-o", tmp_path / "shown.mkv", "--max-px", 6)
-    with av.open(tmp_path / "shown.mkv") as container:
-        (frame, *_) = container.decode(video=0)
-    assert frame.width == 642
-    assert frame.height > 322
-
-
 def test_painted_field_has_colour_arrows_and_marks(bitstream):
     field = fields_of(bitstream)[2]
     assert field.distance == 2
@@ -156,15 +146,6 @@ def test_painted_field_has_colour_arrows_and_marks(bitstream):
     hatched = (left[..., 0] > 0) & (left[..., 0] < 96) & (left[..., 1] < 2)  # darker than shadows are
     assert 0.1 < hatched.mean() < 0.4
     assert not ((right[..., 0] > 5) & (right[..., 0] < 96) & (right[..., 1] < 2)).mean() > 0.02
-
-
-def test_still_frame_stays_grey(bitstream):
-    field = fields_of(bitstream)[2]
-    field.vectors_px[:] = 0
-    field.picture.mode[:] = 1
-    painted = FieldPainter(HEIGHT, WIDTH, WIDTH, 6.0).paint(field)
-    assert np.ptp(painted, axis=-1).max() == 0
-    assert painted.min() >= 96
 
 
 def test_composed_fields_grow_with_the_distance(bitstream):

@@ -80,14 +80,10 @@ def test_a_clip_is_one_keyframe_and_inter_frames(encoded):
     assert np.argmin(differences, axis=1).tolist() == [0, 1, 2, 3, 4, 5], "each shows its own frame"
 
 
-def test_record_names_encoder_and_ffmpeg(encoded):
+def test_the_record_names_encoder_and_ffmpeg_and_the_stream_does_not(encoded):
     config, _, clip = encoded
     assert clip.encoder.startswith({"h264": "x264 - core ", "hevc": "x265 (build "}[config.codec])
     assert ffmpeg_version(find_ffmpeg()) in clip.encoder
-
-
-def test_streams_carry_no_text_about_their_encoder(encoded):
-    config, _, clip = encoded
     assert b"options: " not in clip.bitstream
     assert b"x26" not in clip.bitstream
     sei = {"h264": lambda unit: unit[0] & 0x1F == 6, "hevc": lambda unit: unit[0] >> 1 & 0x3F in (39, 40)}

@@ -104,15 +104,16 @@ def test_order_counts_begin_anew_at_keyframes_of_closed_groups():
 
 
 @pytest.mark.parametrize(
-    ("pix_fmt", "words"),
+    ("pix_fmt", "parameters", "words"),
     [
-        ("yuv422p", "8 bits and chroma format 2; only 8 bits in 4:2:0"),
-        ("yuv444p", "8 bits and chroma format 3"),
-        ("yuv420p10le", "10 bits and chroma format 1"),
+        ("yuv422p", P_ONLY, "8 bits and chroma format 2; only 8 bits in 4:2:0"),
+        ("yuv444p", P_ONLY, "8 bits and chroma format 3"),
+        ("yuv420p10le", P_ONLY, "10 bits and chroma format 1"),
+        ("yuv420p", f"{P_ONLY}:interlace=tff", "HEVC: .*(interlaced|disagree)"),
     ],
 )
-def test_other_pixel_formats_are_refused(pix_fmt, words):
-    bitstream = encode_with_x265(moving_texture(2, 64, 96, (1, 0)), P_ONLY, pix_fmt)
+def test_other_pixel_formats_and_fields_are_refused(pix_fmt, parameters, words):
+    bitstream = encode_with_x265(moving_texture(4, 64, 96, (1, 0)), parameters, pix_fmt)
     with pytest.raises(CodecError, match=words):
         read_clip(bitstream, "hevc")
 
@@ -124,12 +125,6 @@ def test_frames_cropped_where_no_encoder_pads_are_refused(edge, tmp_path):
     subprocess.run([*command, "-bsf:v", f"hevc_metadata=crop_{edge}=8", tmp_path / "cropped.hevc"], check=True)
     with pytest.raises(CodecError, match=r"HEVC: libde265 says: pictures are cropped on the left or at the top"):
         read_clip((tmp_path / "cropped.hevc").read_bytes(), "hevc")
-
-
-def test_fields_are_refused():
-    bitstream = encode_with_x265(moving_texture(4, 64, 96, (1, 0)), f"{P_ONLY}:interlace=tff")
-    with pytest.raises(CodecError, match=r"HEVC: .*(interlaced|disagree)"):
-        read_clip(bitstream, "hevc")
 
 
 def test_other_standards_are_refused():

@@ -31,11 +31,11 @@ def read(path, *, follow=True, trained=PAPER_RULES, **options):
 def decoded(path):
     """Frames as PyAV decodes them."""
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def planes(followed):
-    return [frame.pixels.to_ndarray(format="yuv420p") for frame in followed]
+    return [frame.pixels.to_ndarray(format="rgb24") for frame in followed]
 
 
 def middle(motion_qpel):
@@ -65,34 +65,37 @@ def test_hevc_with_several_references(hevc_reader, tmp_path, name):
     np.testing.assert_allclose(middle(followed[8].motion_qpel), np.multiply(8, STEP), atol=1)
 
 
-@pytest.mark.parametrize("suffix", [".264", ".mkv", ".ts"])
-def test_b_frames_are_encoded_again_and_none_is_lost_or_shown_twice(tmp_path, suffix):
-    path = b_picture_video(tmp_path / f"own{suffix}", frames_of(26))
+SEVERAL_REFERENCES = "-x264-params", "bframes=0:ref=4:scenecut=0:keyint=12:min-keyint=12"
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: b_picture_video(path / "a.264", frames_of(26)), "B-frame"),
+        (lambda path: b_picture_video(path / "a.mkv", frames_of(26)), "B-frame"),
+        (lambda path: b_picture_video(path / "a.ts", frames_of(26)), "B-frame"),
+        (
+            lambda path: write_video(path / "a.mp4", frames_of(10), *SEVERAL_REFERENCES),
+            "which of several reference frames",
+        ),
+        (
+            lambda path: write_video(path / "a.mkv", frames_of(8, 61, 93), encoder="ffv1", pix_fmt="yuv444p"),
+            "motion vectors of ffv1 cannot be read",
+        ),
+    ],
+    ids=["B-frames, .264", "B-frames, .mkv", "B-frames, .ts", "references", "no motion, odd size"],
+)
+def test_frames_are_encoded_again_and_none_is_lost_or_shown_twice(make, reason, tmp_path):
+    path = make(tmp_path)
     video, followed = read(path)
-    assert "B-frame" in video.reencoded_because
+    assert reason in video.reencoded_because
     np.testing.assert_array_equal(planes(followed), decoded(path))
     assert video.damage.num_lost == 0
     for frame in followed:
         if frame.distance:
+            assert frame.motion_qpel.shape == (frame.pixels.height, frame.pixels.width, 2)
             np.testing.assert_allclose(middle(frame.motion_qpel), np.multiply(frame.distance, STEP), atol=1)
     assert np.all(np.diff([frame.seconds for frame in followed]) > 0)
-
-
-def test_several_references_in_h264_are_encoded_again(tmp_path):
-    parameters = "bframes=0:ref=4:scenecut=0:keyint=12:min-keyint=12"
-    path = write_video(tmp_path / "own.mp4", frames_of(10), "-x264-params", parameters)
-    video, followed = read(path)
-    assert "which of several reference frames" in video.reencoded_because
-    np.testing.assert_array_equal(planes(followed), decoded(path))
-
-
-def test_codecs_without_motion_and_odd_sizes_are_encoded_again(tmp_path):
-    path = write_video(tmp_path / "own.mkv", frames_of(8, 61, 93), encoder="ffv1", pix_fmt="yuv444p")
-    video, followed = read(path)
-    assert video.reencoded_because == "motion vectors of ffv1 cannot be read"
-    assert [frame.distance for frame in followed] == list(range(8))
-    assert followed[7].motion_qpel.shape == (61, 93, 2)
-    np.testing.assert_allclose(middle(followed[7].motion_qpel), np.multiply(7, STEP), atol=1)
 
 
 def test_a_stream_that_must_serve_and_does_not_is_refused(tmp_path):
@@ -155,11 +158,9 @@ def test_no_distance_means_keyframes_only(tmp_path):
 
 
 def test_variable_gops(tmp_path):
-    stream = b"".join(
-        encode_with("libx264", frames_of(n), "-x264-params", "bframes=0:ref=1", form="h264") for n in (1, 4, 2)
-    )
     path = tmp_path / "own.264"
-    path.write_bytes(stream)
+    options = "-x264-params", "bframes=0:ref=1"
+    path.write_bytes(b"".join(encode_with("libx264", frames_of(n), *options, form="h264") for n in (1, 4, 2)))
     _, followed = read(path)
     assert [frame.distance for frame in followed] == [0, 0, 1, 2, 3, 0, 1]
 
@@ -168,12 +169,9 @@ def test_variable_gops(tmp_path):
 def test_the_size_may_change(tmp_path, b_frames):
     options = ["-x264-params", f"bframes={2 * b_frames}:b-adapt=0:ref=1"]
     sizes = [(64, 96)] * 5 + [(48, 80)] * 4
-    streams = [
-        encode_with("libx264", frames_of(5, 64, 96), *options, form="h264"),
-        encode_with("libx264", frames_of(4, 48, 80), *options, form="h264"),
-    ]
     path = tmp_path / "own.264"
-    path.write_bytes(b"".join(streams))
+    parts = frames_of(5, 64, 96), frames_of(4, 48, 80)
+    path.write_bytes(b"".join(encode_with("libx264", part, *options, form="h264") for part in parts))
     video, followed = read(path)
     assert bool(video.reencoded_because) == b_frames
     assert [(p.pixels.height, p.pixels.width) for p in followed] == sizes

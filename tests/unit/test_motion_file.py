@@ -41,6 +41,12 @@ def read_all(path):
         return file.attributes, [file.read(index) for index in range(len(file))]
 
 
+def record(folder, content, name="own.264", **options):
+    """Record the motion of a video; return the file's attributes and frames."""
+    extract_motion(write(folder / name, content), folder / "motion.h5", **options)
+    return read_all(folder / "motion.h5")
+
+
 def agreeing(vectors, expected):
     return (vectors == np.asarray(expected)).all(axis=-1).mean()
 
@@ -78,8 +84,7 @@ def test_motion_of_a_known_translation_is_recorded(tmp_path):
 @pytest.mark.parametrize("subpixel", [False, True])
 def test_composition_is_that_of_clips(subpixel, tmp_path):
     bitstream = h264()
-    extract_motion(write(tmp_path / "own.264", bitstream), tmp_path / "motion.h5", composed=True, subpixel=subpixel)
-    attributes, read = read_all(tmp_path / "motion.h5")
+    attributes, read = record(tmp_path, bitstream, composed=True, subpixel=subpixel)
     assert attributes.subpixel is subpixel
     clip = read_clip(bitstream, "h264")
     composed = compose_clip(clip, subpixel=subpixel)
@@ -90,8 +95,7 @@ def test_composition_is_that_of_clips(subpixel, tmp_path):
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (HEIGHT - 6, WIDTH - 2)])
 def test_what_is_read_is_what_the_decoder_gave(size, tmp_path):
     bitstream = encode_with_x264(moving_texture(6, *size, STEP), "bframes=2:b-adapt=0:qp=18")
-    extract_motion(write(tmp_path / "own.264", bitstream), tmp_path / "motion.h5")
-    _, read = read_all(tmp_path / "motion.h5")
+    _, read = record(tmp_path, bitstream)
     assert "B" in {frame.kind for frame in read}
     for recorded, decoded in zip(read, read_frames(split_bitstream(bitstream, "h264")), strict=True):
         for name in ("poc", "kind", "is_keyframe", "mode", "vectors_qpel", "ref_poc"):
@@ -99,7 +103,7 @@ def test_what_is_read_is_what_the_decoder_gave(size, tmp_path):
 
 
 def test_layout_is_the_documented_one(tmp_path):
-    extract_motion(write(tmp_path / "own.264", h264(num_frames=3)), tmp_path / "motion.h5", composed=True)
+    record(tmp_path, h264(num_frames=3), composed=True)
     with h5py.File(tmp_path / "motion.h5") as file:
         layout = {name: (dataset.shape, str(dataset.dtype)) for name, dataset in file.items()}
         cells = HEIGHT // 8, WIDTH // 8  # FFmpeg exports no smaller blocks
@@ -125,9 +129,7 @@ def test_layout_is_the_documented_one(tmp_path):
 def test_hevc_tells_order_counts_and_skipped_blocks(tmp_path):
     frames = moving_texture(12, HEIGHT, WIDTH, STEP)
     bitstream = encode_with_x265(frames, "keyint=6:min-keyint=6:no-open-gop=1:scenecut=0:bframes=0:qp=18")
-    video = write(tmp_path / "own.hevc", bitstream)
-    extract_motion(video, tmp_path / "motion.h5", composed=True)
-    attributes, read = read_all(tmp_path / "motion.h5")
+    attributes, read = record(tmp_path, bitstream, "own.hevc", composed=True)
     assert "libde265" in attributes.decoder
     assert [frame.poc for frame in read] == [0, 1, 2, 3, 4, 5] * 2
     assert [frame.keyframe_index for frame in read] == [0] * 6 + [6] * 6
@@ -145,8 +147,7 @@ def test_composition_ends_for_good_at_the_first_bidirectional_frame(tmp_path):
     frames = moving_texture(6, HEIGHT, WIDTH, STEP)
     forward = encode_with_x265(frames, "keyint=6:bframes=0:qp=18")
     both = encode_with_x265(frames, "keyint=6:bframes=2:b-adapt=0:qp=18")
-    extract_motion(write(tmp_path / "own.hevc", forward + both), tmp_path / "motion.h5", composed=True)
-    attributes, read = read_all(tmp_path / "motion.h5")
+    attributes, read = record(tmp_path, forward + both, "own.hevc", composed=True)
     assert not attributes.composed
     assert attributes.composed_reason.startswith("frame 7 is a B-frame, which refers to later frames. Encode")
     assert "".join(frame.kind for frame in read) == "IPPPPPIBBPBP"
@@ -157,20 +158,9 @@ def test_composition_ends_for_good_at_the_first_bidirectional_frame(tmp_path):
     assert read[7].vectors_qpel[1][later].any()
 
 
-def test_mpeg4_is_composed(tmp_path):
-    frames = moving_texture(6, HEIGHT, WIDTH, STEP)
-    video = write(tmp_path / "own.avi", encode_with("mpeg4", frames, "-q:v", "2", form="avi"))
-    extract_motion(video, tmp_path / "motion.h5", composed=True)
-    attributes, read = read_all(tmp_path / "motion.h5")
-    assert (attributes.codec, attributes.composed) == ("mpeg4", True)
-    assert agreeing(read[5].motion_qpel[30:-30, 30:-30], np.multiply(STEP, 20)) > 0.9
-
-
 def test_only_what_is_asked_for_is_recorded(tmp_path):
-    video = write(tmp_path / "own.264", h264())
-    attributes = extract_motion(video, tmp_path / "motion.h5", max_frames=3)
+    attributes, read = record(tmp_path, h264(), max_frames=3)
     assert (attributes.composed, attributes.composed_reason) == (False, "not asked for")
-    _, read = read_all(tmp_path / "motion.h5")
     assert len(read) == 3
     assert read[2].motion_qpel is None
 
@@ -206,49 +196,24 @@ def test_nothing_is_followed_without_a_keyframe():
         KeyframeFollower().follow(replace(first, is_keyframe=False))
 
 
-@pytest.mark.parametrize(("max_ref_back", "displacement"), [(1, 8), (2, 4)])
-def test_a_follower_counts_what_lies_too_far_back_as_still(max_ref_back, displacement):
-    keyframe, *_ = read_frames(split_bitstream(h264(num_frames=1), "h264"))
-    inter = np.full(BLOCKS, PredictionMode.INTER, np.uint8)
-    first, second = (
-        replace(
-            keyframe,
-            index=index,
-            poc=index,
-            kind="P",
-            is_keyframe=False,
-            mode=inter,
-            vectors_qpel=np.full((2, *BLOCKS, 2), vector, np.int16),
-            ref_poc=np.zeros((2, *BLOCKS), np.int32),  # both from the keyframe
-        )
-        for index, vector in ((1, 8), (2, 4))
-    )
-    follower = KeyframeFollower(max_ref_back=max_ref_back)
-    follower.follow(keyframe)
-    follower.follow(first)
-    assert (follower.follow(second)[:-2, :-2] == displacement).all()
-
-
 @pytest.fixture
 def recorded(tmp_path):
-    extract_motion(write(tmp_path / "own.264", h264(num_frames=3)), tmp_path / "motion.h5", composed=True)
+    record(tmp_path, h264(num_frames=3), composed=True)
     return tmp_path / "motion.h5"
 
 
-def test_frame_that_is_not_there(recorded):
+def test_files_that_are_no_motion_files_are_refused(recorded, tmp_path):
     with MotionFile(recorded) as file, pytest.raises(IndexError, match=r"motion\.h5: frame 3 of 3"):
         file.read(3)
-
-
-def test_files_that_are_no_motion_files_are_refused(recorded, tmp_path):
-    with pytest.raises(StoreError, match=r"none\.h5: no such motion file. Make it: arseg motion VIDEO -o"):
-        MotionFile(tmp_path / "none.h5")
-    with pytest.raises(StoreError, match=r"own\.264: expected a motion file \(HDF5\)"):
-        MotionFile(tmp_path / "own.264")
     with h5py.File(tmp_path / "other.h5", "w"):
         pass
-    with pytest.raises(StoreError, match="an HDF5 file without its attributes"):
-        MotionFile(tmp_path / "other.h5")
+    for name, words in {
+        "none.h5": r"none\.h5: no such motion file. Make it: arseg motion VIDEO -o",
+        "own.264": r"own\.264: expected a motion file \(HDF5\)",
+        "other.h5": "an HDF5 file without its attributes",
+    }.items():
+        with pytest.raises(StoreError, match=words):
+            MotionFile(tmp_path / name)
     with h5py.File(recorded, "a") as file:
         del file.attrs["complete"]
     with pytest.raises(StoreError, match="one whose writer was interrupted"):
@@ -273,8 +238,7 @@ def test_damage_is_noticed(name, recorded):
 
 
 def test_motion_to_the_keyframe_is_the_same_in_any_order_of_reading(tmp_path):
-    extract_motion(write(tmp_path / "own.264", h264(gop=6, num_frames=14)), tmp_path / "motion.h5", composed=True)
-    _, read = read_all(tmp_path / "motion.h5")
+    _, read = record(tmp_path, h264(gop=6, num_frames=14), composed=True)
     with MotionFile(tmp_path / "motion.h5") as file:
         for index in (13, 3, 4, 4, 2, 11, 6, 8, 0, 7):
             np.testing.assert_array_equal(file.read(index).motion_qpel, read[index].motion_qpel)
@@ -282,10 +246,8 @@ def test_motion_to_the_keyframe_is_the_same_in_any_order_of_reading(tmp_path):
 
 def test_a_long_video_is_written_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("arseg.motion.file.ROWS_PER_CHUNK", 4)
-    video = write(tmp_path / "own.264", h264(gop=6, num_frames=12))
     for length in (4, 9, 12):
-        extract_motion(video, tmp_path / "motion.h5", max_frames=length)
-        _, read = read_all(tmp_path / "motion.h5")
+        _, read = record(tmp_path, h264(gop=6, num_frames=12), max_frames=length)
         assert [frame.poc for frame in read] == list(range(length))
         assert "".join(frame.kind for frame in read) == "IPPPPPIPPPPP"[:length]
         assert read[-1].vectors_qpel.any()
@@ -310,10 +272,8 @@ def test_far_references_count_as_still(tmp_path):
 @needs_hevc
 def test_files_of_format_2_are_read(tmp_path):
     frames = moving_texture(3, HEIGHT, WIDTH, STEP)
-    video = write(tmp_path / "own.hevc", encode_with_x265(frames, "bframes=0:qp=18"))
+    _, read = record(tmp_path, encode_with_x265(frames, "bframes=0:qp=18"), "own.hevc", composed=True)
     recorded = tmp_path / "motion.h5"
-    extract_motion(video, recorded, composed=True)
-    _, read = read_all(recorded)
     with h5py.File(recorded, "a") as file:  # as it was written then
         file.attrs["format_version"] = 2
         del file.attrs["block_size"]
@@ -329,9 +289,8 @@ def test_files_of_format_2_are_read(tmp_path):
 @pytest.mark.parametrize("subpixel", [False, True])
 def test_the_page_composes_as_arseg_does(subpixel, tmp_path, monkeypatch, capsys):
     """Runs the programs of docs/motion.md."""
-    video = write(tmp_path / "own.264", h264(gop=6, num_frames=8, size=(HEIGHT - 2, WIDTH - 2)))
-    extract_motion(video, tmp_path / "motion.h5", composed=True, subpixel=subpixel)
-    _, read = read_all(tmp_path / "motion.h5")
+    content = h264(gop=6, num_frames=8, size=(HEIGHT - 2, WIDTH - 2))
+    _, read = record(tmp_path, content, composed=True, subpixel=subpixel)
     page = Path(__file__).parents[2].joinpath("docs/motion.md").read_text()
     look, compose, _ = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
