@@ -45,10 +45,7 @@ class MotionComposer:
     max_ref_back : int
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
 
-    Raises
-    ------
-    MotionError
-        If the frame is too large for int16.
+    Raises MotionError if the frame is too large for int16.
     """
 
     # A field holds, for each pixel, the place (x, y) in the keyframe that it comes from, in quarter pixels: two
@@ -116,13 +113,10 @@ class MotionComposer:
         self._num_frames += 1
 
     def compose(self) -> NDArray[np.int16]:
-        """Return the motion of the newest frame.
+        """Return the motion of the newest frame, int16, shape (H, W, 2).
 
-        Returns
-        -------
-        motion_qpel : ndarray of int16, shape (H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside
-            the frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
+        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside the
+        frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
         """
         return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
 
@@ -207,22 +201,10 @@ class KeyframeFollower:
         return self._references.locate(frame)
 
     def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
-        """Return the motion of the next frame in display order to the codec's last keyframe.
+        """Return the motion of the next frame in display order to the codec's last keyframe, int16, shape (H, W, 2).
 
-        Parameters
-        ----------
-        frame : DecodedFrame
-            The first must be a keyframe.
-
-        Returns
-        -------
-        motion_qpel : ndarray of int16, shape (H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe.
-
-        Raises
-        ------
-        MotionError
-            As `locate`.
+        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe. The
+        first frame must be one. Raises MotionError as `locate`.
         """
         return self.compose(frame, self.locate(frame), restart=frame.is_keyframe)
 

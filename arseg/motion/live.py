@@ -108,21 +108,15 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
-
-    Attributes
-    ----------
-    damage : Damage
-        What could not be read so far.
-    reencoded_because : str
-        Why the motion is not the stream's own; empty as long as it is.
-    feedback : Feedback or None
-        What the policies are to know of the networks when the next frame is asked for.
     """
 
     def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
         self.damage = Damage()
+        """What could not be read so far."""
         self.reencoded_because = ""
+        """Why the motion is not the stream's own; empty as long as it is."""
         self.feedback: Feedback | None = None
+        """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = replace(stream, packets=self._distinct(until_unreadable(stream.packets, self.damage)))
         self._following, self._policy = following, following.policy()
         self._watch = watch
