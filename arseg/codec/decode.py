@@ -12,8 +12,10 @@ from arseg.codec.stream import PacketStream, split_bitstream
 from arseg.codecs import codecs, find_codec
 from arseg.errors import CodecError
 
+Reader = Callable[[PacketStream], Iterator[DecodedFrame]]
 
-def find_reader(codec: str) -> Callable[[PacketStream], Iterator[DecodedFrame]] | None:
+
+def find_reader(codec: str) -> Reader | None:
     """Return what reads a codec, by its name or FFmpeg's name of its standard; None if nothing can."""
     if found := find_codec(codec):
         return found.reader
@@ -25,12 +27,7 @@ def check_readable(codec: str) -> None:
 
     Raises CodecError if there is no reader, or what it needs cannot be built.
     """
-    if find_reader(codec) is None:
-        known = {codecs.get(name).standard for name in codecs.names()} | {*EXPORTED_STANDARDS}
-        raise CodecError(
-            f"motion vectors of {codec} cannot be read; they can of {', '.join(sorted(known))}. Encode the video "
-            "again with one of these"
-        )
+    _known_reader(codec)
     if found := find_codec(codec):
         found.make_ready()
 
@@ -76,11 +73,18 @@ def read_clip(bitstream: bytes, codec: str, length: int | None = None) -> Decode
 
 
 def _read(codec: str, stream: PacketStream) -> Iterator[DecodedFrame]:
-    check_readable(codec)
-    reader = find_reader(codec)
-    assert reader, codec
     frame = None
-    for frame in reader(stream):
+    for frame in _known_reader(codec)(stream):
         yield frame
     if frame is None:
         raise CodecError(f"the {stream.codec} stream holds no frame. Name, or encode, a video that has some")
+
+
+def _known_reader(codec: str) -> Reader:
+    if reader := find_reader(codec):
+        return reader
+    known = {codecs.get(name).standard for name in codecs.names()} | {*EXPORTED_STANDARDS}
+    raise CodecError(
+        f"motion vectors of {codec} cannot be read; they can of {', '.join(sorted(known))}. Encode the video "
+        "again with one of these"
+    )
