@@ -193,15 +193,6 @@ def test_bidirectional_mpeg4_frames_are_refused(tmp_path):
         list(read_frames(stream))
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), (b"no video at all", "Invalid data")])
-def test_what_is_no_video_is_refused(content, words, tmp_path):
-    path = tmp_path / "video.mp4"
-    if content:
-        path.write_bytes(content)
-    with pytest.raises(CodecError, match=rf"video.mp4: cannot be read as a video: {words}"), open_video(path):
-        pass
-
-
 def test_decoder_that_exports_no_vectors_is_noticed(monkeypatch):
     bitstream = encode_clip(moving_texture(4, 64, 96, (2, 0)), HIGH_QUALITY).bitstream
     monkeypatch.setattr(exported, "SideDataContainer", lambda _: {})

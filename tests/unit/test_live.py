@@ -129,32 +129,22 @@ def test_an_unknown_preset_is_refused():
 # Keyframes that the codec did not make
 
 
-def test_a_long_gop_is_cut_at_the_largest_distance(tmp_path):
-    path = p_only_video(tmp_path / "own.mkv", frames_of(11), gop=250)
-    _, followed = read(path, keyframes="coded,distance=4")
-    assert [frame.distance for frame in followed] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0]
-    assert [frame.keyframe_reason for frame in followed if frame.keyframe_reason] == [
-        "coded",
-        "distance",
-        "distance",
-    ]
+@pytest.mark.parametrize(
+    ("frames", "policies", "reasons"),
+    [
+        (frames_of(11), "coded,distance=4", {0: "coded", 5: "distance", 10: "distance"}),
+        (two_scenes(10), "coded,distance,cut", {0: "coded", 5: "cut"}),  # which the encoder did not mark
+        (frames_of(3), "distance=0", {0: "start", 1: "distance", 2: "distance"}),
+    ],
+)
+def test_a_long_gop_is_cut_where_policies_say(frames, policies, reasons, tmp_path):
+    path = p_only_video(tmp_path / "own.mkv", frames, gop=250)
+    _, followed = read(path, keyframes=policies)
+    assert {frame.index: frame.keyframe_reason for frame in followed if frame.keyframe_reason} == reasons
     for frame in followed:
-        if frame.distance:
+        assert frame.distance == frame.index - max(index for index in reasons if index <= frame.index)
+        if frame.distance and "cut" not in policies:  # whose scenes stand still
             np.testing.assert_allclose(middle(frame.motion_qpel), np.multiply(frame.distance, STEP), atol=1)
-
-
-def test_a_scene_cut_that_the_encoder_did_not_mark(tmp_path):
-    path = p_only_video(tmp_path / "own.mkv", two_scenes(10), gop=250)
-    _, followed = read(path)
-    assert [(frame.index, frame.keyframe_reason) for frame in followed if frame.keyframe_reason] == [
-        (0, "coded"),
-        (5, "cut"),
-    ]
-
-
-def test_no_distance_means_keyframes_only(tmp_path):
-    _, followed = read(p_only_video(tmp_path / "own.mkv", frames_of(3)), keyframes="distance=0")
-    assert [frame.distance for frame in followed] == [0, 0, 0]
 
 
 def test_variable_gops(tmp_path):
