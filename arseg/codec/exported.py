@@ -12,10 +12,8 @@ from typing import Literal, TypeVar, cast
 import av
 import av.error
 import numpy as np
-from av.codec.context import CodecContext
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
@@ -28,7 +26,7 @@ from arseg.codec.frame import (
     PredictionMode,
     num_blocks,
 )
-from arseg.codec.stream import PacketStream
+from arseg.codec.stream import PacketStream, fresh_decoder
 from arseg.errors import CodecError, MotionError
 
 EXPORTED_STANDARDS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
@@ -48,11 +46,7 @@ def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
 
     Modes are intra and inter: FFmpeg does not distinguish skipped blocks. Picture order counts are `index`.
     """
-    decoder = cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
-    decoder.options = {"flags2": "+export_mvs", "err_detect": "explode"}
-    if stream.codec != "h264":
-        decoder.extradata = stream.extradata
+    decoder = fresh_decoder(stream, flags2="+export_mvs")
     certain = True
     anchors = Anchors(stream.codec)
     for packet in chain(stream.packets, [None]):

@@ -18,13 +18,12 @@ from typing import Literal, cast
 
 import av.error
 import numpy as np
-from av.codec.context import CodecContext
 from av.video.frame import VideoFrame
 
 from arseg.codec.bitstream import nal_units
 from arseg.codec.frame import NO_REFERENCE, DecodedFrame, FrameMotion
 from arseg.codec.native_build import ensure_native_reader
-from arseg.codec.stream import PacketStream
+from arseg.codec.stream import PacketStream, fresh_decoder
 from arseg.errors import CodecError
 
 SIZE = struct.Struct("=I")
@@ -44,10 +43,8 @@ HINT = "The stream is damaged, or of a kind that is not read; encode it again"
 
 def read_hevc(stream: PacketStream) -> Iterator[DecodedFrame]:
     """Decode an HEVC stream; see `arseg.codec.decode.read_frames`."""
-    decoder = CodecContext.create("hevc", "r")
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
     # A stream may carry hashes of its frames: they are checked, too.
-    decoder.options = {"err_detect": "explode+crccheck"}
+    decoder = fresh_decoder(stream, err_detect="explode+crccheck")
     frames: deque[VideoFrame] = deque()
     motions: deque[FrameMotion] = deque()
     index, hashed = 0, False

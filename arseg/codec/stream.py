@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -31,8 +32,6 @@ class PacketStream:
     """FFmpeg's name of the coding standard, for example ``hevc``."""
     packets: Iterator[Packet]
     """One access unit each; H.264 and HEVC with start codes."""
-    extradata: bytes | None = None
-    """Headers that the container keeps apart, for standards other than H.264 and HEVC."""
     decoder: VideoCodecContext | None = None
     """Decoder that knows all that the container says, for standards other than H.264 and HEVC; not opened yet."""
     frames_per_second: Fraction | None = None
@@ -41,6 +40,17 @@ class PacketStream:
     """Seconds in a unit of the packets' times."""
     num_frames: int | None = None
     """How many frames there are, where the container says it."""
+
+
+def fresh_decoder(stream: PacketStream, **options: str) -> VideoCodecContext:
+    """Return a decoder of a stream that remembers nothing and stops at damage."""
+    if stream.decoder is not None and stream.decoder.is_open:
+        stream.decoder.flush_buffers()
+        return stream.decoder
+    decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
+    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
+    decoder.options = {"err_detect": "explode"} | options
+    return decoder
 
 
 def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
@@ -75,7 +85,6 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
             yield PacketStream(
                 codec,
                 packets,
-                extradata=stream.codec_context.extradata,
                 decoder=None if codec in START_CODES else stream.codec_context,
                 frames_per_second=stream.average_rate,
                 time_base=stream.time_base,

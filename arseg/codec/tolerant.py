@@ -5,15 +5,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import cast
 
 import av.error
-from av.codec.context import CodecContext
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from arseg.codec.stream import PacketStream
+from arseg.codec.stream import PacketStream, fresh_decoder
 
 LOG = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ def until_unreadable(packets: Iterator[Packet], damage: Damage) -> Iterator[Pack
 
 def decode_pixels(stream: PacketStream, damage: Damage) -> Iterator[VideoFrame]:
     """Decode what FFmpeg can decode of a stream, in display order, without motion; `damage` is told what it cannot."""
-    decoder, num_sent, num_shown, waits = _decoder(stream), 0, 0, True
+    decoder, num_sent, num_shown, waits = fresh_decoder(stream), 0, 0, True
     for packet in chain(stream.packets, [None]):  # None ends the stream
         if packet is not None:
             waits = waits and not packet.is_keyframe
@@ -75,18 +72,7 @@ def decode_pixels(stream: PacketStream, damage: Damage) -> Iterator[VideoFrame]:
                 yield frame
         except av.error.FFmpegError as error:
             damage.add(f"{stream.codec}: {error.strerror}", num_sent - num_shown)
-            decoder, num_sent, num_shown, waits = _decoder(stream), 0, 0, True
-
-
-def _decoder(stream: PacketStream) -> VideoCodecContext:
-    """Make a decoder that remembers nothing."""
-    if stream.decoder is not None and stream.decoder.is_open:
-        stream.decoder.flush_buffers()
-        return stream.decoder
-    decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
-    decoder.options = {"err_detect": "explode"}
-    return decoder
+            decoder, num_sent, num_shown, waits = fresh_decoder(stream), 0, 0, True
 
 
 class KeptPackets:
