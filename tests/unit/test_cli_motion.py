@@ -93,7 +93,7 @@ def test_refusals_are_one_message_and_leave_nothing(video, bitstream, tmp_path, 
 def test_video_without_vectors_has_no_sheet(tmp_path, capsys):
     video = tmp_path / "own.264"
     video.write_bytes(encode_with_x264(moving_texture(3, HEIGHT, WIDTH, STEP), "keyint=1"))
-    assert "I-pictures only" in refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png")
+    assert "I-frames only" in refusal(capsys, "motion", "show", video, "-o", tmp_path / "sheet.png")
 
 
 def test_sheet_has_tinted_frames(video, tmp_path):
@@ -133,8 +133,8 @@ def test_painted_field_has_colour_arrows_and_marks(bitstream):
     assert field.mean_px == pytest.approx(6, abs=0.3)
     assert field.describe().startswith("frame 2 · P · d = 2 · mean 6.")
     field.vectors_px[:] = STEP
-    field.picture.mode[:] = 1
-    field.picture.mode[:, :8] = 0
+    field.frame.mode[:] = 1
+    field.frame.mode[:, :8] = 0
     painted = FieldPainter(HEIGHT, WIDTH, 4 * WIDTH, 6.0).paint(field).astype(int)
     assert painted.shape == (4 * HEIGHT, 4 * WIDTH, 3)
     left, right = painted[:, : WIDTH - 4], painted[:, WIDTH + 4 :]
@@ -162,10 +162,10 @@ def test_composed_fields_grow_with_the_distance(bitstream):
 @pytest.mark.usefixtures("hevc_reader")
 def test_blocks_that_list_1_alone_predicts_are_drawn_from_it():
     bitstream = encode_with_x265(moving_texture(6, HEIGHT, WIDTH, (4, 0)), "keyint=6:bframes=2:b-adapt=0:qp=18")
-    (field, *_) = (field for field in fields_of(bitstream, codec="hevc") if field.picture.kind == "B")
-    only_second = (field.picture.ref_poc[0] < -1000) & (field.picture.ref_poc[1] >= 0)
+    (field, *_) = (field for field in fields_of(bitstream, codec="hevc") if field.frame.kind == "B")
+    only_second = (field.frame.ref_poc[0] < -1000) & (field.frame.ref_poc[1] >= 0)
     assert only_second.any()
-    np.testing.assert_array_equal(field.vectors_px[only_second] * 4, field.picture.vectors_qpel[1][only_second])
+    np.testing.assert_array_equal(field.vectors_px[only_second] * 4, field.frame.vectors_qpel[1][only_second])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_sheet_is_spread_over_a_video_of_any_length(length, chosen, bitstream):
 
     class Numbered:
         def __init__(self, number, field):
-            self.number, self.picture = number, field.picture
+            self.number, self.frame = number, field.frame
 
     found = [field.number for field in _spread((Numbered(*pair) for pair in enumerate(stream)), 5)]
     assert len(found) == len(chosen)
