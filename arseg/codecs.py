@@ -7,6 +7,7 @@ frames give the same bytes, the motion reader can read them, and an encoding's n
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,22 @@ class Codec:
         """Make what reads the motion ready for use; return its name and version, empty if that is PyAV alone."""
         prepare = resolve_name(self.prepare) if isinstance(self.prepare, str) else self.prepare
         return "" if prepare is None else prepare()
+
+    def check(self, encoding: "Encoding") -> None:
+        """Raise ConfigError if the encoder cannot encode so; the message begins with the setting's name."""
+        if encoding.references is not None and encoding.references > self.max_references:
+            raise ConfigError(
+                f"references {encoding.references}: {self.label} takes {self.max_references} at most, because decoders "
+                "do not tell which of several frames a vector points to. Leave it out, or use codec hevc"
+            )
+        if encoding.preset not in self.presets:
+            close = get_close_matches(encoding.preset, self.presets, n=1)
+            nearest = f" Did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"preset {encoding.preset!r}: {self.label} has {', '.join(self.presets)}.{nearest}")
+        if encoding.rate.kind not in self.rates:
+            kinds = " and ".join(self.rates)
+            raise ConfigError(f"rate {encoding.rate}: {self.label} has {kinds} only. Choose another rate")
+        self.read_parameters(encoding.parameters)
 
     def read_parameters(self, text: str) -> Settings:
         """Return extra encoder parameters by name, in order, for example those of ``aq-mode=1:psy-rd=0``.

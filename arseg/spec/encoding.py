@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Literal, Self
 
@@ -145,21 +144,7 @@ class Encoding:
             raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
         if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
             raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
-        codec = codecs.get(self.codec)
-        if self.references is not None and self.references > codec.max_references:
-            raise ConfigError(
-                f"references {self.references}: {codec.label} takes {codec.max_references} at most, because decoders "
-                "do not tell which of several frames a vector points to. Leave it out, or use codec hevc"
-            )
-        if self.preset not in codec.presets:
-            close = get_close_matches(self.preset, codec.presets, n=1)
-            nearest = f" Did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"preset {self.preset!r}: {codec.label} has {', '.join(codec.presets)}.{nearest}")
-        if self.rate.kind not in codec.rates:
-            raise ConfigError(
-                f"rate {self.rate}: {codec.label} has {' and '.join(codec.rates)} only. Choose another rate"
-            )
-        codec.read_parameters(self.parameters)  # raises on invalid ones
+        codecs.get(self.codec).check(self)
 
     @property
     def name(self) -> str:
