@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -17,6 +18,8 @@ from infer_examples import frames_of, p_only_video
 from PIL import Image
 from video_examples import moving_texture
 
+from arseg.codec.decode import read_clip
+from arseg.codec.encode import encode_clip
 from arseg.codecs import Codec, codecs
 from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
 from arseg.errors import ConfigError
@@ -237,19 +240,32 @@ except ConfigError as error:
     assert "codecs[0]: 'mpeg5' is not allowed; did you mean 'mpeg4'? Allowed: h264, hevc, mpeg4" in shown
 
 
-def test_settings_that_a_codec_lacks_are_refused():
-    plain = Codec("mpeg4", "MPEG-4", "mpeg4", "m4v", lambda *_: {}, rates={"kbps": "b:v"}, max_references=1)
-    codecs.register("plain")(plain)
-    try:
-        for settings, message in {
-            ("rate", "crf20"): "rate crf20: MPEG-4 has kbps only",
-            ("preset", "slow"): "preset 'slow': MPEG-4 has medium",
-            ("references", 2): "references 2: MPEG-4 takes 1 at most",
-            ("parameters", "a=1"): "parameters: 'a=1': MPEG-4 takes none here",
-        }.items():
-            with pytest.raises(ConfigError, match=message):
-                Encoding("plain", **dict([settings]))
-    finally:
-        del codecs._registered["plain"]
-    with pytest.raises(ConfigError, match="codec 'plain': expected one of h264, hevc"):
-        Encoding("plain")
+@pytest.fixture
+def register(monkeypatch):
+    """Register codecs for one test."""
+    monkeypatch.setattr(codecs, "_registered", dict(codecs._registered))
+    return codecs.register
+
+
+def test_a_standard_may_have_several_codecs(register):
+    ours = codecs.get("h264")
+    register("h264-coarse")(replace(ours, settings=lambda *given: ours.settings(*given) | {"subme": 0}))
+    encoding = Encoding("h264-coarse", "qp18")
+    clip = encode_clip(moving_texture(4, 64, 96, (2, 0)), encoding)
+    assert encoding.name == "h264-coarse-qp18-gop12-medium"
+    assert "subme=0" in clip.parameters
+    assert len(read_clip(clip.bitstream, encoding.codec)) == 4
+
+
+def test_settings_that_a_codec_lacks_are_refused(register):
+    register("plain")(Codec("mpeg4", "MPEG-4", "mpeg4", "m4v", dict, rates={"kbps": "b:v"}, max_references=1))
+    for (name, value), message in {
+        ("rate", "crf20"): "rate crf20: MPEG-4 has kbps only",
+        ("preset", "slow"): "preset 'slow': MPEG-4 has medium",
+        ("references", 2): "references 2: MPEG-4 takes 1 at most",
+        ("parameters", "a=1"): "parameters: 'a=1': MPEG-4 takes none here",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            Encoding("plain", **{name: value})
+    with pytest.raises(ConfigError, match=r"codec 'plane': expected one of h264, hevc, .*Did you mean 'plain'"):
+        Encoding("plane")
