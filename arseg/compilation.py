@@ -55,10 +55,7 @@ class Compiler:
     def run(self, *command: str | Path) -> None:
         """Run a build command, which finds the compiler in the environment variable ``CXX``.
 
-        Raises
-        ------
-        ArsegError
-            Of the type `error`, if it fails: with its output from the first error on.
+        Raises an `error`, with the command's output from the first error on, if it fails.
         """
         environment = {"CXX": self.path} | os.environ  # CXX may have options as well
         run = subprocess.run(
@@ -77,17 +74,9 @@ class Compiler:
 
 
 def find_compiler(part: str, error: type[ArsegError] = KernelError, alternative: str = "") -> Compiler:
-    """Return the C++ compiler that the environment variable ``CXX`` names, or one of a usual name.
+    """Return the C++ compiler that the environment variable ``CXX`` names, or one of a usual name; see `Compiler`.
 
-    Parameters
-    ----------
-    part, error, alternative
-        See `Compiler`.
-
-    Raises
-    ------
-    ArsegError
-        Of the type `error`, if there is none.
+    Raises `error` if there is none.
     """
     named = shlex.split(os.environ.get("CXX", ""))[:1]
     for candidate in named or COMPILERS:
@@ -100,16 +89,8 @@ def find_compiler(part: str, error: type[ArsegError] = KernelError, alternative:
 def cached_path(name: str, sources: Iterable[Path], *settings: str) -> Path:
     """Return the path of a compiled file in the user's cache, whether it is there or not.
 
-    The cache is ``$ARSEG_CACHE``, else ``$XDG_CACHE_HOME/arseg``, else ``~/.cache/arseg``.
-
-    Parameters
-    ----------
-    name : str
-        Name of the file; a digest of all that it is made from goes before the suffix.
-    sources : iterable of Path
-        Files that it is compiled from.
-    *settings : str
-        What else the compiled code depends on: flags, compiler, processor.
+    The cache is ``$ARSEG_CACHE``, else ``$XDG_CACHE_HOME/arseg``, else ``~/.cache/arseg``. A digest goes before the
+    suffix of `name`: of the files it is compiled from and of all `settings` (flags, compiler, processor).
     """
     digest = hashlib.sha256(" ".join(settings).encode())
     for source in sources:
@@ -123,12 +104,8 @@ def cached_path(name: str, sources: Iterable[Path], *settings: str) -> Path:
 def build_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder to build a cached file in, while no other process or thread builds that file.
 
-    Whoever waited looks whether the file is there now. `install` puts it there.
-
-    Raises
-    ------
-    FileAccessError
-        If the cache or the temporary folder cannot be written.
+    Whoever waited looks whether the file is there now; `install` puts it there. Raises FileAccessError if the cache or
+    the temporary folder cannot be written.
     """
     with ExitStack() as held:
         with writing(path, f"The environment variable {CACHE_VARIABLE} names another folder."):

@@ -19,10 +19,9 @@ import torch
 from filelock import FileLock
 
 from arseg import __version__
-from arseg.codec.decode import READERS
-from arseg.codec.encode import ENCODERS
 from arseg.codec.ffmpeg import FFMPEG_VARIABLE, ffmpeg_version, find_ffmpeg
 from arseg.codec.native_build import find_native_reader, find_reader_compiler, reader_version
+from arseg.codecs import codecs
 from arseg.errors import CodecError
 from arseg.machine import processor_name, usable_cores
 from arseg.models.attention import implementations
@@ -103,7 +102,8 @@ def check_libraries() -> Check:
 
 def check_ffmpeg(named: str | None) -> Iterator[Check]:
     """Look for FFmpeg, and for the encoders in it."""
-    hint = f"Install FFmpeg with {' and '.join(ENCODERS.values())}, and name it with --ffmpeg or {FFMPEG_VARIABLE}"
+    encoders = {name: codecs.get(name).encoder for name in codecs.names()}
+    hint = f"Install FFmpeg with {' and '.join(encoders.values())}, and name it with --ffmpeg or {FFMPEG_VARIABLE}"
     try:
         program = find_ffmpeg(named)
         yield Check("ffmpeg", Outcome.OK, f"{ffmpeg_version(program)} ({program})", required=True)
@@ -111,12 +111,9 @@ def check_ffmpeg(named: str | None) -> Iterator[Check]:
         yield Check("ffmpeg", Outcome.MISSING, str(error), f"It encodes clips. {hint}", required=True)
         return
     run = subprocess.run([program, "-hide_banner", "-encoders"], capture_output=True, text=True, check=False)
-    there = {codec: encoder for codec, encoder in ENCODERS.items() if re.search(rf"\b{encoder}\b", run.stdout)}
-    lacking = [encoder for codec, encoder in ENCODERS.items() if codec not in there]
-    found = ", ".join(
-        f"{codec} ({encoder}; {'motion can be read' if codec in READERS else 'no motion reader'})"
-        for codec, encoder in there.items()
-    )
+    there = {codec: encoder for codec, encoder in encoders.items() if re.search(rf"\b{encoder}\b", run.stdout)}
+    lacking = [encoder for codec, encoder in encoders.items() if codec not in there]
+    found = ", ".join(f"{codec} ({encoder})" for codec, encoder in there.items())
     if not lacking:
         yield Check("codecs", Outcome.OK, found, required=True)
         return

@@ -1,4 +1,4 @@
-"""Named registries that others add to: networks, fusions, metrics, keyframe policies, data sets (docs/extending.md).
+"""Named registries that others add to: networks, fusions, metrics, codecs and others (docs/extending.md).
 
 What is registered comes from three places: this package, the entry points of installed packages, and the modules and
 files that the environment variable ``ARSEG_PLUGINS`` names. The last two are imported when a name is first looked up

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
+from arseg.codec.frame import DecodedClip
 from arseg.motion.compose import MotionComposer
 from arseg.spec import Encoding
 
@@ -48,13 +48,13 @@ def measure(clips: Iterator[DecodedClip]) -> dict[tuple[int, bool], NDArray[np.f
     """PSNR in dB and mean absolute error of luma, by distance and whether composition is without rounding."""
     results = defaultdict(list)
     for clip in clips:
-        keyframe = clip.rgb(0) @ LUMA
+        keyframe = clip.frames[0].to_rgb() @ LUMA
         composers = {subpixel: MotionComposer(clip.height, clip.width, subpixel=subpixel) for subpixel in (False, True)}
-        for index, (motion_qpel, ref_back) in enumerate(zip(clip.block_motion_qpel, clip.block_ref_back, strict=True)):
+        for index, (vectors, ref_back) in enumerate(zip(clip.block_vectors_qpel, clip.block_ref_back, strict=True)):
             for composer in composers.values():
-                composer.push(motion_qpel, ref_back)
+                composer.push(vectors, ref_back)
             if index in DISTANCES:
-                frame = clip.rgb(index) @ LUMA
+                frame = clip.frames[index].to_rgb() @ LUMA
                 for subpixel, composer in composers.items():
                     error = sample(keyframe, composer.compose()) - frame
                     psnr = 10 * np.log10(255**2 / np.mean(error**2))

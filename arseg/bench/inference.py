@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from cyclopts import Parameter
@@ -53,7 +53,7 @@ def inference(
     scales: tuple[Count, ...] = (50,),
     checkpoint: list[Path] | None = None,
     gop: Annotated[int, Parameter(validator=Number(gte=2))] = 12,
-    codec: Literal["h264", "hevc"] = "h264",
+    codec: str = "h264",
     decoded_hr_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 3,
     forms: bool = False,
     front_end_only: bool = False,

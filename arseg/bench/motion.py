@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 import numpy as np
 
@@ -21,7 +20,7 @@ def motion(
     *,
     size: str = "1280x720",
     max_frames: Count = 96,
-    codec: Literal["h264", "hevc"] = "h264",
+    codec: str = "h264",
     common: Options = DEFAULTS,
 ) -> None:
     """Time the recording of motion vectors against plain decoding of the same video.

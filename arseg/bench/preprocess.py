@@ -7,7 +7,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
-from typing import Literal
 
 import h5py
 import numpy as np
@@ -17,9 +16,9 @@ from PIL import Image
 from arseg.bench.examples import draw_frames
 from arseg.bench.measure import Action, core_seconds, time_programs
 from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
-from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
+from arseg.codec.frame import DecodedClip
 from arseg.data.clips import make_clip_stores, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
@@ -36,7 +35,7 @@ def preprocess(
     *,
     frames: Path | None = None,
     size: str = "",
-    codec: Literal["hevc", "h264"] = "hevc",
+    codec: str = "hevc",
     rate: Rate = Encoding.rate,
     preset: str = "medium",
     clips: Count = 8,
@@ -127,7 +126,7 @@ def _steps(work: Work, made: Path, repeats: int) -> list[Row]:
     frames = work.read()
     streams = [encode_clip(clip, work.config).bitstream for clip in frames]
     decoded = [read_clip(stream, work.config.codec) for stream in streams]
-    pairs = [(clip.rgb(0), clip.rgb(len(clip) - 1)) for clip in decoded]
+    pairs = [(clip.frames[0].to_rgb(), clip.frames[-1].to_rgb()) for clip in decoded]
     motion = [_compose(clip) for clip in decoded]
 
     def store_samples() -> None:
@@ -142,7 +141,7 @@ def _steps(work: Work, made: Path, repeats: int) -> list[Row]:
         "encode": lambda: [encode_clip(clip, work.config) for clip in frames],
         "decode + vectors": lambda: [read_clip(stream, work.config.codec) for stream in streams],
         "compose": lambda: [_compose(clip) for clip in decoded],
-        "to RGB": lambda: [(clip.rgb(0), clip.rgb(len(clip) - 1)) for clip in decoded],
+        "to RGB": lambda: [(clip.frames[0].to_rgb(), clip.frames[-1].to_rgb()) for clip in decoded],
         "store": store_samples,
     }
     seconds = {
@@ -177,8 +176,8 @@ def _sizes(path: Path) -> list[Row]:
 
 def _compose(clip: DecodedClip) -> NDArray[np.int16]:
     composer = MotionComposer(clip.height, clip.width)
-    for motion_qpel, ref_back in zip(clip.block_motion_qpel, clip.block_ref_back, strict=True):
-        composer.push(motion_qpel, ref_back)
+    for vectors, ref_back in zip(clip.block_vectors_qpel, clip.block_ref_back, strict=True):
+        composer.push(vectors, ref_back)
     return composer.compose()
 
 

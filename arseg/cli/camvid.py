@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 from arseg.cli.recorded import ffmpeg_version_of
-from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.codec.video import extract_frames
 from arseg.data.archives import extract_only
 from arseg.datasets.camvid.manifest import write_camvid_labels
 from arseg.datasets.camvid.verify import verify_camvid

@@ -9,7 +9,7 @@ from arseg.provenance.recording import records
 motion = App(name="motion")
 """Loaded when one of its commands runs, because a group's own action cannot be named by import path."""
 
-motion.command("arseg.cli.motion_show:show", help="Draw the vectors over the pictures, as a video or a sheet.")
+motion.command("arseg.cli.motion_show:show", help="Draw the vectors over the frames, as a video or a sheet.")
 
 
 @motion.default
@@ -26,11 +26,11 @@ def extract(
     output : Path
         HDF5 file to write; docs/motion.md describes it.
     composed : bool
-        Let the file give motion to the keyframes as well, if every picture refers to earlier ones only.
+        Let the file give motion to the keyframes as well, if every frame refers to earlier ones only.
     subpixel : bool
         Compose that without rounding vectors to whole pixels.
     max_frames : int
-        How many pictures to read; all by default.
+        How many frames to read; all by default.
     """
     recorded = extract_motion(video, output, composed=composed, subpixel=subpixel, max_frames=max_frames)
     if composed and not recorded.composed:

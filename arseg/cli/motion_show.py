@@ -1,14 +1,14 @@
-"""``arseg motion show``: draw motion vectors over the pictures."""
+"""``arseg motion show``: draw motion vectors over the frames."""
 
 from pathlib import Path
 
 from arseg.cli.options import FIGURE_SUFFIXES, Count, Output, Video
+from arseg.codecs import find_codec
 from arseg.errors import ConfigError
-from arseg.motion.video import open_frames
+from arseg.motion.extract import open_frames
 from arseg.plots.motion_field import motion_fields
 from arseg.plots.motion_sheet import draw_motion_sheet
 from arseg.plots.motion_video import draw_motion_video
-from arseg.plots.style import CODECS
 from arseg.provenance.recording import records
 
 VIDEOS = (".mp4", ".mkv", ".mov")
@@ -20,26 +20,26 @@ def show(
     *,
     output: Output,
     composed: bool = False,
-    num_pictures: Count = 6,
+    num_frames: Count = 6,
     max_px: float | None = None,
     max_frames: Count | None = None,
 ) -> None:
-    """Draw the motion vectors of a video over its pictures.
+    """Draw the motion vectors of a video over its frames.
 
     Parameters
     ----------
     video : str
         H.264, HEVC, MPEG-4 part 2, MPEG-2 or MPEG-1 video: a file, a network address, or - for standard input.
     output : Path
-        What to write: a video (.mp4, .mkv, .mov), or a sheet of pictures spread over the video (.png, .pdf, .svg).
+        What to write: a video (.mp4, .mkv, .mov), or a sheet of frames spread over the video (.png, .pdf, .svg).
     composed : bool
         Draw the motion to the latest keyframe, instead of the vectors as they are coded.
-    num_pictures : int
-        Pictures on a sheet.
+    num_frames : int
+        Frames on a sheet.
     max_px : float
         Length in pixels that has the full colour; by default that of nearly the longest vectors.
     max_frames : int
-        How many pictures to read; all by default.
+        How many frames to read; all by default.
     """
     suffix = output.suffix.lower()
     if suffix not in (*FIGURE_SUFFIXES, *VIDEOS):
@@ -61,14 +61,15 @@ def show(
                 max_frames=max_frames,
             )
         else:
-            codec = CODECS.get(stream.codec, stream.codec)
+            codec = find_codec(stream.codec)
+            label = codec.label if codec else stream.codec
             what = "motion to the keyframe" if composed else "motion vectors"
             draw_motion_sheet(
                 fields,
                 output,
-                title=f"{'standard input' if video == '-' else Path(video).name} ({codec}): {what}",
+                title=f"{'standard input' if video == '-' else Path(video).name} ({label}): {what}",
                 composed=composed,
-                num_pictures=num_pictures,
+                num_frames=num_frames,
                 max_px=max_px,
             )
     print(f"wrote {output}")

@@ -1,93 +1,90 @@
-"""Read pictures and motion vectors from compressed video, whatever its codec."""
+"""Read frames and motion vectors from compressed video, whatever its codec."""
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from itertools import islice
 
-from arseg.codec.clip import DecodedClip, collect_clip
-from arseg.codec.exported import EXPORTED_CODECS, read_exported
-from arseg.codec.hevc import read_hevc
-from arseg.codec.native_build import ensure_native_reader
-from arseg.codec.picture import DecodedPicture
+import av
+
+from arseg.codec.exported import EXPORTED_STANDARDS, read_exported
+from arseg.codec.frame import DecodedClip, DecodedFrame, collect_clip
 from arseg.codec.stream import PacketStream, split_bitstream
+from arseg.codecs import codecs, find_codec
 from arseg.errors import CodecError
 
-READERS: dict[str, Callable[[PacketStream], Iterator[DecodedPicture]]] = {
-    "hevc": read_hevc,
-    **dict.fromkeys(EXPORTED_CODECS, read_exported),
-}
-"""Reader of each coding standard that motion can be taken from, by FFmpeg's name of it."""
+Reader = Callable[[PacketStream], Iterator[DecodedFrame]]
+
+
+def find_reader(codec: str) -> Reader | None:
+    """Return what reads a codec, by its name or FFmpeg's name of its standard; None if nothing can."""
+    if found := find_codec(codec):
+        return found.reader
+    return read_exported if codec in EXPORTED_STANDARDS else None
 
 
 def check_readable(codec: str) -> None:
     """Make sure that motion can be read from a codec, before hours are spent on encoding with it.
 
-    Raises
-    ------
-    CodecError
-        If there is no reader, or HEVC's cannot be built.
+    Raises CodecError if there is no reader, or what it needs cannot be built.
     """
-    if codec not in READERS:
-        raise CodecError(
-            f"motion vectors of {codec} cannot be read; they can of {', '.join(sorted(READERS))}. Encode the video "
-            "again with one of these"
-        )
-    if codec == "hevc":
-        ensure_native_reader()
+    _known_reader(codec)
+    if found := find_codec(codec):
+        found.make_ready()
 
 
-def read_pictures(stream: PacketStream) -> Iterator[DecodedPicture]:
-    """Decode a stream picture by picture.
+def describe_decoder(codec: str) -> str:
+    """Return versions of what decodes a codec, for example ``FFmpeg 9.0.2 (PyAV 18.0.0)``.
+
+    Raises CodecError if what reads its motion is not there and cannot be built.
+    """
+    found = find_codec(codec)
+    reader = found.make_ready() if found else ""
+    return f"FFmpeg {av.ffmpeg_version_info} (PyAV {version('av')})" + (f", {reader}" if reader else "")
+
+
+def read_frames(stream: PacketStream) -> Iterator[DecodedFrame]:
+    """Yield the frames of a stream in display order, each as soon as it is complete.
 
     Decoding runs in one thread (and, for HEVC, in one process beside it) and is deterministic.
 
-    Parameters
-    ----------
-    stream : PacketStream
-        From `arseg.codec.stream.open_video` or `arseg.codec.stream.split_bitstream`.
-
-    Yields
-    ------
-    picture : DecodedPicture
-        In display order, each as soon as it is complete.
-
     Raises
     ------
     CodecError
-        If there is no reader for the codec, or the stream is damaged or holds no picture.
+        If there is no reader for the codec, or the stream is damaged or holds no frame.
     MotionError
         If the decoder gives no motion.
     """
-    check_readable(stream.codec)
-    empty = True
-    for picture in READERS[stream.codec](stream):
-        empty = False
-        yield picture
-    if empty:
-        raise CodecError(f"the {stream.codec} stream holds no picture. Name, or encode, a video that has some")
+    yield from _read(stream.codec, stream)
 
 
 def read_clip(bitstream: bytes, codec: str, length: int | None = None) -> DecodedClip:
-    """Decode a clip.
-
-    Parameters
-    ----------
-    bitstream : bytes
-        Annex-B byte stream, as `arseg.codec.encode.encode_clip` makes it.
-    codec : str
-        Its coding standard.
-    length : int, optional
-        How many pictures to decode; all by default.
-
-    Returns
-    -------
-    clip : DecodedClip
-        Pictures, and motion per 4x4 block, in display order.
+    """Return the clip of a byte stream from `arseg.codec.encode.encode_clip`, or its first `length` frames.
 
     Raises
     ------
     CodecError
-        If there is no reader for the codec, or the stream is damaged or holds no picture.
+        If there is no reader for the codec, or the stream is damaged or holds no frame.
     MotionError
-        If the stream's motion does not fit AR-Seg: B-pictures, or references that cannot be distinguished.
+        If the stream's motion does not fit AR-Seg: B-frames, or references that cannot be distinguished.
     """
-    return collect_clip(islice(read_pictures(split_bitstream(bitstream, codec)), length))
+    found = find_codec(codec)
+    stream = split_bitstream(bitstream, found.standard if found else codec)
+    return collect_clip(islice(_read(codec, stream), length))
+
+
+def _read(codec: str, stream: PacketStream) -> Iterator[DecodedFrame]:
+    frame = None
+    for frame in _known_reader(codec)(stream):
+        yield frame
+    if frame is None:
+        raise CodecError(f"the {stream.codec} stream holds no frame. Name, or encode, a video that has some")
+
+
+def _known_reader(codec: str) -> Reader:
+    if reader := find_reader(codec):
+        return reader
+    known = {codecs.get(name).standard for name in codecs.names()} | {*EXPORTED_STANDARDS}
+    raise CodecError(
+        f"motion vectors of {codec} cannot be read; they can of {', '.join(sorted(known))}. Encode the video "
+        "again with one of these"
+    )

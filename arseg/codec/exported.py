@@ -1,8 +1,8 @@
 """Read streams whose motion vectors FFmpeg's decoder exports, through PyAV: H.264, MPEG-4 part 2 and others.
 
-FFmpeg exports the vectors of each block down to 8x8 pixels and their direction, but not which picture they point to.
-Standards with one reference picture per direction leave no doubt; in H.264 only streams with a single reference and
-no B-pictures do, such as `arseg.codec.encode` makes. In others the vectors have `UNKNOWN_REFERENCE`.
+FFmpeg exports the vectors of each block down to 8x8 pixels and their direction, but not which frame they point to.
+Standards with one reference frame per direction leave no doubt; in H.264 only streams with a single reference and
+no B-frames do, such as `arseg.codec.encode` makes. In others the vectors have `UNKNOWN_REFERENCE`.
 """
 
 from collections.abc import Iterator
@@ -12,28 +12,25 @@ from typing import Literal, TypeVar, cast
 import av
 import av.error
 import numpy as np
-from av.codec.context import CodecContext
-from av.packet import Packet
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
-from arseg.codec.h264 import refers_to_previous_only
-from arseg.codec.picture import (
+from arseg.codec.bitstream import refers_to_previous_only
+from arseg.codec.frame import (
     BLOCK_SIZE,
     NO_REFERENCE,
     UNKNOWN_REFERENCE,
-    DecodedPicture,
+    DecodedFrame,
     PredictionMode,
     num_blocks,
 )
-from arseg.codec.stream import PacketStream
+from arseg.codec.stream import PacketStream, fresh_decoder
 from arseg.errors import CodecError, MotionError
 
-EXPORTED_CODECS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
-"""Coding standards whose vectors FFmpeg exports."""
+EXPORTED_STANDARDS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
+"""Coding standards whose vectors FFmpeg exports, by FFmpeg's names."""
 
 MACROBLOCK = 16
 EXPORTED_BLOCK_SIZE = 8
@@ -44,116 +41,107 @@ HINT = "Encode the clip again"
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 
-def read_exported(stream: PacketStream) -> Iterator[DecodedPicture]:
-    """Decode a stream of one of `EXPORTED_CODECS`; see `arseg.codec.decode.read_pictures`.
+def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
+    """Decode a stream of one of `EXPORTED_STANDARDS`; see `arseg.codec.decode.read_frames`.
 
     Modes are intra and inter: FFmpeg does not distinguish skipped blocks. Picture order counts are `index`.
     """
-    decoder = cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
-    decoder.options = {"flags2": "+export_mvs", "err_detect": "explode"}
-    if stream.codec != "h264":
-        decoder.extradata = stream.extradata
+    decoder = fresh_decoder(stream, flags2="+export_mvs")
     certain = True
-    anchors = Anchors()
+    anchors = Anchors(stream.codec)
     for packet in chain(stream.packets, [None]):
         if stream.codec == "h264" and packet is not None:
             certain &= refers_to_previous_only(bytes(packet))
-        for frame in _decode(decoder, packet, stream.codec):
-            yield from anchors.push(frame, stream.codec, certain)
-    yield from anchors.finish(stream.codec)
+        try:
+            frames = decoder.decode(packet)
+        except av.error.FFmpegError as error:
+            raise CodecError(f"the {stream.codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
+        for frame in frames:
+            yield from anchors.push(frame, certain)
+    yield from anchors.finish()
 
 
 class Anchors:
-    """Knows, in display order, which pictures others refer to.
+    """Knows, in display order, which frames others refer to.
 
-    P-pictures refer to the last I- or P-picture, B-pictures to the ones around them. So B-pictures wait for the next.
+    P-frames refer to the last I- or P-frame, B-frames to the ones around them. So B-frames wait for the next.
     """
 
-    def __init__(self) -> None:
-        self._index = 0
-        self._previous = 0
+    def __init__(self, codec: str) -> None:
+        self._codec = codec
+        self._index = self._previous = 0
         self._waiting: list[tuple[int, VideoFrame]] = []
         self._num_inter = self._num_vectors = 0
 
-    def push(self, frame: VideoFrame, codec: str, certain: bool) -> Iterator[DecodedPicture]:
-        """Take a picture and give those that are complete, in display order."""
-        kind = _kind(frame, self._index, codec)
+    def push(self, frame: VideoFrame, certain: bool) -> Iterator[DecodedFrame]:
+        """Take a frame and yield those that are complete, in display order."""
+        kind = _kind(frame, self._index, self._codec)
         index, self._index = self._index, self._index + 1
-        known = codec != "h264" or (certain and kind == "P")
-        if kind == "B" and codec != "h264":
+        if kind == "B" and self._codec != "h264":
             self._waiting.append((index, frame))
             return
         for waiting_index, waiting in self._waiting:
             yield self._describe(waiting_index, waiting, "B", self._previous, index)
         self._waiting.clear()
+        known = self._codec != "h264" or (certain and kind == "P")
         past = self._previous if known else UNKNOWN_REFERENCE
         yield self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
         self._previous = index
 
-    def finish(self, codec: str) -> Iterator[DecodedPicture]:
-        """Return what still waits at the end of the stream."""
+    def finish(self) -> Iterator[DecodedFrame]:
+        """Yield what still waits at the end of the stream."""
         for index, frame in self._waiting:
             yield self._describe(index, frame, "B", self._previous, UNKNOWN_REFERENCE)
         if self._num_inter and not self._num_vectors:
             # Not one vector in the whole stream is the decoder's silence, not the video's stillness.
             raise MotionError(
-                f"{codec}: no motion vectors in {self._num_inter} P- and B-pictures; the installed PyAV (FFmpeg "
+                f"{self._codec}: no motion vectors in {self._num_inter} P- and B-frames; the installed PyAV (FFmpeg "
                 f"{av.ffmpeg_version_info}) does not export them. Install the wheel of the package av"
             )
 
     def _describe(
         self, index: int, frame: VideoFrame, kind: Literal["I", "P", "B"], past: int, future: int
-    ) -> DecodedPicture:
+    ) -> DecodedFrame:
         blocks = num_blocks(frame.height), num_blocks(frame.width)
-        motion_qpel = np.zeros((2, *blocks, 2), np.int16)
+        vectors_qpel = np.zeros((2, *blocks, 2), np.int16)
         ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
         inter = np.zeros(blocks, np.bool_)
         # What `frame.side_data` gives is kept by the frame and keeps the frame: such circles, hundreds of MB of pixels,
         # would stay in memory until the garbage collector comes by.
         vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
         self._num_inter += kind != "I"
-        if kind != "I" and isinstance(vectors, MotionVectors):  # an inter picture may be intra-coded altogether
+        if kind != "I" and isinstance(vectors, MotionVectors):  # an inter frame may be intra-coded altogether
             table = vectors.to_ndarray()
             self._num_vectors += len(table)
             num_lists = "IPB".index(kind)
-            covered = paint(table, motion_qpel[:num_lists])
+            covered = paint(table, vectors_qpel[:num_lists])
             for list_ref_poc, reference, where in zip(ref_poc, (past, future), covered, strict=False):
                 np.copyto(list_ref_poc, reference, where=where)
                 inter |= where
-        return DecodedPicture(
+        return DecodedFrame(
             index=index,
             poc=index,
             kind=kind,
             is_keyframe=bool(frame.key_frame),
             mode=np.where(inter, np.uint8(PredictionMode.INTER), np.uint8(PredictionMode.INTRA)),
-            motion_qpel=motion_qpel,
+            vectors_qpel=vectors_qpel,
             ref_poc=ref_poc,
             pixels=frame,
+            height=frame.height,
+            width=frame.width,
         )
 
 
-def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Write FFmpeg's list of vectors into one picture's blocks, in place.
+def paint(vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Write FFmpeg's list of vectors into one frame's blocks, in place; return which were written, (lists, Hb, Wb).
 
     Vectors are grouped by the size of their block, and a group is written by one assignment for each 8x8 part of such
-    a block, into a grid of these; each of its cells then becomes four 4x4 blocks. A 1280x720 picture takes a tenth of
-    the time of decoding it.
-
-    Parameters
-    ----------
-    vectors : structured ndarray
-        As PyAV gives them.
-    motion_qpel : ndarray of int16, shape (lists, Hb, Wb, 2)
-        Where to write; of a P-picture, list 0 alone.
-
-    Returns
-    -------
-    covered : ndarray of bool, shape (lists, Hb, Wb)
-        The blocks that were written.
+    a block, into a grid of these; each of its cells then becomes four 4x4 blocks. A 1280x720 frame takes a tenth of the
+    time of decoding it. `vectors` is structured as PyAV gives it; `vectors_qpel`, int16, has shape
+    (lists, Hb, Wb, 2): of a P-frame, list 0 alone.
     """
-    num_lists, rows, columns = motion_qpel.shape[:3]
-    # Macroblocks at the right and lower border may reach beyond the picture: paint whole ones, then crop.
+    num_lists, rows, columns = vectors_qpel.shape[:3]
+    # Macroblocks at the right and lower border may reach beyond the frame: paint whole ones, then crop.
     grid = num_lists, _whole_macroblocks(rows), _whole_macroblocks(columns)
     motion, covered = np.zeros(grid, np.int32), np.zeros(grid, np.bool_)  # (x, y) in one
     # FFmpeg counts fractions of a pixel: 4 of them in H.264, 2 or 4 in MPEG-4.
@@ -175,25 +163,18 @@ def paint(vectors: NDArray[np.void], motion_qpel: NDArray[np.int16]) -> NDArray[
             cells = corners + (row * grid[2] + column)
             motion.ravel()[cells] = values
             covered.ravel()[cells] = True
-    motion_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:, :rows, :columns]
+    vectors_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:, :rows, :columns]
     return _as_blocks(covered)[:, :rows, :columns]
-
-
-def _decode(decoder: VideoCodecContext, packet: Packet | None, codec: str) -> list[VideoFrame]:
-    try:
-        return decoder.decode(packet)
-    except av.error.FFmpegError as error:
-        raise CodecError(f"the {codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
 
 
 def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
     name = PictureType(frame.pict_type).name
     if codec == "mpeg4" and name == "B":
         # All that FFmpeg exports of them are zeros.
-        raise MotionError(f"{codec}: picture {index} is a B-picture; of MPEG-4 part 2, I and P are read. {HINT}")
+        raise MotionError(f"{codec}: frame {index} is a B-frame; of MPEG-4 part 2, I and P are read. {HINT}")
     if frame.interlaced_frame or name not in ("I", "P", "B"):
         found = "interlaced" if frame.interlaced_frame else f"of kind {name}"
-        raise MotionError(f"{codec}: picture {index} is {found}; progressive I-, P- and B-pictures are read. {HINT}")
+        raise MotionError(f"{codec}: frame {index} is {found}; progressive I-, P- and B-frames are read. {HINT}")
     return cast(Literal["I", "P", "B"], name)
 
 

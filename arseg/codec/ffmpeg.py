@@ -17,23 +17,10 @@ FFMPEG_VARIABLE = "ARSEG_FFMPEG"
 
 
 def find_ffmpeg(explicit: str | None = None) -> str:
-    """Path of the FFmpeg program.
+    """Return the path of the FFmpeg program.
 
-    Parameters
-    ----------
-    explicit : str, optional
-        A path, or a name on the search path. Without it the environment variable ``ARSEG_FFMPEG`` counts, and
-        without that the program that the package imageio-ffmpeg brings along.
-
-    Returns
-    -------
-    path : str
-        An executable file.
-
-    Raises
-    ------
-    CodecError
-        If the program is not there or cannot be executed.
+    That of `explicit`, a path or a name on the search path; else that of the environment variable ``ARSEG_FFMPEG``;
+    else the one that the package imageio-ffmpeg brings along. Raises CodecError if it is missing or not executable.
     """
     if explicit:
         wanted, chosen_by = explicit, "--ffmpeg"
@@ -57,26 +44,19 @@ def find_ffmpeg(explicit: str | None = None) -> str:
 
 
 def raise_refusal(words: str, path: Path, *, writes: bool) -> None:
-    """Raise what the operating system had against a file, if FFmpeg, when it failed, passed on the system's own words.
-
-    Raises
-    ------
-    FileAccessError
-        If it did.
-    """
+    """Raise FileAccessError if FFmpeg's messages contain the operating system's own words against a file."""
     if number := next((number for number in HINTS if os.strerror(number) in words), None):
         raise access_error(path, OSError(number, os.strerror(number)), writes=writes)
 
 
+def last_lines(words: str, count: int = 5) -> str:
+    """Return the last lines of FFmpeg's messages, indented, for an error."""
+    return "\n".join(f"  {line}" for line in words.strip().splitlines()[-count:] or ["(nothing)"])
+
+
 @cache
 def ffmpeg_version(path: str) -> str:
-    """Version that an FFmpeg program reports, for example ``7.0.2-static``.
-
-    Raises
-    ------
-    CodecError
-        If the program does not run or is no FFmpeg.
-    """
+    """Return the version that an FFmpeg program reports, like ``7.0.2-static``; raise CodecError if it is none."""
     try:
         run = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -84,7 +64,7 @@ def ffmpeg_version(path: str) -> str:
     match = re.match(r"ffmpeg version (\S+)", run.stdout)
     if not match:
         raise CodecError(
-            f"{path}: does not answer -version as FFmpeg does, but with {run.stdout[:80]!r}. Name an FFmpeg "
-            f"program with --ffmpeg or {FFMPEG_VARIABLE}"
+            f"{path}: not an FFmpeg program: -version printed {run.stdout[:80]!r}. Name one with --ffmpeg or "
+            f"{FFMPEG_VARIABLE}"
         )
     return match[1]

@@ -2,7 +2,7 @@
 
 FFmpeg exports no HEVC motion vectors. libde265 keeps them, but not every stream's pixels come out of it right,
 and it is written for streams that are whole: so it reads motion only, in a process of its own that a damaged stream
-may crash, while FFmpeg decodes the same access unit here. Pictures of both are joined in display order.
+may crash, while FFmpeg decodes the same access unit here. Frames of both are joined in display order.
 """
 
 import signal
@@ -11,24 +11,19 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import av.error
 import numpy as np
-from av.codec.context import CodecContext
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
 from arseg.codec.bitstream import nal_units
+from arseg.codec.frame import NO_REFERENCE, DecodedFrame, FrameMotion
 from arseg.codec.native_build import ensure_native_reader
-from arseg.codec.picture import NO_REFERENCE, DecodedPicture
-from arseg.codec.stream import PacketStream
+from arseg.codec.stream import PacketStream, fresh_decoder
 from arseg.errors import CodecError
 
 SIZE = struct.Struct("=I")
@@ -37,46 +32,33 @@ HEADER = struct.Struct("=8i")
 """Fields of the protocol that ``native/main.cpp`` describes."""
 
 MAX_LEAD = 32
-"""No decoder may be so many pictures ahead of the other: HEVC reorders 16 at most."""
+"""No decoder may be so many frames ahead of the other: HEVC reorders 16 at most."""
 
 NAL_SUFFIX_SEI = 40
 PICTURE_HASH = 132
-"""Kinds of unit and of message that carry a picture's hash (H.265, 7.4.2.2 and D.2.1)."""
+"""Kinds of unit and of message that carry a frame's hash (H.265, 7.4.2.2 and D.2.1)."""
 
 HINT = "The stream is damaged, or of a kind that is not read; encode it again"
 
 
-@dataclass(frozen=True, eq=False)
-class PictureMotion:
-    """What ``hevc-motion`` says of one picture; arrays as in `DecodedPicture`."""
-
-    poc: int
-    is_keyframe: bool
-    kind: Literal["I", "P", "B"]
-    width: int
-    height: int
-    mode: NDArray[np.uint8]
-    motion_qpel: NDArray[np.int16]
-    ref_poc: NDArray[np.int32]
-
-
-def read_hevc(stream: PacketStream) -> Iterator[DecodedPicture]:
-    """Decode an HEVC stream; see `arseg.codec.decode.read_pictures`."""
-    decoder = CodecContext.create("hevc", "r")
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
-    # A stream may carry hashes of its pictures: they are checked, too.
-    decoder.options = {"err_detect": "explode+crccheck"}
+def read_hevc(stream: PacketStream) -> Iterator[DecodedFrame]:
+    """Decode an HEVC stream; see `arseg.codec.decode.read_frames`."""
+    # A stream may carry hashes of its frames: they are checked, too.
+    decoder = fresh_decoder(stream, err_detect="explode+crccheck")
     frames: deque[VideoFrame] = deque()
-    motions: deque[PictureMotion] = deque()
+    motions: deque[FrameMotion] = deque()
     index, hashed = 0, False
     with MotionProcess(_program()) as process:
         for packet in chain(stream.packets, [None]):
             unit = b"" if packet is None else bytes(packet)
             if hashed and unit and not _has_hash(unit):
-                raise CodecError(f"HEVC: pictures carry hashes, but one after picture {index} lacks its own. {HINT}")
+                raise CodecError(f"HEVC: frames carry hashes, but one after frame {index} lacks its own. {HINT}")
             hashed = _has_hash(unit)
             process.send(unit)
-            frames += _decode(decoder, packet)
+            try:
+                frames += decoder.decode(packet)
+            except av.error.FFmpegError as error:
+                raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {HINT}") from error
             motions += process.receive()
             while frames and motions:
                 yield _join(index, frames.popleft(), motions.popleft())
@@ -85,7 +67,7 @@ def read_hevc(stream: PacketStream) -> Iterator[DecodedPicture]:
                 break
     if frames or motions:
         raise CodecError(
-            f"HEVC: after picture {index}, FFmpeg shows {len(frames)} more and libde265 {len(motions)}. {HINT}"
+            f"HEVC: after frame {index}, FFmpeg shows {len(frames)} more and libde265 {len(motions)}. {HINT}"
         )
 
 
@@ -122,8 +104,8 @@ class MotionProcess:
             self._requests.write(SIZE.pack(len(unit)) + unit)
             self._requests.flush()
 
-    def receive(self) -> list[PictureMotion]:
-        """Take the pictures that are complete since the last call, in display order.
+    def receive(self) -> list[FrameMotion]:
+        """Return the motion of the frames that are complete since the last call, in display order.
 
         Raises
         ------
@@ -134,19 +116,27 @@ class MotionProcess:
         if count < 0:
             (size,) = COUNT.unpack(self._read(COUNT.size))
             raise CodecError(f"HEVC: libde265 says: {self._read(size).decode(errors='replace')}. {HINT}")
-        return [self._read_picture() for _ in range(count)]
+        return [self._read_frame() for _ in range(count)]
 
-    def _read_picture(self) -> PictureMotion:
+    def _read_frame(self) -> FrameMotion:
         poc, is_keyframe, kind, width, height, columns, rows, num_lists = HEADER.unpack(self._read(HEADER.size))
         blocks = rows * columns
         mode = np.frombuffer(self._read(blocks), np.uint8).reshape(rows, columns)
-        motion_qpel = np.zeros((2, rows, columns, 2), np.int16)
+        vectors_qpel = np.zeros((2, rows, columns, 2), np.int16)
         ref_poc = np.full((2, rows, columns), NO_REFERENCE, np.int32)
         for index in range(num_lists):
-            motion_qpel[index].ravel()[:] = np.frombuffer(self._read(4 * blocks), np.int16)
+            vectors_qpel[index].ravel()[:] = np.frombuffer(self._read(4 * blocks), np.int16)
             ref_poc[index].ravel()[:] = np.frombuffer(self._read(4 * blocks), np.int32)
-        letter: Literal["I", "P", "B"] = "I" if kind == ord("I") else "P" if kind == ord("P") else "B"
-        return PictureMotion(poc, bool(is_keyframe), letter, width, height, mode, motion_qpel, ref_poc)
+        return FrameMotion(
+            height=height,
+            width=width,
+            poc=poc,
+            kind=cast(Literal["I", "P", "B"], chr(kind)),
+            is_keyframe=bool(is_keyframe),
+            mode=mode,
+            vectors_qpel=vectors_qpel,
+            ref_poc=ref_poc,
+        )
 
     def _read(self, size: int) -> bytes:
         data = self._answers.read(size)
@@ -167,25 +157,9 @@ def _has_hash(access_unit: bytes) -> bool:
     return any(unit[0] >> 1 == NAL_SUFFIX_SEI and unit[2:3] == bytes([PICTURE_HASH]) for unit in nal_units(access_unit))
 
 
-def _decode(decoder: VideoCodecContext, packet: Packet | None) -> list[VideoFrame]:
-    try:
-        return decoder.decode(packet)
-    except av.error.FFmpegError as error:
-        raise CodecError(f"HEVC: FFmpeg says: {error.strerror}. {HINT}") from error
-
-
-def _join(index: int, pixels: VideoFrame, motion: PictureMotion) -> DecodedPicture:
+def _join(index: int, pixels: VideoFrame, motion: FrameMotion) -> DecodedFrame:
     if (pixels.width, pixels.height, pixels.key_frame) != (motion.width, motion.height, motion.is_keyframe):
-        raise CodecError(f"HEVC: FFmpeg and libde265 disagree about picture {index}. {HINT}")
+        raise CodecError(f"HEVC: FFmpeg and libde265 disagree about frame {index}. {HINT}")
     if pixels.interlaced_frame:
-        raise CodecError(f"HEVC: picture {index} is a field of an interlaced one; whole pictures are read. {HINT}")
-    return DecodedPicture(
-        index=index,
-        poc=motion.poc,
-        kind=motion.kind,
-        is_keyframe=motion.is_keyframe,
-        mode=motion.mode,
-        motion_qpel=motion.motion_qpel,
-        ref_poc=motion.ref_poc,
-        pixels=pixels,
-    )
+        raise CodecError(f"HEVC: frame {index} is a field of an interlaced one; whole frames are read. {HINT}")
+    return DecodedFrame(index=index, pixels=pixels, **vars(motion))

@@ -60,16 +60,8 @@ class ReaderRecord:
 def find_native_reader() -> Path | None:
     """Return the program, without building it.
 
-    Returns
-    -------
-    program : Path or None
-        The program that the environment variable ``ARSEG_HEVC_READER`` names, or the one that was built for this
-        version of arseg; None if there is none yet that runs on this machine.
-
-    Raises
-    ------
-    CodecError
-        If the variable names no such program.
+    The one that the environment variable ``ARSEG_HEVC_READER`` names (CodecError if there is none), or the one that was
+    built for this version of arseg; None if there is none yet that runs on this machine.
     """
     if named := os.environ.get(READER_VARIABLE):
         found = shutil.which(named)
@@ -93,6 +85,11 @@ def ensure_native_reader() -> Path:
     return find_native_reader() or Path(build_native_reader().program)
 
 
+def prepare_native_reader() -> str:
+    """Build the program if need be, and return its version."""
+    return reader_version(ensure_native_reader())
+
+
 def build_native_reader(source: str | None = None, *, force: bool = False) -> ReaderRecord:
     """Compile the program into the cache, unless it is there.
 
@@ -113,10 +110,8 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
 
     Raises
     ------
-    CodecError
-        If there is no compiler or no source, or the program cannot be compiled or does not run.
-    FileAccessError
-        If there is no place to build.
+    CodecError, FileAccessError
+        If there is no compiler, no source or no place, or the program cannot be compiled or does not run.
     """
     if os.environ.get(READER_VARIABLE) and (named := find_native_reader()):
         logger.info("%s names the HEVC reader: nothing to build", READER_VARIABLE)
@@ -141,13 +136,7 @@ def build_native_reader(source: str | None = None, *, force: bool = False) -> Re
 
 
 def reader_version(program: Path) -> str:
-    """Return the version that a program reports, for example ``hevc-motion 1 libde265 1.0.16``.
-
-    Raises
-    ------
-    CodecError
-        If it does not run, or is another program.
-    """
+    """Return the version that a program reports, like ``hevc-motion 1 libde265 1.0.16``; CodecError if it is none."""
 
     def unfit(error: Exception) -> CodecError:
         return CodecError(f"{program}: does not run on this machine: {error}. Build it again: arseg native build")

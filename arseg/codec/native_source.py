@@ -52,7 +52,7 @@ class LibrarySource:
 
 
 def fetch_source(source: str | None, workspace: Path) -> LibrarySource:
-    """Return a source tree of libde265.
+    """Return a source tree of libde265: in `workspace`, an empty folder, or in place if `source` is a folder.
 
     Parameters
     ----------
@@ -60,13 +60,6 @@ def fetch_source(source: str | None, workspace: Path) -> LibrarySource:
         A folder or tar archive, or a ``file:``, ``http:`` or ``https:`` URL of one: libde265's own source, or
         the source archive of pylibde265. It may end in ``#sha256=`` and the digest that is expected. Without it, pip
         downloads the archive of `PACKAGE` from the package index that it is configured for.
-    workspace : Path
-        An empty folder to download and unpack to.
-
-    Returns
-    -------
-    library : LibrarySource
-        In `workspace`, or in place if `source` is a folder.
 
     Raises
     ------

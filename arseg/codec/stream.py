@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -25,63 +26,52 @@ STANDARD_INPUT = "pipe:0"
 
 @dataclass(frozen=True, eq=False)
 class PacketStream:
-    """Compressed pictures in decode order."""
+    """Compressed frames in decode order."""
 
     codec: str
     """FFmpeg's name of the coding standard, for example ``hevc``."""
     packets: Iterator[Packet]
     """One access unit each; H.264 and HEVC with start codes."""
-    extradata: bytes | None = None
-    """Headers that the container keeps apart, for standards other than H.264 and HEVC."""
     decoder: VideoCodecContext | None = None
     """Decoder that knows all that the container says, for standards other than H.264 and HEVC; not opened yet."""
     frames_per_second: Fraction | None = None
-    """Average rate of pictures, where the container says it."""
+    """Average, where the container says it."""
     time_base: Fraction | None = None
     """Seconds in a unit of the packets' times."""
     num_frames: int | None = None
-    """How many pictures there are, where the container says it."""
+    """How many frames there are, where the container says it."""
+
+
+def fresh_decoder(stream: PacketStream, **options: str) -> VideoCodecContext:
+    """Return a decoder of a stream that remembers nothing and stops at damage."""
+    if stream.decoder is not None and stream.decoder.is_open:
+        stream.decoder.flush_buffers()
+        return stream.decoder
+    decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
+    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
+    decoder.options = {"err_detect": "explode"} | options
+    return decoder
 
 
 def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
-    """Cut a byte stream (Annex B) into access units.
-
-    Parameters
-    ----------
-    bitstream : bytes
-        The whole stream.
-    codec : str
-        Its coding standard, ``h264`` or ``hevc``.
-
-    Returns
-    -------
-    stream : PacketStream
-        Its packets; none if nothing in it is a picture.
-    """
+    """Cut a whole byte stream without container into its frames; `codec` is FFmpeg's name of its coding standard."""
     parser = CodecContext.create(codec, "r")
     return PacketStream(codec, iter([*parser.parse(bitstream), *parser.parse()]))
 
 
 @contextmanager
 def open_video(source: str | Path) -> Iterator[PacketStream]:
-    """Open the first video stream of anything that FFmpeg opens.
+    """Yield the first video stream of anything that FFmpeg opens, its packets read as they are asked for.
 
     Parameters
     ----------
     source : str or Path
         File, network address, or ``-`` for the standard input.
 
-    Yields
-    ------
-    stream : PacketStream
-        Packets, read as they are asked for.
-
     Raises
     ------
-    CodecError
+    CodecError, FileAccessError
         If it cannot be opened or read, or has no video.
-    FileAccessError
-        If the operating system does not let a file that is there be read.
     """
     try:
         with av.open(STANDARD_INPUT if str(source) == "-" else str(source)) as container:
@@ -95,7 +85,6 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
             yield PacketStream(
                 codec,
                 packets,
-                extradata=stream.codec_context.extradata,
                 decoder=None if codec in START_CODES else stream.codec_context,
                 frames_per_second=stream.average_rate,
                 time_base=stream.time_base,

@@ -1,5 +1,7 @@
-"""Write pictures to a video file that plays everywhere: H.264 in 4:2:0, by FFmpeg."""
+"""Video files by the FFmpeg program: frames into one that plays everywhere, and any one into numbered PNG frames."""
 
+import logging
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,60 +10,66 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+import av
+import av.error
 import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.ffmpeg import find_ffmpeg, raise_refusal
+from arseg.access import reading
+from arseg.codec.ffmpeg import find_ffmpeg, last_lines, raise_refusal
 from arseg.errors import CodecError
 from arseg.files import atomic_path
+from arseg.progress import track
 
-STDERR_LINES = 5
-"""Last lines of FFmpeg's messages that an error repeats."""
+logger = logging.getLogger(__name__)
+
+HEADER_TOLERANCE = 0.01
+"""Headers of cameras may be off by some frames."""
 
 
 class VideoWriter:
-    """Takes the pictures of a video; `create_video` makes it."""
+    """Takes the frames of a video; `create_video` makes it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
-        """Append a picture, RGB, shape (H, W, 3)."""
-        self._pipe.write(np.ascontiguousarray(picture).data)
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Append a frame, RGB, shape (H, W, 3)."""
+        self._pipe.write(np.ascontiguousarray(frame).data)
 
 
 @contextmanager
 def create_video(
     path: Path, height: int, width: int, frames_per_second: Fraction, ffmpeg_path: str | None = None
 ) -> Iterator[VideoWriter]:
-    """Write a video, which appears when it is complete, and never after a failure.
+    """Yield a writer of a video, which appears when it is complete, and never after a failure.
 
-    Parameters
-    ----------
-    path : Path
-        Where to write it; the suffix names the container, for example ``.mp4``.
-    height, width : int
-        Size of the pictures in pixels, even.
-    frames_per_second : Fraction
-        Rate of the pictures.
-    ffmpeg_path : str, optional
-        The FFmpeg program; by default as `arseg.codec.ffmpeg.find_ffmpeg` finds it.
-
-    Yields
-    ------
-    writer : VideoWriter
-        Takes the pictures.
+    The suffix of `path` names the container, like ``.mp4``; `height` and `width`, in pixels, are even.
 
     Raises
     ------
-    CodecError
-        If FFmpeg fails; with the end of its own messages.
-    FileAccessError
-        If the file cannot be written.
+    CodecError, FileAccessError
+        If FFmpeg fails, with the end of its own messages, or the file cannot be written.
     """
     with atomic_path(path) as temporary, TemporaryFile() as messages:
-        command = _command(find_ffmpeg(ffmpeg_path), temporary, height, width, frames_per_second)
+        source = ffmpeg.input(
+            "pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=frames_per_second
+        )
+        # Convert to BT.709 and tag it: untagged, players guess from the frame size.
+        stream = source.output(
+            str(temporary),
+            vcodec="libx264",
+            pix_fmt="yuv420p",
+            preset="fast",
+            crf=18,
+            vf="scale=out_color_matrix=bt709:out_range=tv",
+            colorspace="bt709",
+            color_primaries="bt709",
+            color_trc="bt709",
+            movflags="+faststart",
+        ).global_args("-hide_banner", "-nostats", "-loglevel", "warning", "-y")
+        command = ffmpeg.compile(stream, cmd=find_ffmpeg(ffmpeg_path))
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=messages)
         assert process.stdin
         broken = False
@@ -80,25 +88,73 @@ def create_video(
             messages.seek(0)
             words = messages.read().decode(errors="replace").strip()
             raise_refusal(words, path, writes=True)
-            last = "\n  ".join(words.splitlines()[-STDERR_LINES:])
-            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n  {last}")
+            raise CodecError(f"{path}: FFmpeg failed with exit status {status}. It said:\n{last_lines(words)}")
 
 
-def _command(ffmpeg_path: str, output: Path, height: int, width: int, frames_per_second: Fraction) -> list[str]:
-    source = ffmpeg.input(
-        "pipe:", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=frames_per_second
-    )
-    # BT.709, said and done: players guess otherwise, by the picture's size, and show other colours.
-    stream = source.output(
-        str(output),
-        vcodec="libx264",
-        pix_fmt="yuv420p",
-        preset="fast",
-        crf=18,
-        vf="scale=out_color_matrix=bt709:out_range=tv",
-        colorspace="bt709",
-        color_primaries="bt709",
-        color_trc="bt709",
-        movflags="+faststart",
-    ).global_args("-hide_banner", "-nostats", "-loglevel", "warning", "-y")
-    return ffmpeg.compile(stream, cmd=ffmpeg_path)
+def extract_frames(
+    video: str | Path, output: str | Path, pattern: str, *, ffmpeg_path: str | None = None, threads: int = 1
+) -> int:
+    """Decode a video into a folder of PNG frames, numbered from 1, whole or not at all; return how many there are.
+
+    FFmpeg's own frame rate control is left on, on purpose: the numbering of the published programs comes from it. It
+    repeats the first frame where a container's video starts later than its sound. `pattern` is the name of a frame as
+    FFmpeg writes it, like ``0006R0_%06d.png``; `threads`, those of the decoder, change no frame.
+
+    Raises
+    ------
+    CodecError, FileAccessError
+        If the video is missing, FFmpeg fails, a frame is damaged, or the operating system refuses access.
+    """
+    video = Path(video)
+    if not video.is_file():
+        raise CodecError(f"{video}: no such video")
+    promised = _promised_frames(video)
+    with atomic_path(Path(output)) as folder:
+        folder.mkdir()
+        stream = ffmpeg.input(str(video), threads=threads, err_detect="explode").video
+        # PNG is lossless at any level; the default one takes most of the time for a tenth of the bytes.
+        stream = stream.output(
+            str(folder / pattern), start_number=1, pix_fmt="rgb24", compression_level=1, threads=threads
+        )
+        stream = stream.global_args("-hide_banner", "-nostdin", "-loglevel", "error", "-xerror", "-progress", "pipe:1")
+        command = ffmpeg.compile(stream, cmd=find_ffmpeg(ffmpeg_path))
+        _run_reporting(command, video, Path(output))
+        num_frames = sum(1 for _ in folder.iterdir())
+        if num_frames < promised * (1 - HEADER_TOLERANCE) or not num_frames:
+            raise CodecError(
+                f"{video}: has {num_frames} frames, but its header promises {promised}: it is cut off. Download it "
+                "again"
+            )
+    return num_frames
+
+
+def _promised_frames(video: Path) -> int:
+    """Read the number of frames off the header, 0 if it is not there: what ends early decodes without complaint."""
+
+    def damaged(error: Exception | str) -> CodecError:
+        return CodecError(f"{video}: cannot be read as a video ({error}). Download it again")
+
+    with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
+        if not container.streams.video:
+            raise damaged("it has none")
+        stream = container.streams.video[0]
+        seconds = (stream.duration or 0) * (stream.time_base or 0)
+        return max(stream.frames, round(seconds * (stream.average_rate or 0)))
+
+
+def _run_reporting(command: list[str], video: Path, output: Path) -> None:
+    """Run FFmpeg, and show how many frames it has written."""
+    with TemporaryFile("w+", errors="replace") as errors:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            reports = (line for line in process.stdout if line.startswith("frame="))
+            for _ in track(reports, f"{video.name}, reports of FFmpeg"):
+                pass
+        errors.seek(0)
+        said = [line.strip() for line in errors if line.strip()]
+    if process.returncode:  # a damaged frame makes FFmpeg stop; what else it says is about the container
+        raise_refusal("\n".join(said), output, writes=True)
+        words = last_lines("\n".join(said))
+        raise CodecError(f"{video}: cannot be decoded; download it again. FFmpeg said:\n{words}\n{shlex.join(command)}")
+    for line in said:
+        logger.warning("%s: FFmpeg says: %s", video, line)

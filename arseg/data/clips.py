@@ -256,11 +256,11 @@ def _write_samples(
         )
     rules = encoding.motion
     composer = MotionComposer(decoded.height, decoded.width, subpixel=rules.subpixel, max_ref_back=rules.max_ref_back)
-    keyframe = decoded.rgb(0)
+    keyframe = decoded.frames[0].to_rgb()
     num_composed = 0
     for distance, row in plan.targets:
         for index in range(num_composed, distance + 1):
-            composer.push(decoded.block_motion_qpel[index], decoded.block_ref_back[index])
+            composer.push(decoded.block_vectors_qpel[index], decoded.block_ref_back[index])
         num_composed = distance + 1
         writer, place = slots[distance, row]
         if place == 0:
@@ -268,7 +268,7 @@ def _write_samples(
         writer.write(
             place,
             keyframe=keyframe,
-            frame=decoded.rgb(distance),
+            frame=decoded.frames[distance].to_rgb(),
             motion_qpel=composer.compose(),
             intra=decoded.block_ref_back[distance] == 0,
         )

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.picture import to_rgb
+from arseg.codec.frame import to_rgb
 from arseg.codec.stream import open_video
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.live import FollowedFrame, Following, LiveVideo

@@ -9,7 +9,7 @@ from inspect import signature
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.picture import DecodedPicture, PredictionMode
+from arseg.codec.frame import DecodedFrame, PredictionMode
 from arseg.errors import ConfigError
 from arseg.plugins import Registry
 
@@ -39,7 +39,7 @@ class Candidate:
     """Largest distance that the LR branch was trained for, or that ``distance`` was told instead."""
     num_bytes: int
     """Compressed size in the video as it came, even if it is encoded again for its motion; 0 if unknown."""
-    decoded: DecodedPicture
+    decoded: DecodedFrame
     """Prediction modes and motion vectors of the frame's blocks, and its pixels."""
     compose: Callable[[], NDArray[np.int16]]
     """Composes the motion; `motion_qpel` calls it."""

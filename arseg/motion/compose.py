@@ -3,33 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.picture import BLOCK_SIZE, num_blocks
+from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame, num_blocks
 from arseg.errors import MotionError
-
-PAPER_MAX_REF_BACK = 3
-"""Furthest reference, in frames, that the published programs follow; x265's preset medium makes no further one."""
-
-MAX_REF_BACK = 16
-"""Furthest reference that is followed in videos of any origin: as many as an HEVC or H.264 decoder keeps."""
+from arseg.spec import MAX_REFERENCES, PAPER_MAX_REF_BACK
 
 MAX_SIDE = 8192
-"""Largest picture side whose displacements fit int16 in quarter pixels."""
+"""Largest side of a frame whose displacements fit int16 in quarter pixels."""
 
 QUARTERS = 4
 """Units of a vector in a pixel."""
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse pictures that are too large to be composed.
-
-    Raises
-    ------
-    MotionError
-        If displacements would not fit int16.
-    """
+    """Raise MotionError if the displacements of frames of this size would not fit int16."""
     if max(height, width) > MAX_SIDE:
         raise MotionError(
-            f"pictures of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
+            f"frames of {width}x{height}: displacements in quarter pixels fit 16 bits up to a side of "
             f"{MAX_SIDE} only. Use smaller frames"
         )
 
@@ -38,7 +27,7 @@ class MotionComposer:
     """Follows each pixel of a video back to the latest keyframe, frame by frame.
 
     Each pixel is followed through whole pixels: a vector is rounded to whole pixels (halves to the nearest
-    even number, as the published programs round), its end is kept inside the picture, and what the reference
+    even number, as the published programs round), its end is kept inside the frame, and what the reference
     frame has there is looked up without interpolation. Intra-coded blocks, and blocks whose reference lies
     too many frames back, count as no motion to the previous frame. The published decoder left stale
     vectors in intra blocks; that is not followed. So an intra-coded frame after the keyframe (a scene cut)
@@ -49,27 +38,20 @@ class MotionComposer:
     Parameters
     ----------
     height, width : int
-        Size H, W of the pictures in pixels.
+        Size H, W of the frames in pixels.
     subpixel : bool
         Add what rounding takes off a vector to the displacement that it leads to, instead of dropping it. Only
         the place of the look-up is then rounded, and displacements are exact to a quarter pixel.
     max_ref_back : int
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
 
-    Raises
-    ------
-    MotionError
-        If the picture is too large for int16.
-
-    References
-    ----------
-    .. [1] Hu et al., AR-Seg, CVPR 2023, arXiv:2303.07224 (feature warping with motion vectors).
+    Raises MotionError if the frame is too large for int16.
     """
 
     # A field holds, for each pixel, the place (x, y) in the keyframe that it comes from, in quarter pixels: two
     # int16. A block moves as one, so a look-up is not for a pixel but for a block's 4 rows of 4 pixels (16 bytes
     # each) that lie somewhere in the reference's field. A border of one block repeats the outermost pixels: then
-    # keeping a block's corner within the border is keeping each of its pixels inside the picture.
+    # keeping a block's corner within the border is keeping each of its pixels inside the frame.
 
     def __init__(
         self, height: int, width: int, *, subpixel: bool = False, max_ref_back: int = PAPER_MAX_REF_BACK
@@ -101,54 +83,51 @@ class MotionComposer:
         """Take the next frame for a keyframe, as the first one is."""
         self._num_frames = 0
 
-    def push(self, motion_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> None:
+    def push(self, block_vectors_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> None:
         """Follow the next frame in display order.
 
         Parameters
         ----------
-        motion_qpel : ndarray of int16, shape (Hb, Wb, 2)
-            Decoded vectors (x, y) of 4x4 blocks in quarter pixels; a keyframe's are ignored. Hb = ceil(H / 4),
-            Wb = ceil(W / 4).
+        block_vectors_qpel : ndarray of int16, shape (Hb, Wb, 2)
+            Decoded vectors (x, y) of 4x4 blocks, of list 0, in quarter pixels; a keyframe's are ignored.
+            Hb = ceil(H / 4), Wb = ceil(W / 4).
         ref_back : ndarray of uint8, shape (Hb, Wb)
             Frames back to the reference, 0 for intra blocks. What would lie before the keyframe is the keyframe.
 
         Raises
         ------
         MotionError
-            If the shapes do not fit each other and the picture.
+            If the shapes do not fit each other and the frame.
         """
-        if motion_qpel.shape != (*self._blocks, 2) or ref_back.shape != self._blocks:
+        if block_vectors_qpel.shape != (*self._blocks, 2) or ref_back.shape != self._blocks:
             raise MotionError(
-                f"motion vectors of shape {motion_qpel.shape} with references of shape {ref_back.shape} do not fit "
-                f"pictures of {self._width}x{self._height}: expected {(*self._blocks, 2)} and {self._blocks}"
+                f"motion vectors of shape {block_vectors_qpel.shape} with references of shape {ref_back.shape} do not "
+                f"fit frames of {self._width}x{self._height}: expected {(*self._blocks, 2)} and {self._blocks}"
             )
         newest = self._num_frames % self._max_ref_back
         if self._num_frames:
-            self._own_patches[newest] = self._follow(motion_qpel, ref_back)
+            self._own_patches[newest] = self._follow(block_vectors_qpel, ref_back)
         else:
             self._pixels(newest)[...] = self._identity
         _repeat_border(self._fields[newest].view(np.int32)[..., 0], self._height, self._width)
         self._num_frames += 1
 
     def compose(self) -> NDArray[np.int16]:
-        """Return the motion of the newest frame.
+        """Return the motion of the newest frame, int16, shape (H, W, 2).
 
-        Returns
-        -------
-        motion_qpel : ndarray of int16, shape (H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside
-            the picture; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
+        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside the
+        frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
         """
         return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
 
     def _pixels(self, index: int) -> NDArray[np.int16]:
-        """One field without its border, shape (H, W, 2)."""
+        """Return one field without its border, shape (H, W, 2)."""
         return self._fields[index, BLOCK_SIZE : BLOCK_SIZE + self._height, BLOCK_SIZE : BLOCK_SIZE + self._width]
 
-    def _follow(self, motion_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> NDArray[np.void]:
-        """Look up what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
+    def _follow(self, vectors_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> NDArray[np.void]:
+        """Return what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
         followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
-        offset_px = np.rint(motion_qpel / np.float32(QUARTERS)).astype(np.int16)
+        offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
         offset_px[~followed] = 0
         _, rows, columns, _ = self._fields.shape
         reference = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
@@ -159,13 +138,13 @@ class MotionComposer:
             place += np.clip(corner, 0, size + BLOCK_SIZE) * stride
         patches = self._patches[place.ravel()]
         if self._subpixel:
-            dropped = motion_qpel - QUARTERS * offset_px
+            dropped = vectors_qpel - QUARTERS * offset_px
             dropped[~followed] = 0
             self._add(patches, dropped)
         return patches.reshape(*self._blocks, BLOCK_SIZE)
 
     def _add(self, patches: NDArray[np.void], dropped: NDArray[np.int16]) -> None:
-        """Move the places of each block by what rounding dropped from its vector, inside the picture."""
+        """Move the places of each block by what rounding dropped from its vector, inside the frame."""
         values = patches.view(np.int16)  # (blocks, 4 * 4 * 2)
         # Repeated as pairs, since arithmetic on whole rows is much faster than on broadcast pairs.
         values += (
@@ -178,55 +157,68 @@ class MotionComposer:
         np.maximum(values, 0, out=values)
 
 
-def compose_motion(
-    block_motion_qpel: NDArray[np.int16],
-    block_ref_back: NDArray[np.uint8],
-    height: int,
-    width: int,
-    *,
-    subpixel: bool = False,
-    max_ref_back: int = PAPER_MAX_REF_BACK,
-) -> NDArray[np.int16]:
-    """Chain the motion vectors of a clip into vectors that point at its first frame.
-
-    Parameters
-    ----------
-    block_motion_qpel : ndarray of int16, shape (T, Hb, Wb, 2)
-        Decoded vectors of all frames in display order, each as `MotionComposer.push` takes it; frame 0 is the
-        keyframe.
-    block_ref_back : ndarray of uint8, shape (T, Hb, Wb)
-        Frames back to the references.
-    height, width, subpixel, max_ref_back
-        As in `MotionComposer`.
-
-    Returns
-    -------
-    motion_qpel : ndarray of int16, shape (T, H, W, 2)
-        What `MotionComposer.compose` gives for each frame; zero at frame 0. Frame f does not depend on the frames
-        behind it.
-
-    Raises
-    ------
-    MotionError
-        If the shapes do not fit each other and the picture, or the picture is too large for int16.
-    """
-    if len(block_motion_qpel) != len(block_ref_back):
-        raise MotionError(
-            f"motion vectors of {len(block_motion_qpel)} frames with references of {len(block_ref_back)}: "
-            "expected as many"
-        )
-    composer = MotionComposer(height, width, subpixel=subpixel, max_ref_back=max_ref_back)
-    composed = np.empty((len(block_motion_qpel), height, width, 2), np.int16)
-    for frame, (motion_qpel, ref_back) in enumerate(zip(block_motion_qpel, block_ref_back, strict=True)):
-        composer.push(motion_qpel, ref_back)
-        composed[frame] = composer.compose()
-    return composed
-
-
 def _repeat_border(field: NDArray[np.int32], height: int, width: int) -> None:
-    """Repeat the outermost pixels of the picture, which begins a block in, over all that surrounds it."""
+    """Repeat the outermost pixels of the frame, which begins a block in, over all that surrounds it."""
     first, below, right = BLOCK_SIZE, BLOCK_SIZE + height, BLOCK_SIZE + width
     field[first:below, :first] = field[first:below, first, None]
     field[first:below, right:] = field[first:below, right - 1, None]
     field[:first] = field[first]
     field[below:] = field[below - 1]
+
+
+class KeyframeFollower:
+    """Follows the pixels of each frame of a video back to the latest keyframe.
+
+    Parameters
+    ----------
+    subpixel : bool
+        Compose without rounding, as `MotionComposer` says.
+    max_ref_back : int
+        Furthest reference that is followed, in frames; blocks that refer to an older one count as still. By default as
+        many as an HEVC or H.264 decoder keeps.
+    """
+
+    def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES) -> None:
+        self._subpixel = subpixel
+        self._max_ref_back = max_ref_back
+        self._references = BackReferences()
+        self._composer: MotionComposer | None = None
+        self._begun = False
+
+    def locate(self, frame: DecodedFrame) -> NDArray[np.uint8]:
+        """Return how many frames back the references of the next frame in display order lie, without composing.
+
+        As `arseg.codec.frame.BackReferences.locate`; also raises MotionError if the first frame is no keyframe, or
+        frames are too large.
+        """
+        if not self._begun:
+            if not frame.is_keyframe:
+                raise MotionError(
+                    f"frame {frame.index}, the first, is not a keyframe, so there is nothing to follow the motion to"
+                )
+            check_size(frame.height, frame.width)
+            self._begun = True
+        return self._references.locate(frame)
+
+    def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
+        """Return the motion of the next frame in display order to the codec's last keyframe, int16, shape (H, W, 2).
+
+        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe. The
+        first frame must be one. Raises MotionError as `locate`.
+        """
+        return self.compose(frame, self.locate(frame), restart=frame.is_keyframe)
+
+    def compose(self, frame: DecodedFrame, ref_back: NDArray[np.uint8], *, restart: bool = False) -> NDArray[np.int16]:
+        """Return the motion of the frame that was located last, shape (H, W, 2), with what `locate` returned for it.
+
+        With `restart` it becomes the keyframe of the frames after it, whatever it is to the codec; a frame may be
+        composed to the keyframe before it first.
+        """
+        if self._composer is None:
+            self._composer = MotionComposer(
+                frame.height, frame.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
+            )
+        if restart:
+            self._composer.restart()
+        self._composer.push(frame.vectors_qpel[0], ref_back)
+        return self._composer.compose()

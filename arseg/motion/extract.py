@@ -1,31 +1,49 @@
-"""Record the motion vectors of a video in a motion file."""
+"""Read the motion vectors of any video, and record them in a motion file."""
 
 from collections import deque
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from contextlib import closing, contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
-from arseg.codec.exported import EXPORTED_BLOCK_SIZE, EXPORTED_CODECS
-from arseg.codec.picture import BLOCK_SIZE
-from arseg.codec.versions import describe_decoder
-from arseg.errors import MotionError
-from arseg.motion.file import MotionAttributes, MotionFile
-from arseg.motion.file_writer import create_motion_file
-from arseg.motion.video import KeyframeFollower, open_frames
+from arseg.codec.decode import describe_decoder, read_frames
+from arseg.codec.exported import EXPORTED_BLOCK_SIZE
+from arseg.codec.frame import DecodedFrame
+from arseg.codec.stream import PacketStream, open_video
+from arseg.codecs import find_codec
+from arseg.errors import CodecError, MotionError
+from arseg.motion.compose import KeyframeFollower
+from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
 from arseg.progress import track
 
 MAX_UNWRITTEN = 4
-"""Pictures that may wait to be written, so that memory does not grow where decoding is faster."""
+"""Frames that may wait to be written, so that memory does not grow where decoding is faster."""
+
+
+@contextmanager
+def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
+    """Yield a video's stream, and its frames of one size in display order, `max_frames` at most.
+
+    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, is damaged, or changes
+    its size; MotionError if the decoder gives no motion.
+    """
+    try:
+        with open_video(video) as stream, closing(_of_one_size(read_frames(stream))) as frames:
+            yield stream, islice(frames, max_frames)
+    except (CodecError, MotionError) as error:
+        named = str(error).startswith(f"{video}: ")
+        raise error if named else type(error)(f"{video}: {error}") from error
 
 
 def extract_motion(
     video: str, output: Path, *, composed: bool = False, subpixel: bool = False, max_frames: int | None = None
 ) -> MotionAttributes:
-    """Read a video's motion vectors and write them to a motion file.
+    """Read a video's motion vectors, write them to a motion file, and return what the file holds.
 
-    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a
-    picture refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take
-    a fraction of the room.
+    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a frame
+    refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take a
+    fraction of the room.
 
     Parameters
     ----------
@@ -38,17 +56,12 @@ def extract_motion(
     subpixel : bool
         Compose that without rounding vectors to whole pixels.
     max_frames : int, optional
-        How many pictures to read; all by default.
-
-    Returns
-    -------
-    attributes : MotionAttributes
-        What the file holds.
+        How many frames to read; all by default.
 
     Raises
     ------
     CodecError, MotionError
-        As `arseg.motion.video.open_frames`; then nothing is written.
+        As `open_frames`; then nothing is written.
     """
     with open_frames(video, max_frames) as (stream, frames):
         first = next(frames)
@@ -62,24 +75,38 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
-            block_size=EXPORTED_BLOCK_SIZE if stream.codec in EXPORTED_CODECS else BLOCK_SIZE,
+            block_size=codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE,
         )
         follower = KeyframeFollower()
-        # Compressing, like decoding, lets other threads run: a picture is written while the next ones are decoded.
+        # Compressing, like decoding, lets other threads run: a frame is written while the next ones are decoded.
         writing: deque[Future[None]] = deque()
         with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
-            for picture in track(chain([first], frames), "pictures", max_frames):
+            for frame in track(chain([first], frames), "frames", max_frames):
                 ref_back = None
                 if composed:
                     try:
-                        ref_back = follower.locate(picture)
+                        ref_back = follower.locate(frame)
                     except MotionError as error:
                         composed = False
                         writing.append(thread.submit(writer.leave_out_composed, str(error)))
-                writing.append(thread.submit(writer.append, picture, ref_back))
+                writing.append(thread.submit(writer.append, frame, ref_back))
                 if len(writing) > MAX_UNWRITTEN:
                     writing.popleft().result()
             for written in writing:
                 written.result()
     with MotionFile(output) as file:
         return file.attributes
+
+
+def _of_one_size(frames: Iterator[DecodedFrame]) -> Generator[DecodedFrame, None, None]:
+    size = None
+    for frame in frames:
+        found = frame.width, frame.height
+        if size is None:
+            size = found
+        if found != size:
+            raise CodecError(
+                f"frame {frame.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
+                f"Read the part before it with --max-frames {frame.index}, or cut the video there"
+            )
+        yield frame

@@ -16,15 +16,14 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from arseg.codec.decode import READERS
-from arseg.codec.picture import DecodedPicture
+from arseg.codec.decode import find_reader
+from arseg.codec.frame import DecodedFrame
 from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
 from arseg.codec.stream import PacketStream
-from arseg.codec.tolerant import Damage, decode_pixels, until_unreadable
+from arseg.codec.tolerant import Damage, KeptPackets, decode_pixels, until_unreadable
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
-from arseg.motion.packets import KeptPackets
-from arseg.motion.video import KeyframeFollower
+from arseg.motion.compose import KeyframeFollower
 from arseg.spec import MAX_REFERENCES, PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
@@ -109,21 +108,15 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
-
-    Attributes
-    ----------
-    damage : Damage
-        What could not be read so far.
-    reencoded_because : str
-        Why the motion is not the stream's own; empty as long as it is.
-    feedback : Feedback or None
-        What the policies are to know of the networks when the next frame is asked for.
     """
 
     def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
         self.damage = Damage()
+        """What could not be read so far."""
         self.reencoded_because = ""
+        """Why the motion is not the stream's own; empty as long as it is."""
         self.feedback: Feedback | None = None
+        """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = replace(stream, packets=self._distinct(until_unreadable(stream.packets, self.damage)))
         self._following, self._policy = following, following.policy()
         self._watch = watch
@@ -137,19 +130,9 @@ class LiveVideo:
         self._seconds = 0.0
 
     def __iter__(self) -> Iterator[FollowedFrame]:
-        """Read on.
+        """Yield frames in display order.
 
-        Yields
-        ------
-        frame : FollowedFrame
-            In display order.
-
-        Raises
-        ------
-        CodecError
-            If no frame can be decoded.
-        MotionError
-            If the stream's own motion is asked for and is of no use.
+        Raises CodecError if no frame can be decoded, MotionError if the stream's own motion must serve and does not.
         """
         if not self._follows:
             frames = decode_pixels(self._stream, self.damage)
@@ -197,11 +180,10 @@ class LiveVideo:
             return
 
     def _read_own(self, packets: Iterator[Packet]) -> Iterator[FollowedFrame]:
-        codec = self._stream.codec
-        if codec not in READERS:
-            raise MotionError(f"motion vectors of {codec} cannot be read")
-        frames = READERS[codec](replace(self._stream, packets=self._kept.keep(packets)))
-        yield from self._follow(frames)
+        read = find_reader(self._stream.codec)
+        if read is None:
+            raise MotionError(f"motion vectors of {self._stream.codec} cannot be read")
+        yield from self._follow(read(replace(self._stream, packets=self._kept.keep(packets))))
 
     def _from_next_keyframe(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         for packet in packets:
@@ -220,7 +202,7 @@ class LiveVideo:
         for _, same in groupby(new, key=lambda frame: (frame.width, frame.height)):
             yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
-    def _follow(self, frames: Iterator[DecodedPicture]) -> Iterator[FollowedFrame]:
+    def _follow(self, frames: Iterator[DecodedFrame]) -> Iterator[FollowedFrame]:
         """Follow frames of one reader, deciding on each."""
         size, distance = (0, 0), 0
         for frame in frames:

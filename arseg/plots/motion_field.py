@@ -1,6 +1,6 @@
-"""Draw the motion of one picture over it: colour for direction and length, arrows, marks where there is none.
+"""Draw the motion of one frame over it: colour for direction and length, arrows, marks where there is none.
 
-Plain pixels by NumPy and Pillow, fast enough for every picture of a video; `arseg.plots.motion_video` and
+Plain pixels by NumPy and Pillow, fast enough for every frame of a video; `arseg.plots.motion_video` and
 `arseg.plots.motion_sheet` put them together.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from arseg.codec.picture import BLOCK_SIZE, NO_REFERENCE, DecodedPicture, PredictionMode
-from arseg.motion.video import KeyframeFollower
+from arseg.codec.frame import BLOCK_SIZE, NO_REFERENCE, DecodedFrame, PredictionMode
+from arseg.motion.compose import KeyframeFollower
 from arseg.plots.motion import motion_to_rgb
 
 ARROWS_ACROSS = 24
@@ -25,7 +25,7 @@ SUPERSAMPLING = 2
 """Arrows are drawn so many times larger and then reduced, because Pillow's lines have steps."""
 
 SHADOWS_LIFT = 96
-"""Grey that black becomes: colours are multiplied with the picture and would vanish in its shadows."""
+"""Grey that black becomes: colours are multiplied with the frame and would vanish in its shadows."""
 
 MAX_QUANTILE = 0.95
 """Part of the vectors that are not longer than the colour scale: few fast ones must not pale the rest."""
@@ -33,19 +33,19 @@ MAX_QUANTILE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class MotionField:
-    """What is drawn of one picture; Hb = ceil(H / 4), Wb = ceil(W / 4)."""
+    """What is drawn of one frame; Hb = ceil(H / 4), Wb = ceil(W / 4)."""
 
-    picture: DecodedPicture
-    """The picture itself."""
+    frame: DecodedFrame
+    """The frame itself."""
     vectors_px: NDArray[np.float32]
     """Vectors (x, y) of its blocks in pixels, shape (Hb, Wb, 2)."""
     distance: int | None
-    """Pictures since the keyframe; None if there was none yet."""
+    """Frames since the keyframe; None if there was none yet."""
 
     @property
     def intra(self) -> NDArray[np.bool_]:
         """Which blocks are intra-coded, shape (Hb, Wb)."""
-        return self.picture.mode == PredictionMode.INTRA
+        return self.frame.mode == PredictionMode.INTRA
 
     @property
     def mean_px(self) -> float:
@@ -58,17 +58,17 @@ class MotionField:
         """Describe in one line which frame it is and how much moves."""
         place = "" if self.distance is None else f"d = {self.distance} · "
         return (
-            f"frame {self.picture.index} · {self.picture.kind} · {place}"
+            f"frame {self.frame.index} · {self.frame.kind} · {place}"
             f"mean {self.mean_px:.1f} px · {100 * self.intra.mean():.0f} % intra"
         )
 
 
-def motion_fields(pictures: Iterator[DecodedPicture], *, composed: bool) -> Iterator[MotionField]:
-    """Choose what to draw of each picture.
+def motion_fields(frames: Iterator[DecodedFrame], *, composed: bool) -> Iterator[MotionField]:
+    """Choose what to draw of each frame.
 
     Parameters
     ----------
-    pictures : iterator of DecodedPicture
+    frames : iterator of DecodedFrame
         In display order.
     composed : bool
         Draw the motion to the latest keyframe, instead of the vectors of list 0, or list 1 where a block has no other.
@@ -76,25 +76,25 @@ def motion_fields(pictures: Iterator[DecodedPicture], *, composed: bool) -> Iter
     Yields
     ------
     field : MotionField
-        For each picture.
+        For each frame.
 
     Raises
     ------
     MotionError
-        If `composed` and a picture refers to a later or an unknown one.
+        If `composed` and a frame refers to a later or an unknown one.
     """
     follower = KeyframeFollower()
     keyframe_index = None
-    for picture in pictures:
-        if picture.is_keyframe:
-            keyframe_index = picture.index
+    for frame in frames:
+        if frame.is_keyframe:
+            keyframe_index = frame.index
         if composed:
-            vectors = follower.follow(picture)[::BLOCK_SIZE, ::BLOCK_SIZE]
+            vectors = follower.follow(frame)[::BLOCK_SIZE, ::BLOCK_SIZE]
         else:
-            first, second = picture.motion_qpel
-            vectors = np.where((picture.ref_poc[0] == NO_REFERENCE)[..., None], second, first)
-        distance = None if keyframe_index is None else picture.index - keyframe_index
-        yield MotionField(picture, (vectors / np.float32(4)).astype(np.float32), distance)
+            first, second = frame.vectors_qpel
+            vectors = np.where((frame.ref_poc[0] == NO_REFERENCE)[..., None], second, first)
+        distance = None if keyframe_index is None else frame.index - keyframe_index
+        yield MotionField(frame, (vectors / np.float32(4)).astype(np.float32), distance)
 
 
 def scale_px(fields: list[MotionField]) -> float:
@@ -107,17 +107,17 @@ def scale_px(fields: list[MotionField]) -> float:
 
 def explain(composed: bool) -> str:
     """Describe in one sentence what the colours, arrows and marks mean."""
-    source = "in the keyframe" if composed else "in its reference picture"
+    source = "in the keyframe" if composed else "in its reference frame"
     return f"Colour and arrow: where a block comes from {source}. Hatched: intra-coded"
 
 
 class FieldPainter:
-    """Draws motion fields of pictures of one size.
+    """Draws motion fields of frames of one size.
 
     Parameters
     ----------
     height, width : int
-        Size H, W of the pictures in pixels.
+        Size H, W of the frames in pixels.
     display_width : int
         Width of what is drawn; the height follows.
     max_px : float
@@ -139,15 +139,15 @@ class FieldPainter:
         self._hatch = (rows + columns) % pitch < max(1, pitch // 4)
 
     def paint(self, field: MotionField) -> NDArray[np.uint8]:
-        """Draw one field over its picture.
+        """Draw one field over its frame.
 
         Returns
         -------
         rgb : ndarray of uint8, shape (display height, display width, 3)
-            The picture in grey, tinted by the motion's colour, with arrows from blocks to where they come from. Intra
+            The frame in grey, tinted by the motion's colour, with arrows from blocks to where they come from. Intra
             blocks are hatched, unless all are.
         """
-        grey = Image.fromarray(field.picture.to_rgb()).convert("L").resize(self.size, Image.Resampling.BILINEAR)
+        grey = Image.fromarray(field.frame.to_rgb()).convert("L").resize(self.size, Image.Resampling.BILINEAR)
         tint = self._enlarge(motion_to_rgb(field.vectors_px, self._max_px))
         light = np.asarray(grey, np.uint16)[..., None] * (255 - SHADOWS_LIFT) // 255 + SHADOWS_LIFT
         rgb = (light * tint // 255).astype(np.uint8)

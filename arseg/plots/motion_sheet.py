@@ -1,4 +1,4 @@
-"""A sheet of pictures spread over a video, each with its motion field drawn over it."""
+"""A sheet of frames spread over a video, each with its motion field drawn over it."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -16,10 +16,10 @@ MAX_COLUMNS = 3
 TILE_INCHES = 3.4
 LEGEND_INCHES = 0.62
 TITLE_INCHES = 0.3
-"""Sizes of a picture, of the legend below, and of a picture's title."""
+"""Sizes of a frame, of the legend below, and of a frame's title."""
 
 CANDIDATES = 4
-"""Pictures that are kept for one that is drawn, until the length of the video is known."""
+"""Frames that are kept for one that is drawn, until the length of the video is known."""
 
 
 def draw_motion_sheet(
@@ -28,12 +28,12 @@ def draw_motion_sheet(
     *,
     title: str,
     composed: bool,
-    num_pictures: int,
+    num_frames: int,
     max_px: float | None = None,
 ) -> float:
     """Draw some motion fields of a video side by side.
 
-    Pictures without vectors (I-pictures) are left out. Memory holds four times as many pictures as are drawn.
+    Frames without vectors (I-frames) are left out. Memory holds four times as many frames as are drawn.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def draw_motion_sheet(
         What it shows.
     composed : bool
         Whether the vectors lead to the keyframe; for the legend.
-    num_pictures : int
-        How many pictures to draw, if there are as many.
+    num_frames : int
+        How many frames to draw, if there are as many.
     max_px : float, optional
-        Length in pixels of the full colour; by default chosen by the pictures drawn.
+        Length in pixels of the full colour; by default chosen by the frames drawn.
 
     Returns
     -------
@@ -58,11 +58,11 @@ def draw_motion_sheet(
     Raises
     ------
     MotionError
-        If there are I-pictures only.
+        If there are I-frames only.
     """
-    chosen = _spread(fields, num_pictures)
+    chosen = _spread(fields, num_frames)
     max_px = scale_px(chosen) if max_px is None else max_px
-    height, width = chosen[0].picture.height, chosen[0].picture.width
+    height, width = chosen[0].frame.height, chosen[0].frame.width
     painter = FieldPainter(height, width, round(TILE_INCHES * DPI), max_px)
     columns = min(MAX_COLUMNS, len(chosen))
     rows = ceil(len(chosen) / columns)
@@ -89,16 +89,16 @@ def draw_motion_sheet(
 
 
 def _spread(fields: Iterator[MotionField], count: int) -> list[MotionField]:
-    """Choose fields of P- and B-pictures, evenly spread over a video whose length is not known beforehand."""
+    """Choose fields of P- and B-frames, evenly spread over a video whose length is not known beforehand."""
     kept: list[MotionField] = []
     step = 1
-    for index, field in enumerate(field for field in fields if field.picture.kind != "I"):
+    for index, field in enumerate(field for field in fields if field.frame.kind != "I"):
         if index % step:
             continue
         kept.append(field)
         if len(kept) > CANDIDATES * count:
             kept, step = kept[::2], 2 * step
     if not kept:
-        raise MotionError("there are I-pictures only, which have no vectors to draw. Name a video with P-pictures")
+        raise MotionError("there are I-frames only, which have no vectors to draw. Name a video with P-frames")
     count = min(count, len(kept))
     return [kept[(2 * place + 1) * len(kept) // (2 * count)] for place in range(count)]

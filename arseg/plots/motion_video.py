@@ -1,4 +1,4 @@
-"""A video with its motion field drawn over each picture."""
+"""A video with its motion field drawn over each frame."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,13 +16,13 @@ from arseg.plots.motion_field import FieldPainter, MotionField, explain, scale_p
 from arseg.progress import track
 
 LOOKAHEAD = 24
-"""Pictures that the colour scale is chosen by; they are kept in memory."""
+"""Frames that the colour scale is chosen by; they are kept in memory."""
 
 MIN_WIDTH, MAX_WIDTH = 640, 1920
 """Width of the drawn video: smaller ones are enlarged by a whole number, larger ones reduced."""
 
 DEFAULT_RATE = Fraction(25)
-"""Pictures per second where the video does not say it."""
+"""Frames per second where the video does not say it."""
 
 
 def draw_motion_video(
@@ -34,7 +34,7 @@ def draw_motion_video(
     frames_per_second: Fraction | None = None,
     max_frames: int | None = None,
 ) -> float:
-    """Draw motion fields over their pictures, with a caption for each.
+    """Draw motion fields over their frames, with a caption for each.
 
     Memory does not grow with the length of the video.
 
@@ -47,9 +47,9 @@ def draw_motion_video(
     composed : bool
         Whether the vectors lead to the keyframe; for the caption.
     max_px : float, optional
-        Length in pixels of the full colour; by default chosen by the first pictures.
+        Length in pixels of the full colour; by default chosen by the first frames.
     frames_per_second : Fraction, optional
-        Rate of the pictures.
+        Rate of the frames.
     max_frames : int, optional
         How many there will be at most; for the progress display only.
 
@@ -65,12 +65,12 @@ def draw_motion_video(
     """
     first = list(islice(fields, LOOKAHEAD))
     max_px = scale_px(first) if max_px is None else max_px
-    height, width = first[0].picture.height, first[0].picture.width
+    height, width = first[0].frame.height, first[0].frame.width
     painter = FieldPainter(height, width, _display_width(width), max_px)
     captions = _CaptionStrip(painter.size[0], painter.size[1] % 2, max_px, explain(composed))
     shape = painter.size[1] + captions.height, painter.size[0]
     with create_video(output, *shape, frames_per_second or DEFAULT_RATE) as video:
-        for field in track(chain(_emptying(first), fields), "pictures", max_frames):
+        for field in track(chain(_emptying(first), fields), "frames", max_frames):
             video.write(np.concatenate([painter.paint(field), captions.draw(field.describe())]))
     return max_px
 
@@ -87,7 +87,7 @@ def _display_width(width: int) -> int:
 
 
 class _CaptionStrip:
-    """Draws the lines below a picture: what is said of it, what the colours mean, and their wheel."""
+    """Draws the lines below a frame: what is said of it, what the colours mean, and their wheel."""
 
     def __init__(self, width: int, extra_rows: int, max_px: float, explanation: str) -> None:
         size = max(12, width // 56)

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from arseg.codecs import codecs
 from arseg.files import atomic_path
 from arseg.networks import networks
 from arseg.spec import Rate
@@ -30,8 +31,6 @@ STYLE: Any = {
 
 DPI = 160
 
-CODECS = {"hevc": "HEVC", "h264": "H.264"}
-
 
 def save_figure(figure: Figure, output: str | Path) -> None:
     """Write a figure, in the format that the suffix of `output` names; equal figures give equal bytes."""
@@ -44,8 +43,8 @@ def describe_setting(setting: dict[str, Any]) -> str:
     """Name what the rows of one figure panel have in common, in two lines."""
     network = networks.find(setting["backbone"])
     backbone = setting["backbone"] if network is None else network.label
-    codec = CODECS.get(setting["codec"], setting["codec"])
+    codec = codecs.find(setting["codec"])
     return (
         f"{setting['dataset']} {setting['split']} · {backbone}\n"
-        f"{codec} {Rate(setting['rate']).label} · L = {setting['gop']}"
+        f"{setting['codec'] if codec is None else codec.label} {Rate(setting['rate']).label} · L = {setting['gop']}"
     )

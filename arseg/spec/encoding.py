@@ -1,5 +1,6 @@
 """How clips are compressed and their motion is composed, as values."""
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -7,14 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-from arseg.encoder_parameters import digest_parameters, read_parameters
+from arseg.codecs import MAX_REFERENCES, codecs
 from arseg.errors import ConfigError
 
-Codec = Literal["h264", "hevc"]
 ClipTail = Literal["gop", "annotated"]
-
-MAX_REFERENCES = 16
-"""Frames that a decoder of either standard can hold."""
 
 NTSC_TOLERANCE = 2e-4
 """Relative error of 23.98, the coarsest abbreviation of an NTSC rate; a whole number is 1e-3 away from one."""
@@ -120,8 +117,8 @@ PAPER_RULES = MotionRules()
 class Encoding:
     """How clips are compressed, and how their motion is composed."""
 
-    codec: Codec = "hevc"
-    """Video coding standard."""
+    codec: str = "hevc"
+    """How clips are compressed: h264, hevc, or a codec of your own."""
     rate: Rate = Rate("3000k")  # noqa: RUF009  (immutable)
     """Rate control: an average bitrate in kbit/s ("3000k"), a constant quantiser ("qp27") or quality ("crf23")."""
     gop: int = PAPER_GOP
@@ -134,7 +131,7 @@ class Encoding:
     """Earlier frames that a block may choose its reference from. By default HEVC's encoder decides (x265's preset
     medium: 3), and H.264 has 1, which its motion reader needs."""
     parameters: str = ""
-    """More parameters of x264 or x265, as they write them: "aq-mode=1:psy-rd=0"."""
+    """More parameters of the encoder, as x264 and x265 write them: "aq-mode=1:psy-rd=0"."""
     tail: ClipTail = "gop"
     """Where clips end: after a whole GOP, or at their annotated frame."""
     subpixel: bool = False
@@ -147,12 +144,7 @@ class Encoding:
             raise ConfigError(f"gop {self.gop}: a group of pictures has at least 2 frames")
         if self.references is not None and not 1 <= self.references <= MAX_REFERENCES:
             raise ConfigError(f"references {self.references}: expected 1 to {MAX_REFERENCES}")
-        if self.codec == "h264" and self.references not in (None, 1):
-            raise ConfigError(
-                f"references {self.references}: H.264 needs exactly 1, because decoders do not tell which of several "
-                "frames a vector points to. Leave it out, or use codec hevc"
-            )
-        read_parameters(self.parameters, self.codec)  # raises on invalid ones
+        codecs.get(self.codec).check(self)
 
     @property
     def name(self) -> str:
@@ -166,7 +158,7 @@ class Encoding:
         if self.references is not None:
             words.append(f"ref{self.references}")
         if self.parameters:
-            words.append(f"x{digest_parameters(self.parameters)}")
+            words.append(f"x{hashlib.sha256(self.parameters.encode()).hexdigest()[:8]}")
         if self.subpixel:
             words.append("subpixel")
         return "-".join(words)

@@ -85,11 +85,11 @@ class Experiment:
             If some settings exclude one another.
         """
         return {
-            name: {encoding.name: encoding for encoding in self._encodings_of(data)}
+            name: {encoding.name: encoding for encoding in self._encodings_of(name, data)}
             for name, data in self.config.datasets.items()
         }
 
-    def _encodings_of(self, dataset: Dataset) -> list[Encoding]:
+    def _encodings_of(self, name: str, dataset: Dataset) -> list[Encoding]:
         config = self.config
         try:
             return [
@@ -100,14 +100,15 @@ class Experiment:
                     fps=parse_fps(dataset.fps),
                     preset=preset,
                     references=config.encoder.references,
-                    parameters=getattr(config.encoder.parameters, codec),
+                    parameters=config.encoder.parameters.get(codec, ""),
                     tail=dataset.clip_tail,
                     subpixel=config.motion.subpixel,
                 )
                 for codec, rate, gop, preset in product(config.codecs, dataset.rates, config.gops, dataset.presets)
             ]
         except ConfigError as error:
-            raise ConfigError(f"{self.place}: encoder.{error}") from None
+            of_dataset = str(error).startswith(("preset ", "rate "))
+            raise ConfigError(f"{self.place}: {f'datasets.{name}' if of_dataset else 'encoder'}.{error}") from None
 
     def splits(self, dataset: str) -> Splits:
         """Return which split of a data set's manifest serves what."""

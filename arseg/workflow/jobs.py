@@ -7,6 +7,7 @@ from typing import Any
 
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
+from arseg.codecs import HEVC_READER, codecs
 from arseg.config import TrainConfig
 from arseg.configured import existing, expanded
 from arseg.networks import networks
@@ -52,8 +53,8 @@ class Jobs:
 
     def native_reader(self, wildcards: Wildcards) -> list[str]:
         """Return the record of the program that reads HEVC, which other codecs do without."""
-        codec = self.experiment.encodings[wildcards.dataset][wildcards.encoding].codec
-        return [NATIVE_READER] if codec == "hevc" else []
+        codec = codecs.get(self.experiment.encodings[wildcards.dataset][wildcards.encoding].codec)
+        return [NATIVE_READER] if codec.prepare == HEVC_READER else []
 
     def _constants(self, phase: int, wildcards: Wildcards) -> Options:
         """Return the constants of a training: the paper's, the data set's, and the exceptions that apply."""

@@ -8,31 +8,20 @@ Training constants are those of `arseg.config.TrainConfig`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from arseg.codecs import codecs
 from arseg.configured import Name, bounds
 from arseg.datasets import DatasetKind, Splits
 from arseg.metrics.metric import metrics
 from arseg.networks import networks
-from arseg.spec import ClipTail, Codec, Mode, Rate
+from arseg.spec import ClipTail, Mode, Rate
 
 Scale = Annotated[float, bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
 RateText = Annotated[str, bounds(pattern=f"^({Rate.PATTERN.pattern})$")]
-Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+Preset = Annotated[str, bounds(pattern="^[a-z0-9]+$")]
+CodecName = Annotated[str, codecs]
 Backbone = Annotated[str, networks]
 Training = dict[str, Any]
 """Training constants that are not left at the paper's values, by name."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """More parameters of the encoders, in their own words: name=value, joined by colons.
-
-    What the reader or repeatability depends on is refused, with the reason.
-    """
-
-    hevc: str = ""
-    """Parameters of x265, for example `aq-mode=1:psy-rd=0`."""
-    h264: str = ""
-    """Parameters of x264, for example `subme=9`."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +35,8 @@ class Encoder:
     """How many earlier frames a block may choose its reference from.
 
     Left out, x265 decides (3 at `medium`), and H.264 has 1, all that it can have."""
-    parameters: Parameters = field(default_factory=Parameters)
-    """More parameters of the encoders, in their own words: `hevc` for x265 (`aq-mode=1:psy-rd=0`), `h264` for x264.
+    parameters: dict[CodecName, str] = field(default_factory=dict)
+    """More parameters of the encoders by codec, in their own words: `{hevc: aq-mode=1:psy-rd=0, h264: subme=9}`.
 
     What the reader or repeatability depends on is refused, with the reason."""
 
@@ -103,7 +92,9 @@ class Dataset:
     `camvid` and `cityscapes` have their own (`kaggle-train` …, or `train`, `val` and `val` again for the test), as
     kinds of other packages may; `synthetic` and `frames` need this key."""
     presets: tuple[Preset, ...] = ("medium",)
-    """Speed presets of the encoder."""
+    """Speed presets of the encoder.
+
+    x264 and x265 have ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow and placebo."""
     clip_tail: ClipTail = "gop"
     """Where a clip ends: after a whole GOP (`gop`, CamVid), or at its annotated frame (`annotated`, Cityscapes)."""
     shards: Annotated[int, bounds(minimum=1, maximum=999)] = 1
@@ -128,11 +119,11 @@ class Config:
     """Seeds; each trains its own networks. All randomness comes from here.
 
     The paper has one; three show the spread."""
-    codecs: tuple[Codec, ...] = ("hevc",)
+    codecs: tuple[CodecName, ...] = ("hevc",)
     """Video coding standards to compress with: `h264`, `hevc`.
 
     The paper's is `hevc`, whose [reader](../docs/native-reader.md) is compiled once and needs a C++ compiler; `h264`
-    needs none and encodes several times faster."""
+    needs none and encodes several times faster. [Your own](../docs/extending.md#a-codec) have their names here, too."""
     gops: tuple[Annotated[int, bounds(minimum=2, maximum=99)], ...] = (12,)
     """Frames from one keyframe to the next, L. Distances run from 0 to L - 1. Longer: cheaper, and harder."""
     scales: tuple[Scale, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arseg.codec.decode import read_clip, read_pictures
-from arseg.codec.picture import NO_REFERENCE, PredictionMode
+from arseg.codec.decode import read_clip, read_frames
+from arseg.codec.frame import NO_REFERENCE, PredictionMode
 from arseg.codec.stream import split_bitstream
 
 pytestmark = pytest.mark.usefixtures("hevc_reader")
@@ -24,20 +24,20 @@ def clip(request):
 
 def test_vectors_and_references_equal_the_published(clip):
     bitstream, vectors, ref_idx = clip
-    pictures = list(read_pictures(split_bitstream(bitstream, "hevc")))
-    assert [picture.poc for picture in pictures] == list(range(12))
-    assert "".join(picture.kind for picture in pictures) == "IPPPPPPPPPPP"
-    for picture in pictures:
-        np.testing.assert_array_equal(picture.motion_qpel[0], vectors[picture.index])
-        expected = np.where(ref_idx[picture.index] < 0, NO_REFERENCE, picture.poc - 1 - ref_idx[picture.index])
-        np.testing.assert_array_equal(picture.ref_poc[0], expected)
-        np.testing.assert_array_equal(picture.mode == PredictionMode.INTRA, ref_idx[picture.index] < 0)
-        assert (picture.ref_poc[1] == NO_REFERENCE).all()
+    decoded = list(read_frames(split_bitstream(bitstream, "hevc")))
+    assert [frame.poc for frame in decoded] == list(range(12))
+    assert "".join(frame.kind for frame in decoded) == "IPPPPPPPPPPP"
+    for frame in decoded:
+        np.testing.assert_array_equal(frame.vectors_qpel[0], vectors[frame.index])
+        expected = np.where(ref_idx[frame.index] < 0, NO_REFERENCE, frame.poc - 1 - ref_idx[frame.index])
+        np.testing.assert_array_equal(frame.ref_poc[0], expected)
+        np.testing.assert_array_equal(frame.mode == PredictionMode.INTRA, ref_idx[frame.index] < 0)
+        assert (frame.ref_poc[1] == NO_REFERENCE).all()
 
 
-def test_clip_counts_pictures_back(clip):
+def test_clip_counts_frames_back(clip):
     bitstream, vectors, ref_idx = clip
     decoded = read_clip(bitstream, "hevc")
-    np.testing.assert_array_equal(decoded.block_motion_qpel, vectors)
+    np.testing.assert_array_equal(decoded.block_vectors_qpel, vectors)
     np.testing.assert_array_equal(decoded.block_ref_back, ref_idx + 1)
     assert set(np.unique(decoded.block_ref_back)) == {0, 1, 2, 3}

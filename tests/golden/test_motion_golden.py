@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from arseg.motion.compose import compose_motion
+from motion_examples import compose_motion
 
 DATA = Path(__file__).parent / "data" / "motion"
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from arseg.codec.picture import num_blocks
+from arseg.codec.frame import num_blocks
 from arseg.spec import Encoding, Rate
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
 from arseg.store_writer import create_stores

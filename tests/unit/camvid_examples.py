@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from video_examples import moving_texture
 
-from arseg.codec.extract_frames import extract_frames
 from arseg.codec.ffmpeg import find_ffmpeg
+from arseg.codec.video import extract_frames
 from arseg.datasets.camvid.manifest import camvid_classes
 
 HEIGHT, WIDTH = 64, 96

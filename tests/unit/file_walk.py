@@ -23,10 +23,9 @@ from test_damage import make_frame, make_label, make_motion, make_store
 from test_native_build import archive_of, library_files
 
 from arseg import files, hdf5
-from arseg.codec.extract_frames import extract_frames
 from arseg.codec.native_source import _unpack
 from arseg.codec.stream import open_video
-from arseg.codec.video import create_video
+from arseg.codec.video import create_video, extract_frames
 from arseg.compat import clips as published_clips
 from arseg.compat.results import read_published
 from arseg.data.archives import ImageSource, extract_only
@@ -177,7 +176,7 @@ READERS = {
         "v.mp4",
         write_video,
         lambda path: extract_frames(path, path.with_name("frames"), "%06d.png"),
-        ("codec/extract_frames.py:_promised_frames",),
+        ("codec/video.py:_promised_frames",),
         by_library=True,
     ),
     "archive": Reader("a.zip", write_archive, ImageSource, ARCHIVES),

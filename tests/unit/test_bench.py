@@ -195,7 +195,7 @@ def test_motion_of_a_given_video_is_measured_as_far_as_there_is_some(run, tmp_pa
     video.write_bytes(encode_with_x264(moving_texture(6, 32, 48, (2, 0)), "bframes=2:b-adapt=0"))
     ((title, _),), facts = run("motion", video)
     assert title == "per frame of 6 of 48x32, h264"
-    assert facts["no_motion_to_the_keyframes"].startswith("picture 1 is a B-picture")
+    assert facts["no_motion_to_the_keyframes"].startswith("frame 1 is a B-frame")
 
 
 def test_results_carry_machine_versions_and_date(tmp_path, monkeypatch, capsys):

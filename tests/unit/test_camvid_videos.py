@@ -10,7 +10,7 @@ from PIL import Image
 from video_examples import moving_texture
 
 from arseg.cli.camvid import frames
-from arseg.codec.extract_frames import extract_frames
+from arseg.codec.video import extract_frames
 from arseg.errors import CodecError
 
 

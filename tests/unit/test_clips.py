@@ -12,16 +12,16 @@ from itertools import count
 
 import numpy as np
 import pytest
+from motion_examples import compose_clip
 from PIL import Image
 
-from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
+from arseg.codec.frame import DecodedFrame
 from arseg.data import clips
 from arseg.data.clips import make_clip_stores, plan_clips, store_path
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import CodecError, ConfigError, DataError
-from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding
 from arseg.store import ClipStore
 
@@ -177,9 +177,9 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
             sources = [str(row.frame_path(offset)) for offset in range(-distance, 4 - distance)]
             pictures = np.stack([np.asarray(Image.open(source)) for source in sources])
             clip = read_clip(encode_clip(pictures, CONFIG).bitstream, "h264")
-            motion_qpel = compose_motion(clip.block_motion_qpel, clip.block_ref_back, 32, 48)
-            np.testing.assert_array_equal(sample.keyframe, clip.frames[0])
-            np.testing.assert_array_equal(sample.frame, clip.frames[distance])
+            motion_qpel = compose_clip(clip)
+            np.testing.assert_array_equal(sample.keyframe, clip.frames[0].to_rgb())
+            np.testing.assert_array_equal(sample.frame, clip.frames[distance].to_rgb())
             np.testing.assert_array_equal(sample.motion_qpel, motion_qpel[distance])
             np.testing.assert_array_equal(sample.intra, clip.block_ref_back[distance] == 0)
             identity = sample.identity
@@ -220,11 +220,11 @@ def test_union_of_shards_is_the_unsharded_store(rows, tmp_path, tail):
 
 def test_nothing_is_done_twice_and_only_what_is_stored_is_decoded(rows, tmp_path, monkeypatch):
     encoded, read, lengths, converted = [], [], [], []
-    encode, read_image, decode, rgb = clips.encode_clip, clips.read_image, clips.read_clip, DecodedClip.rgb
+    encode, read_image, decode, rgb = clips.encode_clip, clips.read_image, clips.read_clip, DecodedFrame.to_rgb
     monkeypatch.setattr(clips, "encode_clip", lambda *args, **options: encoded.append(1) or encode(*args, **options))
     monkeypatch.setattr(clips, "read_image", lambda path: read.append(path.name) or read_image(path))
     monkeypatch.setattr(clips, "read_clip", lambda *args: lengths.append(args[2]) or decode(*args))
-    monkeypatch.setattr(DecodedClip, "rgb", lambda clip, index: converted.append(index) or rgb(clip, index))
+    monkeypatch.setattr(DecodedFrame, "to_rgb", lambda frame: converted.append(frame.index) or rgb(frame))
     make_clip_stores(manifest_of(rows[:2]), "test", CONFIG, [0, 2], tmp_path)
     assert len(encoded) == 4  # starts 3, 4 (frames 5 and 6 at distance 2), 5, 6
     assert read == [f"a_{index:04d}.png" for index in range(3, 10)]

@@ -53,7 +53,7 @@ def test_references_have_bounds(references):
 
 def test_h264_takes_one_reference_only():
     assert Encoding("h264", references=1).references == 1
-    with pytest.raises(ConfigError, match=r"references 3: H\.264 needs exactly 1, because decoders do not tell which"):
+    with pytest.raises(ConfigError, match=r"references 3: H\.264 takes 1 at most, because decoders do not tell which"):
         Encoding("h264", references=3)
 
 
@@ -70,7 +70,7 @@ def test_h264_takes_one_reference_only():
         ],
         *[("h264", f"{name}=1", "number of cores") for name in ("threads", "sliced-threads", "non-deterministic")],
         *[
-            ("hevc", f"{name}=1", "motion reader needs I- and P-pictures, .* one slice each")
+            ("hevc", f"{name}=1", "motion reader needs I- and P-frames, .* one slice each")
             for name in ("bframes", "slices", "annexb", "no-repeat-headers", "interlace", "input-csp")
         ],
         *[("h264", f"{name}=1", "motion reader needs") for name in ("bframes", "partitions", "tff", "no-annexb")],

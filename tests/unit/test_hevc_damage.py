@@ -1,6 +1,6 @@
 """Damaged HEVC: thousands of streams with flipped, cut and lost bytes. None crashes, hangs or passes as sound.
 
-The stream carries hashes of its pictures. So the oracle is strict: what is read from a damaged stream must be pictures
+The stream carries hashes of its frames. So the oracle is strict: what is read from a damaged stream must be frames
 of the sound one, with their motion, or an error.
 """
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from video_examples import encode_with_x265, moving_texture
 
-from arseg.codec.decode import read_pictures
+from arseg.codec.decode import read_frames
 from arseg.codec.hevc import MotionProcess
 from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError
 
 NUM_STREAMS = 1500
 MAX_SECONDS = 20.0
-"""Far beyond what reading 8 pictures of 96x64 takes; a hang is not."""
+"""Far beyond what reading 8 frames of 96x64 takes; a hang is not."""
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,23 @@ def damaged(bitstream, seed):
     return bytes(data)
 
 
-def pixels_of(picture):
-    return b"".join(bytes(plane) for plane in picture.pixels.planes)
+def pixels_of(frame):
+    return b"".join(bytes(plane) for plane in frame.pixels.planes)
 
 
 @pytest.mark.usefixtures("hevc_reader")
-def test_damage_is_an_error_or_leaves_sound_pictures(sound):
-    known = {pixels_of(picture): picture for picture in read_pictures(split_bitstream(sound, "hevc"))}
+def test_damage_is_an_error_or_leaves_sound_frames(sound):
+    known = {pixels_of(frame): frame for frame in read_frames(split_bitstream(sound, "hevc"))}
     assert len(known) == 8
     num_errors, slowest = 0, 0.0
     for seed in range(NUM_STREAMS):
         started = time.monotonic()
         try:
-            for picture in read_pictures(split_bitstream(damaged(sound, seed), "hevc")):
-                original = known.get(pixels_of(picture))
-                assert original is not None, f"seed {seed}: picture {picture.index} was never encoded"
-                np.testing.assert_array_equal(picture.mode, original.mode, f"seed {seed}")
-                np.testing.assert_array_equal(picture.motion_qpel, original.motion_qpel, f"seed {seed}")
+            for frame in read_frames(split_bitstream(damaged(sound, seed), "hevc")):
+                original = known.get(pixels_of(frame))
+                assert original is not None, f"seed {seed}: frame {frame.index} was never encoded"
+                np.testing.assert_array_equal(frame.mode, original.mode, f"seed {seed}")
+                np.testing.assert_array_equal(frame.vectors_qpel, original.vectors_qpel, f"seed {seed}")
         except CodecError:
             num_errors += 1
         slowest = max(slowest, time.monotonic() - started)

@@ -11,13 +11,13 @@ import threading
 import numpy as np
 import pytest
 from infer_examples import STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_checkpoints
+from motion_examples import compose_motion
 
 from arseg.codec.decode import read_clip
 from arseg.codec.stream import open_video
 from arseg.errors import ConfigError
 from arseg.infer import Following, segment
 from arseg.keyframes import POLICIES, AnyOf, Candidate, Coded, Cut, Distance, Policy, parse_policies
-from arseg.motion.compose import compose_motion
 from arseg.motion.live import LiveVideo
 from arseg.spec import PAPER_RULES
 from arseg.stopwatch import Stopwatch
@@ -43,7 +43,7 @@ def checkpoints(tmp_path_factory):
 def decoded(tmp_path_factory):
     """A keyframe and the frame after it, in which a quarter of the blocks is intra-coded."""
     path = p_only_video(tmp_path_factory.mktemp("video") / "own.264", frames_of(2))
-    keyframe, inter = read_clip(path.read_bytes(), "h264").pictures
+    keyframe, inter = read_clip(path.read_bytes(), "h264").frames
     inter.mode[...] = 1
     inter.mode[: len(inter.mode) // 4] = 0
     return {"keyframe": keyframe, "inter": inter}
@@ -138,7 +138,7 @@ def test_motion_leads_to_the_keyframe_that_was_decided(tmp_path):
     assert {frame.index: frame.keyframe_reason for frame in frames if frame.distance == 0} == {0: "start", 6: "turn"}
     clip = read_clip(path.read_bytes(), "h264")
     for first in (0, 6):
-        blocks = clip.block_motion_qpel[first : first + 6], clip.block_ref_back[first : first + 6]
+        blocks = clip.block_vectors_qpel[first : first + 6], clip.block_ref_back[first : first + 6]
         expected = compose_motion(*blocks, clip.height, clip.width)
         for frame in frames[first + 1 : first + 6]:
             np.testing.assert_array_equal(frame.motion_qpel, expected[frame.distance])

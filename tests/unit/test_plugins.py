@@ -5,17 +5,26 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from infer_examples import frames_of, p_only_video
+from PIL import Image
+from video_examples import moving_texture
 
+from arseg.codec.decode import read_clip
+from arseg.codec.encode import encode_clip
+from arseg.codecs import Codec, codecs
+from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
 from arseg.errors import ConfigError
 from arseg.plugins import PLUGINS_VARIABLE, Registry
+from arseg.spec import Encoding
 
 EXAMPLES = r"```python\n# (\w+\.py)\n(.*?)```"
 
@@ -187,3 +196,76 @@ except Exception as error:
 """
     refusal = run(plugins, program, tmp_path / "config.json", repository)
     assert "'atentive' is not allowed; did you mean 'attentive'? Allowed: psp18, psp18-cityscapes" in refusal
+
+
+@pytest.mark.parametrize("rate", ["400k", "qp4"])
+def test_a_codec_of_another_package_makes_clips(rate, plugins, tmp_path):
+    frames = moving_texture(6, 64, 96, (3, 2))
+    for index, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{index:03d}.png")
+    Image.fromarray(np.zeros((64, 96), np.uint8)).save(tmp_path / "label.png")
+    paths = [str(tmp_path / name) for name in ("005.png", "label.png", "{index:03d}.png")]
+    row = ManifestRow("texture", "test", "a", 5, *paths, frame_step=1)
+    write_manifest(tmp_path / "manifest.csv", [row], [SegmentationClass(0, "all", (0, 0, 0), void=False)])
+    clips = ["clips", "--manifest", tmp_path / "manifest.csv", "--split", "test", "--codec", "mpeg4", "--gop", 6]
+    run(plugins, PROGRAM, *clips, "--rate", rate, "--output", tmp_path)
+    with h5py.File(tmp_path / "d05.h5") as store:
+        assert "mpeg4" in str(dict(store.attrs))
+        motion = store["motion_qpel"][0, 20:-20, 20:-20]
+    assert (motion == np.multiply((3, 2), 4 * 5)).all(axis=-1).mean() > 0.9
+
+
+def test_a_configuration_names_a_codec_of_another_package(plugins, repository):
+    program = """
+import sys, yaml
+from pathlib import Path
+from arseg.errors import ConfigError
+from arseg.plots.style import describe_setting
+from arseg.workflow.reading import read_config
+from arseg.workflow.schema import config_schema
+
+demo, schema = yaml.safe_load(Path(sys.argv[1]).read_text()), config_schema()
+config, _ = read_config(demo | {"codecs": ["mpeg4"]}, schema, "x.yaml")
+print(config.codecs)
+setting = {"backbone": "tiny", "codec": "mpeg4", "dataset": "a", "split": "b", "rate": "3000k", "gop": 12}
+print(describe_setting(setting))
+try:
+    read_config(demo | {"codecs": ["mpeg5"]}, schema, "x.yaml")
+except ConfigError as error:
+    print(error)
+"""
+    shown = run(plugins, program, repository / "config/demo.yaml")
+    assert "('mpeg4',)" in shown
+    assert "MPEG-4 3 Mbit/s" in shown
+    assert "codecs[0]: 'mpeg5' is not allowed; did you mean 'mpeg4'? Allowed: h264, hevc, mpeg4" in shown
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Register codecs for one test."""
+    monkeypatch.setattr(codecs, "_registered", dict(codecs._registered))
+    return codecs.register
+
+
+def test_a_standard_may_have_several_codecs(register):
+    ours = codecs.get("h264")
+    register("h264-coarse")(replace(ours, settings=lambda *given: ours.settings(*given) | {"subme": 0}))
+    encoding = Encoding("h264-coarse", "qp18")
+    clip = encode_clip(moving_texture(4, 64, 96, (2, 0)), encoding)
+    assert encoding.name == "h264-coarse-qp18-gop12-medium"
+    assert "subme=0" in clip.parameters
+    assert len(read_clip(clip.bitstream, encoding.codec)) == 4
+
+
+def test_settings_that_a_codec_lacks_are_refused(register):
+    register("plain")(Codec("mpeg4", "MPEG-4", "mpeg4", "m4v", dict, rates={"kbps": "b:v"}, max_references=1))
+    for (name, value), message in {
+        ("rate", "crf20"): "rate crf20: MPEG-4 has kbps only",
+        ("preset", "slow"): "preset 'slow': MPEG-4 has medium",
+        ("references", 2): "references 2: MPEG-4 takes 1 at most",
+        ("parameters", "a=1"): "parameters: 'a=1': MPEG-4 takes none here",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            Encoding("plain", **{name: value})
+    with pytest.raises(ConfigError, match=r"codec 'plane': expected one of h264, hevc, .*Did you mean 'plain'"):
+        Encoding("plane")

@@ -1,4 +1,3 @@
-import re
 from dataclasses import dataclass, fields, make_dataclass
 from functools import reduce
 from operator import getitem
@@ -52,16 +51,14 @@ def test_config_yaml_is_the_whole_experiment_of_the_paper(config, schema):
 
 def test_config_yaml_encodes_as_the_paper(config, schema):
     complete = check_config(config, schema)
-    assert complete["encoder"] == {"parameters": {"hevc": "", "h264": ""}}
+    assert complete["encoder"] == {"parameters": {}}
     assert complete["motion"] == {"subpixel": False}
     assert [dataset["presets"] for dataset in complete["datasets"].values()] == [[Encoding().preset]] * 2
 
 
 def test_presets_and_rates_of_the_schema_are_names_for_paths(schema):
     properties = schema["$defs"]["dataset"]["properties"]
-    for preset in properties["presets"]["items"]["enum"]:
-        assert re.fullmatch(r"[a-z0-9]+", preset)
-        assert Encoding(preset=preset).name.endswith(preset)
+    assert properties["presets"]["items"]["pattern"] == "^[a-z0-9]+$"
     assert properties["rates"]["items"]["pattern"] == "^([1-9][0-9]*k|qp[0-9]+|crf[0-9]+)$"
 
 
@@ -106,7 +103,7 @@ def of(place, **values):
         (of("", codecs=["h265"]), r"codecs\[0\]: 'h265' is not allowed.* Allowed: h264, hevc"),
         (
             of("", encoder={"parameters": {"x265": "me=hex"}}),
-            r"encoder\.parameters\.x265: unknown key.*Allowed: h264, hevc",
+            r"encoder\.parameters: 'x265' is not allowed.*Allowed: h264, hevc",
         ),
         (of("", encoder={"references": 17}), r"encoder\.references: 17 is greater than the maximum of 16"),
         (of("datasets.camvid", preset="slow"), r"datasets\.camvid\.preset: unknown key; did you mean 'presets'\?"),

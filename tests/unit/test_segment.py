@@ -23,6 +23,7 @@ from infer_examples import (
     write_checkpoints,
     write_video,
 )
+from motion_examples import compose_clip, compose_motion
 from video_examples import encode_with
 
 from arseg.ar import ClipPredictor
@@ -36,7 +37,6 @@ from arseg.infer.agreement import Agreement
 from arseg.infer.prefetch import prefetch
 from arseg.models.branch import load_branch
 from arseg.models.branches import load_branches
-from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding
 
 CPU = torch.device("cpu")
@@ -65,8 +65,8 @@ def labels(video, checkpoints):
 
 def evaluated(clip, predictor, **rules):
     """Labels of the evaluation's own path, on a clip that begins at a keyframe."""
-    frames = [torch.from_numpy(frame)[None] for frame in clip.frames]
-    motion = compose_motion(clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width, **rules)
+    frames = [torch.from_numpy(frame.to_rgb())[None] for frame in clip.frames]
+    motion = compose_clip(clip, **rules)
     found = []
     for distance, frame in enumerate(frames):
         ahead = (None, None) if distance == 0 else (frames[0], torch.from_numpy(motion[distance])[None])
@@ -137,7 +137,7 @@ def test_motion_is_made_as_for_the_training(long_references, tmp_path, trained, 
 def test_each_rule_of_motion_makes_a_difference(long_references):
     """Without which the test above would say nothing."""
     clip = read_clip(long_references.read_bytes(), "hevc")
-    blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
+    blocks = clip.block_vectors_qpel, clip.block_ref_back, clip.height, clip.width
     motions = [
         compose_motion(*blocks, subpixel=subpixel, max_ref_back=back)[-1]
         for subpixel in (False, True)
@@ -373,7 +373,7 @@ def test_the_command_says_once_that_it_encodes_again(checkpoints, tmp_path, caps
     with caplog.at_level("INFO"):
         main([str(word) for word in words])
     assert sum("encoded again on the fly" in message for message in caplog.messages) == 1
-    assert "motion: from encoding again on the fly (picture 1 is a B-picture" in capsys.readouterr().out
+    assert "motion: from encoding again on the fly (frame 1 is a B-frame" in capsys.readouterr().out
 
 
 def test_the_command_reports_damage(checkpoints, tmp_path, capsys):
@@ -411,7 +411,7 @@ def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, label
     ("words", "message"),
     [
         ([], "--output: nothing would come of it"),
-        (["-o", "areas.csv", "--motion", "stream"], "B-picture"),
+        (["-o", "areas.csv", "--motion", "stream"], "B-frame"),
     ],
 )
 def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monkeypatch):

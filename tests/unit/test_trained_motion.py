@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from motion_examples import compose_motion
 from training_examples import phase1, phase2
 
 from arseg.ar import ClipPredictor
@@ -14,7 +15,6 @@ from arseg.data.images import read_image
 from arseg.data.manifest import read_manifest
 from arseg.infer import segment
 from arseg.models.inference import labels_of
-from arseg.motion.compose import compose_motion
 from arseg.spec import Encoding, MotionRules
 
 ENCODE = Encoding(codec="hevc", rate="qp30", gop=3, references=5, subpixel=True)
@@ -51,11 +51,11 @@ def test_a_video_is_segmented_with_the_motion_of_the_training(trained, tiny_data
     assert segmentation.keyframes == {"coded": 1, "distance": 2}
 
     clip = read_clip(bitstream, "hevc")
-    blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
+    blocks = clip.block_vectors_qpel, clip.block_ref_back, clip.height, clip.width
     motion = compose_motion(*blocks, subpixel=True, max_ref_back=5)
     assert (motion[:3] != compose_motion(*blocks)[:3]).any()
     predict = ClipPredictor(*segmentation.branches)
-    images = [torch.from_numpy(frame)[None] for frame in clip.frames[:3]]
+    images = [torch.from_numpy(frame.to_rgb())[None] for frame in clip.frames[:3]]
     with torch.inference_mode():
         scores = [predict(images[0], None, None)]
         scores += [predict(images[d], images[0], torch.from_numpy(motion[d])[None]) for d in (1, 2)]

@@ -46,7 +46,12 @@ def wildcards(**names):
         ("demo", lambda config: config.update(scale=[0.5]), "x.yaml: scale: unknown key; did you mean 'scales'?"),
         ("demo", lambda config: config.update(scales=[0.555]), "x.yaml: scales[0]: 0.555 is not a whole percentage"),
         ("demo", lambda config: config.update(panel_scale=0.4), "x.yaml: panel_scale: 0.4 is none of scales [0.5]"),
-        ("demo", lambda config: config.update(encoder={"references": 3}), "x.yaml: encoder.references 3: H.264 needs"),
+        (
+            "demo",
+            lambda config: config.update(encoder={"references": 3}),
+            "x.yaml: encoder.references 3: H.264 takes 1",
+        ),
+        ("demo", setting(presets=["slwo"]), "x.yaml: datasets.synthetic.preset 'slwo': H.264 has ultrafast, superfast"),
         ("demo", setting(fps="30/0"), "x.yaml: datasets.synthetic.fps 30/0: expected a positive number, like 30"),
         ("demo", setting(fps=0), "x.yaml: datasets.synthetic.fps 0: expected a positive number"),
         ("demo", setting(fps=[30]), "x.yaml: datasets.synthetic.fps: [30] is not of type 'number', 'string'"),
