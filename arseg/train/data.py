@@ -6,6 +6,7 @@ loader processes, nor on how the clips were divided into shards.
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from arseg.data.manifest import ManifestRow
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
+from arseg.spec import Encoding
 from arseg.split import SplitStores
 from arseg.store import ClipStore
 from arseg.workers import loader_options
@@ -35,21 +37,69 @@ class Draw(NamedTuple):
     seed: str
 
 
-class StillDataset(Dataset[Item]):
-    """Annotated frames without video around them, for phase 1.
+class TrainingFrames(Dataset[Item], ABC):
+    """Samples for a phase of training, from one split.
 
-    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W).
+    Items have ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W): 0 ... K - 1 or 255. Bytes for the time
+    being: the device makes of them what networks and losses take, quicker than any loader.
 
     Parameters
     ----------
-    rows : sequence of ManifestRow
-        Rows of one split.
+    split : str
+        Its name.
+    images : sequence of str
+        Path of the annotated frame of each sample.
     num_classes : int
-        Number of classes K; labels hold 0 ... K-1 or 255.
+        Number of classes K.
     config : TrainConfig
         Crop and augmentation.
     augmented : bool
         Training samples if true; the whole, unchanged frames otherwise.
+    """
+
+    encoding: Encoding | None = None
+    """Of the clips whose motion is read."""
+
+    def __init__(
+        self, split: str, images: Sequence[str], num_classes: int, config: TrainConfig, *, augmented: bool
+    ) -> None:
+        self.split = split
+        self._images = images
+        self._num_classes = num_classes
+        self._config = config
+        self._augmented = augmented
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the first frame, before it is scaled and cropped."""
+        height, width, _ = read_image(self._images[0]).shape
+        return width, height
+
+    def __getitem__(self, draw: Draw) -> Item:
+        try:
+            sample = self._read(draw.sample)
+            height, width = sample.image.shape[:2]
+            if sample.labels.shape != (height, width):
+                raise DataError(
+                    f"{self._images[draw.sample]}: the frame has {width}x{height} pixels, its label map "
+                    f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
+                )
+            if self._augmented:
+                sample = apply(draw_augmentation((width, height), random.Random(draw.seed), self._config), sample)
+        except ArsegError as error:
+            return error
+        return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
+
+    @abstractmethod
+    def _read(self, index: int) -> PairSample:
+        """Read the files of a sample."""
+
+
+class StillDataset(TrainingFrames):
+    """Annotated frames without video around them, for phase 1: rows of one split.
 
     Raises
     ------
@@ -63,41 +113,19 @@ class StillDataset(Dataset[Item]):
             raise DataError(
                 f"{unlabelled.image}: split {unlabelled.split!r} needs labels for training, and it has none"
             )
-        self.split = rows[0].split if rows else ""
-        self._rows = tuple(rows)
-        self._num_classes = num_classes
-        self._config = config
-        self._augmented = augmented
+        super().__init__(rows[0].split, [row.image for row in rows], num_classes, config, augmented=augmented)
+        self._rows = rows
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Width and height of the first frame, before it is scaled and cropped."""
-        return _frame_size(self._rows[0].image)
-
-    def __getitem__(self, draw: Draw) -> Item:
-        row = self._rows[draw.sample]
-        try:
-            sample = PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
-            return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
-        except ArsegError as error:
-            return error
+    def _read(self, index: int) -> PairSample:
+        row = self._rows[index]
+        return PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
 
 
-class PairDataset(Dataset[Item]):
-    """Annotated frames with their keyframe and the motion between them, for phase 2.
+class PairDataset(TrainingFrames):
+    """Annotated frames with their keyframe and the motion between them, for phase 2: clips of one distance.
 
-    Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
-    float32 if augmented (a random scale leaves no whole ones), else int16; ``labels``, uint8 (H, W).
-
-    Parameters
-    ----------
-    stores : SplitStores
-        Clip stores of one split at one distance, all shards.
-    num_classes, config, augmented
-        As for `StillDataset`.
+    Items also have ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
+    float32 if augmented (a random scale leaves no whole ones), else int16.
 
     Raises
     ------
@@ -108,71 +136,26 @@ class PairDataset(Dataset[Item]):
     def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
-        self.split = stores.attributes.split
+        images = [stored.identity.image for stored in stores.samples]
+        super().__init__(stores.attributes.split, images, num_classes, config, augmented=augmented)
+        self.encoding = stores.attributes.encoding
         self._samples = stores.samples
         self._stores = [ClipStore(path) for path in stores.paths]
-        self._num_classes = num_classes
-        self._config = config
-        self._augmented = augmented
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Width and height of the first frame, before it is scaled and cropped."""
-        return _frame_size(self._samples[0].identity.image)
-
-    def __getitem__(self, draw: Draw) -> Item:
-        stored = self._samples[draw.sample]
-        identity = stored.identity
-        try:
-            sample = PairSample(
-                read_image(identity.image),
-                read_image(identity.keyframe_image),
-                read_label(identity.label, self._num_classes),
-                self._stores[stored.store_index].read_motion(stored.index),
-            )
-            return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
-        except ArsegError as error:
-            return error
-
-
-def _frame_size(path: str) -> tuple[int, int]:
-    height, width, _ = read_image(path).shape
-    return width, height
-
-
-def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:
-    height, width = sample.image.shape[:2]
-    if sample.labels.shape != (height, width):
-        raise DataError(
-            f"{image_path}: the frame has {width}x{height} pixels, its label map "
-            f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
+    def _read(self, index: int) -> PairSample:
+        stored = self._samples[index]
+        return PairSample(
+            read_image(stored.identity.image),
+            read_image(stored.identity.keyframe_image),
+            read_label(stored.identity.label, self._num_classes),
+            self._stores[stored.store_index].read_motion(stored.index),
         )
-    if augmented:
-        sample = apply(draw_augmentation((width, height), random.Random(draw.seed), config), sample)
-    # Bytes for the time being: the device makes of them what networks and losses take, quicker than any loader.
-    return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
 
 
 class SeededSampler(Sampler[Draw]):
     """Go through a data set in an order, and with augmentations, that follow from seed and epoch.
 
-    Parameters
-    ----------
-    num_samples : int
-        Size of the data set.
-    seed : int
-        The experiment's seed.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-    batch_size : int
-        Samples of a batch, over all processes that train together.
-    drop_last : bool
-        Whether an incomplete last batch is dropped.
-    process, processes : int
-        Number of this process, and how many there are: each draws its share of every batch.
+    Of the processes that train together, each draws its share of every batch; `batch_size` is that of all of them.
     """
 
     def __init__(
@@ -224,7 +207,7 @@ def _collate(items: list[Item]) -> Item:
 
 
 def training_loader(
-    dataset: StillDataset | PairDataset, config: TrainConfig, seed: int, workers: int, processes: int = 1
+    dataset: TrainingFrames, config: TrainConfig, seed: int, workers: int, processes: int = 1
 ) -> DataLoader[Item]:
     """Batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
 
@@ -266,7 +249,7 @@ def training_loader(
     )
 
 
-def validation_loader(dataset: StillDataset | PairDataset, workers: int, processes: int = 1) -> DataLoader[Item]:
+def validation_loader(dataset: TrainingFrames, workers: int, processes: int = 1) -> DataLoader[Item]:
     """Return this process's share of the frames, one by one (docs/method.md, 'Training'): they may differ in size."""
     return DataLoader(
         dataset,

@@ -1,11 +1,11 @@
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import training_examples
-from training_examples import machine_of
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
@@ -13,7 +13,6 @@ from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.spec import Encoding
 from arseg.train.data import StillDataset
-from arseg.train.fit import Machine
 from arseg.train.phases import Phase1
 from arseg.train.state import StateFolder
 
@@ -43,7 +42,7 @@ def interrupted(tiny_dataset, folder, monkeypatch, **changes):
     with monkeypatch.context() as patch:
         patch.setattr(Phase1, "begin_batch", lose_power)
         with pytest.raises(KeyError, match="power failure"):
-            phase1(tiny_dataset, folder, machine=machine_of(folder, 0), **changes)
+            phase1(tiny_dataset, folder, save_minutes=0, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -150,21 +149,10 @@ def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypat
     assert "resuming in epoch 1, after step 3" in caplog.text
 
 
-def test_a_state_of_an_earlier_version_is_set_aside(tiny_dataset, tmp_path, caplog):
-    folder = tmp_path / "resume"
-    folder.mkdir()
-    torch.save({"state_dict": {}, "global_step": 7}, folder / "last.ckpt")
-    torch.save({"state_dict": {}, "score": 0.5}, folder / "best.ckpt")
-    (folder / "identity.json").write_text("{}")
-    phase1(tiny_dataset, tmp_path)
-    assert "last.ckpt: was saved by an earlier version of arseg; kept as settings-1.ckpt, starting anew" in caplog.text
-    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "identity.json", "settings-1.ckpt"]
-
-
 def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match=r"is not the state of a training\. Name an empty or a new folder"):
-        phase1(tiny_dataset, tmp_path, machine=Machine((torch.device("cpu"),), tmp_path))
+        phase1(tiny_dataset, tmp_path, resume=tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -261,6 +249,28 @@ def test_a_split_without_labelled_pixels_stops_the_training(tiny_dataset, tmp_pa
     with pytest.raises(DataError, match=rf"split '{split}': no pixel has a label; all are 255 .* Name another split"):
         phase1(tiny_dataset, tmp_path)
     assert not (tmp_path / "weights.pt").exists()
+
+
+@pytest.mark.parametrize("original_quirks", [False, True])
+def test_an_absent_class_counts_in_validation_as_in_evaluation(tiny_dataset, tmp_path, monkeypatch, original_quirks):
+    """Everything is predicted right, and one class occurs nowhere."""
+    ordinary = StillDataset.__getitem__
+
+    def without_class_1(dataset, draw):
+        item = ordinary(dataset, draw)
+        return item | {"labels": item["labels"].masked_fill(item["labels"] == 1, 255)}
+
+    def right(phase, batch):
+        classes = batch["labels"].long() % 255
+        return torch.nn.functional.one_hot(classes, phase.spec.num_classes).permute(0, 3, 1, 2)
+
+    monkeypatch.setattr(StillDataset, "__getitem__", without_class_1)
+    monkeypatch.setattr(Phase1, "predict_frame", right)
+    phase1(tiny_dataset, tmp_path, replace(CONFIG, original_quirks=original_quirks))
+    expected = torch.nan if original_quirks else 1
+    np.testing.assert_equal(pd.read_csv(tmp_path / "history.csv")["val_miou"].to_numpy(), [expected] * 2)
+    trained_on = load_checkpoint(tmp_path / "weights.pt").trained_on
+    np.testing.assert_equal((trained_on.score, trained_on.epoch), (torch.nan, 1) if original_quirks else (1, 0))
 
 
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
