@@ -5,6 +5,7 @@ Everything that can happen to a training happens here, in order; what a phase co
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -23,14 +24,18 @@ from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.models.processes import num_processes, process_index, sum_over_processes
 from arseg.progress import track
+from arseg.signals import noted_signals
 from arseg.spec import NORMALIZATIONS
 from arseg.train.data import SeededSampler
 from arseg.train.optimizer import Optimization, autocast, schedule_length
 from arseg.train.parallel import span_processes
 from arseg.train.phases import Batch, Phase
-from arseg.train.state import Progress, Signals, StateFolder
+from arseg.train.state import Progress, StateFolder
 
 LOG = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""What schedulers send before a time limit or a preemption, and what a user types."""
 
 
 def fit(
@@ -87,11 +92,11 @@ def fit(
             progress.write_history(history)
     saved_at = time.monotonic()
 
-    def save_in_time(signals: Signals) -> None:
+    def save_in_time(signals: Sequence[str]) -> None:
         """Save a state if it is due, and on a signal, to stop then; all processes at the same step."""
         nonlocal saved_at
         due = time.monotonic() - saved_at >= 60 * save_minutes
-        stop, due = _in_any_process(signals.received is not None, due, device=device)
+        stop, due = _in_any_process(bool(signals), due, device=device)
         if not (stop or due):
             return
         if not index:
@@ -99,13 +104,13 @@ def fit(
             states.write(parts | {"progress": vars(progress)})
         saved_at = time.monotonic()
         if stop:
-            name = "a signal to another process" if signals.received is None else signals.received.name
+            name = signals[0] if signals else "a signal to another process"
             raise StoppedError(
                 f"{states.folder}: stopped by {name} in epoch {progress.epoch} after step {progress.step}; "
                 "the state is saved, and the same command goes on from it."
             )
 
-    with Signals() as signals:
+    with noted_signals(*SIGNALS, until="this batch, or after the validation that runs") as signals:
         while progress.epoch < config.epochs:
             phase.epoch = progress.epoch
             phase.network.train()

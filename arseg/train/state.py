@@ -7,15 +7,13 @@ training that is killed at any moment therefore goes on from its last state to t
 
 import csv
 import logging
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -36,9 +34,6 @@ SET_ASIDE = "settings-{}.ckpt"
 """Numbered states of runs with other settings."""
 
 LOCK = "lock"
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""What schedulers send before a time limit or a preemption, and what a user types."""
 
 
 @dataclass
@@ -81,28 +76,6 @@ class Progress:
             writer.writeheader()
             for row in self.rows:
                 writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-
-
-class Signals:
-    """Remembers, while entered, a signal that asks to stop; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-        self._handlers: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._handlers = {number: signal.signal(number, self._remember) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-        LOG.info("%s: stopping after this batch, or after the validation that runs", self.received.name)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def test_a_video_is_segmented_with_the_motion_of_the_training(trained, tiny_data
     blocks = clip.block_motion_qpel, clip.block_ref_back, clip.height, clip.width
     motion = compose_motion(*blocks, subpixel=True, max_ref_back=5)
     assert (motion[:3] != compose_motion(*blocks)[:3]).any()
-    predict = ClipPredictor(*segmentation.branches)
+    predict = ClipPredictor(segmentation.hr, segmentation.lr)
     images = [torch.from_numpy(frame)[None] for frame in clip.frames[:3]]
     with torch.inference_mode():
         scores = [predict(images[0], None, None)]
