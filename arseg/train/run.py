@@ -15,7 +15,7 @@ from arseg.config import TrainConfig
 from arseg.data.manifest import Manifest, read_manifest
 from arseg.errors import ConfigError, StoppedError
 from arseg.models.branch import Branch, load_branch
-from arseg.models.checkpoint import read_description, save_checkpoint
+from arseg.models.checkpoint import read_checkpoint, save_checkpoint
 from arseg.models.device import resolve_devices
 from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
@@ -232,7 +232,7 @@ def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: Traine
     """Return the score of a training that is finished already, for example by a process that this one waited for."""
     if not (output.is_file() and history.is_file()):
         return None
-    found_spec, found = read_description(output)
+    found_spec, found = read_checkpoint(output)[1:3]
     if (found_spec, replace(found, score=None, epoch=None, arseg_version=None)) != (spec, trained_on):
         return None
     LOG.info("%s: is there already, trained with these settings. Delete it to train again", output)

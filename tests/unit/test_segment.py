@@ -317,6 +317,18 @@ def test_branches_are_found_in_a_folder(checkpoints):
     assert [list(cls.color) for cls in lr.spec.classes] == COLORS
 
 
+def test_each_checkpoint_is_read_once(checkpoints, monkeypatch):
+    ordinary, read = torch.load, []
+
+    def load(source, **options):
+        read.append(source)
+        return ordinary(source, **options)
+
+    monkeypatch.setattr(torch, "load", load)
+    load_branches([checkpoints], CPU, 30)
+    assert sorted(read) == sorted(checkpoints.rglob("*.pt"))
+
+
 @pytest.mark.parametrize(
     ("names", "scale", "message"),
     [
