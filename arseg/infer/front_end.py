@@ -20,20 +20,8 @@ STAGES = ("decode", "motion", "convert")
 class FrontEnd:
     """A video on its way to the networks; iterate over it once.
 
-    Parameters
-    ----------
-    source : str
-        As `arseg.codec.stream.open_video` takes it.
-    following : Following
-        Which frames become keyframes, and where motion comes from.
-    rules : MotionRules or None
-        How motion is made; None where every frame stands alone.
-    watch : Stopwatch
-        Told the time of `STAGES`.
-    every : int
-        Prepare every n-th frame only, and keyframes.
-    max_frames : int, optional
-        Frames to read; all by default.
+    `source` is a video as `arseg.codec.stream.open_video` takes it, `rules` say how motion is made (None where every
+    frame stands alone). Every n-th frame is prepared, and keyframes; the stopwatch is told the time of `STAGES`.
 
     Attributes
     ----------
@@ -47,11 +35,6 @@ class FrontEnd:
         How many frames there are to read, where that is known.
     frames_per_second : float or None
         Average rate of the frames, where the video says it; known from the first frame on.
-
-    Raises
-    ------
-    ConfigError
-        If `every` or `max_frames` is less than 1.
     """
 
     def __init__(

@@ -38,23 +38,11 @@ class Draw(NamedTuple):
 
 
 class TrainingFrames(Dataset[Item], ABC):
-    """Samples for a phase of training, from one split.
+    """Samples of one split for a phase of training; if they are not augmented, whole, unchanged frames.
 
     Items have ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W): 0 ... K - 1 or 255. Bytes for the time
-    being: the device makes of them what networks and losses take, quicker than any loader.
-
-    Parameters
-    ----------
-    split : str
-        Its name.
-    images : sequence of str
-        Path of the annotated frame of each sample.
-    num_classes : int
-        Number of classes K.
-    config : TrainConfig
-        Crop and augmentation.
-    augmented : bool
-        Training samples if true; the whole, unchanged frames otherwise.
+    being: the device makes of them what networks and losses take, quicker than any loader. `images` are the paths of
+    the annotated frames.
     """
 
     encoding: Encoding | None = None
@@ -99,13 +87,7 @@ class TrainingFrames(Dataset[Item], ABC):
 
 
 class StillDataset(TrainingFrames):
-    """Annotated frames without video around them, for phase 1: rows of one split.
-
-    Raises
-    ------
-    DataError
-        If a row has no label.
-    """
+    """Annotated frames without video around them, for phase 1: rows of one split, each with a label."""
 
     def __init__(self, rows: Sequence[ManifestRow], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
         unlabelled = next((row for row in rows if not row.label), None)
@@ -126,11 +108,6 @@ class PairDataset(TrainingFrames):
 
     Items also have ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
     float32 if augmented (a random scale leaves no whole ones), else int16.
-
-    Raises
-    ------
-    DataError
-        If the stores hold no sample.
     """
 
     def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
@@ -209,14 +186,9 @@ def _collate(items: list[Item]) -> Item:
 def training_loader(
     dataset: TrainingFrames, config: TrainConfig, seed: int, workers: int, processes: int = 1
 ) -> DataLoader[Item]:
-    """Batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
+    """Return batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
 
-    Raises
-    ------
-    DataError
-        If the split does not fill a single batch.
-    ConfigError
-        If the batch cannot be divided evenly among the processes.
+    A DataError says that the split does not fill a single batch, a ConfigError that processes cannot share one evenly.
     """
     if len(dataset) < config.batch_size:
         raise DataError(

@@ -51,29 +51,8 @@ def fit(
     """Run all epochs that are left; of several processes, each on its own device, the first one writes the files.
 
     They train as one: each takes its share of every batch, batch normalisation and losses span all shares, gradients
-    are averaged.
-
-    Parameters
-    ----------
-    phase : Phase
-        The network and what it learns by.
-    train, val : DataLoader
-        Batches of training samples, and single validation frames.
-    devices : sequence of torch.device
-        One for each process.
-    states : StateFolder
-        Where the state is saved, at the latest after so many minutes.
-    state : dict or None
-        The one to go on from.
-    save_minutes : float
-        Longest time between two states.
-    history : Path
-        CSV file of losses and scores, a row per epoch.
-
-    Returns
-    -------
-    progress : Progress
-        With the weights of the best epoch.
+    are averaged. `state` is the one to go on from; another is saved in `states` every `save_minutes`. What is returned
+    has the weights of the best epoch.
     """
     config, index = phase.config, process_index()
     device = devices[index]

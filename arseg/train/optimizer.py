@@ -19,14 +19,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 class Optimization:
     """One optimiser step after another: learning rate, arithmetic, gradients over all processes, update.
 
-    Parameters
-    ----------
-    network : Module
-        Its parameters that take gradients learn.
-    config : TrainConfig
-        Optimiser, first learning rate and precision.
-    t_max : int
-        Period of the schedule, see `schedule_length`.
+    The network's parameters that take gradients learn; `t_max` is the schedule's period, see `schedule_length`.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, t_max: int) -> None:

@@ -24,19 +24,7 @@ in phase 2 ``motion_qpel`` (N, H, W, 2): (x, y) in quarter pixels from each pixe
 
 
 class Phase(ABC):
-    """What both phases share.
-
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        The network that learns.
-    spec : NetworkSpec
-        What it is: its backbone names the loss, its scale the resolution that it sees.
-    config : TrainConfig
-        Constants of the run.
-    seed : int
-        The experiment's seed.
-    """
+    """What both phases share: the network that learns, what it is (its backbone names the loss), constants and seed."""
 
     def __init__(self, network: SegmentationNetwork, spec: NetworkSpec, config: TrainConfig, seed: int) -> None:
         self.network, self.spec, self.config, self.seed = network, spec, config, seed
@@ -88,14 +76,8 @@ class Phase2(Phase):
     """Phase 2: the LR branch learns beside a frozen HR branch, first plain, then with fused features.
 
     With feature similarity, the LR branch takes over the HR branch's last 1x1 convolution and keeps it: features that
-    resemble each other can share their classifier. Without, it learns its own.
-
-    Parameters
-    ----------
-    hr : SegmentationNetwork
-        The HR branch, of the same architecture; it is put into evaluation mode and takes no gradients from here on.
-    network, spec, config, seed
-        As for `Phase`; the network is built with fusion.
+    resemble each other can share their classifier. Without, it learns its own. The HR branch, of the same architecture,
+    is put into evaluation mode and takes no gradients from here on.
     """
 
     def __init__(

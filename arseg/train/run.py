@@ -49,34 +49,9 @@ def train_phase1(
 
     A training that was stopped goes on from its state; one that is finished, with these settings, is not repeated.
 
-    Parameters
-    ----------
-    manifest : Path
-        Manifest with both splits.
-    train_split, val_split : str
-        Splits to learn from, and to choose the best epoch by.
-    backbone : str
-        Name in `arseg.networks.networks`.
-    scale_percent : int
-        Resolution that the network sees, in percent of the crop's and the frame's.
-    output : Path
-        Checkpoint to write.
-    run, config : RunOptions, TrainConfig
-        Options and constants.
-
-    Returns
-    -------
-    miou : float
-        Validation mIoU of the saved epoch.
-
-    Raises
-    ------
-    DataError, ConfigError, CheckpointError
-        If an input is missing or does not fit, or the state to go on from is damaged.
-    StoppedError
-        If a signal asked for it; the state is saved.
-    ArsegError
-        If a sample cannot be read, the loss stops being finite, or another process of the training fails.
+    The validation mIoU of that epoch is returned. A DataError, ConfigError or CheckpointError says that an input is
+    missing or does not fit; a StoppedError, that a signal asked for it and the state is saved; another ArsegError, that
+    a sample cannot be read, the loss stops being finite, or another process of the training fails.
     """
     data = read_manifest(manifest)
     train, val = (
@@ -106,23 +81,8 @@ def train_phase2(
 ) -> float:
     """Train the LR branch of AR-Seg beside a frozen HR branch and save its best epoch.
 
-    Parameters
-    ----------
-    manifest : Path
-        Manifest that the clip stores were made from.
-    hr : Path
-        Checkpoint of the HR branch, which also names the backbone.
-    train_stores, val_stores : sequence of Path
-        Clip stores (all shards) at the largest distance: to learn from, and to choose the best epoch by.
-    scale_percent : int
-        Resolution that the LR branch sees, in percent.
-    output, run, config
-        As for `train_phase1`, whose result and errors are this one's, too.
-
-    Raises
-    ------
-    StoreError
-        If the clip stores do not fit.
+    The clip stores, all shards at the largest distance, are made from the manifest; the HR branch's checkpoint names
+    the backbone, too. Result and errors are those of `train_phase1`, and a StoreError if the stores do not fit.
     """
     interval = min(config.validate_every, config.epochs)
     if config.unfused_epochs >= config.epochs // interval * interval:
