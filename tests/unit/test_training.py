@@ -90,21 +90,16 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_pa
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("phase", [1, 2])
 @pytest.mark.parametrize("changes", [{"precision": "bf16-mixed"}, {"channels_last": True}], ids=str)
-def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, changes):
-    phase1(tiny_dataset, tmp_path, replace(CONFIG, **changes))
-    ours, expected = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, hr.parent))
-    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.02)
-    network, *_ = load_checkpoint(tmp_path / "weights.pt")
-    assert all(tensor.dtype != torch.bfloat16 for tensor in network.state_dict().values())
-
-
-def test_phase_2_in_bf16_and_channels_last(tiny_dataset, hr, tmp_path):
-    config = {"precision": "bf16-mixed", "channels_last": True}
-    phase2(tiny_dataset, hr, tmp_path / "fast", replace(CONFIG, **config))
-    phase2(tiny_dataset, hr, tmp_path / "exact")
-    ours, expected = (pd.read_csv(tmp_path / name / "history.csv") for name in ("fast", "exact"))
-    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.03)
+def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, phase, changes):
+    for name, config in (("exact", CONFIG), ("fast", replace(CONFIG, **changes))):
+        phase1(tiny_dataset, tmp_path / name, config) if phase == 1 else phase2(
+            tiny_dataset, hr, tmp_path / name, config
+        )
+    ours, expected = (pd.read_csv(tmp_path / name / "history.csv")["train_loss"] for name in ("fast", "exact"))
+    assert ours.to_numpy() == pytest.approx(expected.to_numpy(), rel=0.03)
+    assert all(tensor.dtype != torch.bfloat16 for tensor in weights_of(tmp_path / "fast/weights.pt").values())
 
 
 def test_a_finished_training_keeps_weights_and_history(tiny_dataset, tmp_path, monkeypatch):
@@ -189,15 +184,19 @@ def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "constants",
-    [{"unfused_epochs": 2}, {"epochs": 3, "unfused_epochs": 2, "validate_every": 2}],
-    ids=["none", "unseen"],
+    ("constants", "message"),
+    [
+        ({"unfused_epochs": 2}, r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"),
+        ({"epochs": 3, "unfused_epochs": 2, "validate_every": 2}, r"no epoch with fusion would be validated"),
+        (
+            {"normalization": "imagenet"},
+            r"training\.normalization is imagenet, and .*weights\.pt was .*another",
+        ),
+    ],
 )
-def test_phase2_without_a_validated_fused_epoch_is_refused(tiny_dataset, hr, tmp_path, constants):
-    config = replace(CONFIG, **constants)
-    message = r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"
+def test_phase2_refuses_constants(tiny_dataset, hr, tmp_path, constants, message):
     with pytest.raises(ConfigError, match=message):
-        phase2(tiny_dataset, hr, tmp_path, config)
+        phase2(tiny_dataset, hr, tmp_path, replace(CONFIG, **constants))
 
 
 def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_path):
@@ -221,12 +220,6 @@ def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):
     save_checkpoint(tmp_path / "baseline.pt", network, replace(spec, scale_percent=50), trained_on)
     with pytest.raises(CheckpointError, match=r"baseline\.pt: scale_percent is 50, expected 100"):
         phase2(tiny_dataset, tmp_path / "baseline.pt", tmp_path)
-
-
-def test_phase2_refuses_another_normalisation(tiny_dataset, hr, tmp_path):
-    config = replace(CONFIG, normalization="imagenet")
-    with pytest.raises(ConfigError, match=r"training\.normalization is imagenet"):
-        phase2(tiny_dataset, hr, tmp_path, config)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tiny_dataset, tmp_path, monkeypatch):
@@ -274,8 +267,7 @@ def test_an_absent_class_counts_in_validation_as_in_evaluation(tiny_dataset, tmp
 
 
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
-    config = replace(CONFIG, validate_every=2)
-    phase1(tiny_dataset, tmp_path, config)
+    phase1(tiny_dataset, tmp_path, replace(CONFIG, validate_every=2))
     assert pd.read_csv(tmp_path / "history.csv")["val_miou"].notna().tolist() == [False, True]
 
 
