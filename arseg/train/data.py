@@ -132,7 +132,8 @@ class PairDataset(TrainingFrames):
 class SeededSampler(Sampler[Draw]):
     """Go through a data set in an order, and with augmentations, that follow from seed and epoch.
 
-    Of the processes that train together, each draws its share of every batch; `batch_size` is that of all of them.
+    Of the processes that train together, each draws its share of every batch; `batch_size` is that of all of them, and
+    `process` is this one unless it is given.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class SeededSampler(Sampler[Draw]):
         shuffle: bool,
         batch_size: int = 1,
         drop_last: bool = False,
-        process: int = 0,
+        process: int | None = None,
         processes: int = 1,
     ) -> None:
         self.num_samples = num_samples
@@ -152,6 +153,7 @@ class SeededSampler(Sampler[Draw]):
         self._batch_size = batch_size
         self._drop_last = drop_last
         share = batch_size // processes
+        process = process_index() if process is None else process
         self._share = slice(process * share, (process + 1) * share)
         self._epoch = self._first_batch = 0
 
@@ -201,13 +203,7 @@ def training_loader(
             "Take another number of devices, or another batch size"
         )
     sampler = SeededSampler(
-        len(dataset),
-        seed,
-        shuffle=True,
-        batch_size=config.batch_size,
-        drop_last=True,
-        process=process_index(),
-        processes=processes,
+        len(dataset), seed, shuffle=True, batch_size=config.batch_size, drop_last=True, processes=processes
     )
     options = loader_options(workers, len(sampler) * config.epochs, __name__)
     return DataLoader(
@@ -223,12 +219,6 @@ def training_loader(
 
 def validation_loader(dataset: TrainingFrames, workers: int, processes: int = 1) -> DataLoader[Item]:
     """Return this process's share of the frames, one by one (docs/method.md, 'Training'): they may differ in size."""
-    return DataLoader(
-        dataset,
-        batch_size=1,
-        sampler=SeededSampler(
-            len(dataset), 0, shuffle=False, batch_size=processes, process=process_index(), processes=processes
-        ),
-        collate_fn=_collate,
-        **loader_options(workers, len(dataset), __name__),
-    )
+    sampler = SeededSampler(len(dataset), 0, shuffle=False, batch_size=processes, processes=processes)
+    options = loader_options(workers, len(dataset), __name__)
+    return DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=_collate, **options)

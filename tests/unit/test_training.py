@@ -80,16 +80,6 @@ def test_same_seed_same_weights_other_seed_other_weights(tiny_dataset, hr, tmp_p
     assert not torch.equal(first["final_conv.weight"], second["final_conv.weight"])
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_path, monkeypatch, caplog):
-    interrupted(tiny_dataset, tmp_path, monkeypatch)
-    assert not (tmp_path / "weights.pt").exists()
-    with caplog.at_level(logging.INFO):
-        phase1(tiny_dataset, tmp_path)
-    assert "resuming in epoch 1, after step 3" in caplog.text
-    assert_equal_weights(hr, tmp_path / "weights.pt")
-    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
-
-
 @pytest.mark.parametrize("phase", [1, 2])
 @pytest.mark.parametrize("changes", [{"precision": "bf16-mixed"}, {"channels_last": True}], ids=str)
 def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, phase, changes):
