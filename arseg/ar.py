@@ -21,51 +21,26 @@ Watch = Callable[[str], AbstractContextManager[object]]
 """Called with the name of a part (``hr``, ``lr``, ``fusion``) around its work."""
 
 
-def unwatched(_part: str) -> AbstractContextManager[object]:
-    """Measure nothing."""
-    return nullcontext()
-
-
 class ConstantResolution:
-    """One network at one resolution on every frame: the HR branch, or the LR baseline.
+    """One network in its plain pass, at one resolution on every frame: the HR branch, or the LR baseline.
 
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        Run in its plain pass.
-    scale_percent : int
-        Resolution at which it sees frames, in percent.
-    watch : callable, optional
-        Called around what runs.
+    It can take the place of `AlteringResolution`, which documents the parameters; keyframes and motion do not matter.
     """
 
-    def __init__(self, network: SegmentationNetwork, scale_percent: int = 100, *, watch: Watch = unwatched) -> None:
+    def __init__(self, network: SegmentationNetwork, scale_percent: int = 100, *, watch: Watch = nullcontext) -> None:
         self._network = network
         self._scale_percent = scale_percent
         self._watch = watch
 
     def begin(self, keyframe: Tensor) -> None:
-        """Keyframes do not matter here."""
+        """Do nothing."""
 
     def keyframe(self, image: Tensor) -> Tensor:
-        """Segment a keyframe as any other frame; see `frame`."""
+        """Segment a keyframe as any other frame."""
         return self.frame(image)
 
     def frame(self, image: Tensor, motion_qpel: Tensor | None = None) -> Tensor:
-        """Segment a frame.
-
-        Parameters
-        ----------
-        image : Tensor, shape (N, 3, H, W)
-            Normalised RGB frame at full resolution.
-        motion_qpel : Tensor, optional
-            Does not matter here.
-
-        Returns
-        -------
-        scores : Tensor, shape (N, K, H, W)
-            Logits or log-probabilities, whichever the network gives; resized as they are.
-        """
+        """Return the scores (N, K, H, W) of a normalised RGB frame (N, 3, H, W) at full resolution."""
         height, width = image.shape[-2:]
         with self._watch("hr" if self._scale_percent == 100 else "lr"):
             return resize(self._network(to_low_resolution(image, self._scale_percent)).scores, (height, width))
@@ -104,7 +79,7 @@ class AlteringResolution:
         scale_percent: int,
         alignment: WarpAlignment = "published",
         *,
-        watch: Watch = unwatched,
+        watch: Watch = nullcontext,
     ) -> None:
         if lr.fuse_attention is None:
             raise ConfigError(
@@ -119,13 +94,7 @@ class AlteringResolution:
         self._feature: Tensor | None = None
 
     def begin(self, keyframe: Tensor) -> None:
-        """Remember a keyframe for the frames after it; it is encoded once a frame needs it.
-
-        Parameters
-        ----------
-        keyframe : Tensor, shape (N, 3, H, W)
-            Normalised RGB frame at full resolution.
-        """
+        """Remember a keyframe, as `keyframe` takes it, for the frames after it; it is encoded once one needs it."""
         self._keyframe, self._feature = keyframe, None
 
     @property
@@ -139,17 +108,9 @@ class AlteringResolution:
         return self._feature
 
     def keyframe(self, image: Tensor) -> Tensor:
-        """Segment a keyframe, and keep its feature for the frames after it.
+        """Return the HR branch's scores (N, K, H, W) of a keyframe, and keep its feature for the frames after it.
 
-        Parameters
-        ----------
-        image : Tensor, shape (N, 3, H, W)
-            Normalised RGB frame at full resolution.
-
-        Returns
-        -------
-        scores : Tensor, shape (N, K, H, W)
-            Those of the HR branch alone.
+        The image is a normalised RGB frame (N, 3, H, W) at full resolution.
         """
         height, width = image.shape[-2:]
         self.begin(image)
@@ -158,19 +119,10 @@ class AlteringResolution:
             return resize(self._hr.classify(feature, (height, width)), (height, width))
 
     def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
-        """Segment a non-keyframe.
+        """Return the scores (N, K, H, W) of a non-keyframe: logits or log-probabilities, resized as they are.
 
-        Parameters
-        ----------
-        image : Tensor, shape (N, 3, H, W)
-            Normalised RGB frame at full resolution.
-        motion_qpel : Tensor of int16, shape (N, H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
-
-        Returns
-        -------
-        scores : Tensor, shape (N, K, H, W)
-            Logits or log-probabilities, whichever the network gives; resized as they are.
+        The image is a normalised RGB frame (N, 3, H, W) at full resolution; `motion_qpel`, int16 (N, H, W, 2), the
+        displacement (x, y) in quarter pixels from each of its pixels to the source in the keyframe.
         """
         height, width = image.shape[-2:]
         keyframe_feature = self.feature
@@ -186,18 +138,8 @@ Method = ConstantResolution | AlteringResolution
 """What segments the frames of a video, keyframe by keyframe."""
 
 
-def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = unwatched) -> Method:
-    """Return the method that branches are for.
-
-    Parameters
-    ----------
-    first : Branch
-        HR branch, or a single network.
-    lr : Branch, optional
-        LR branch beside it.
-    watch : callable, optional
-        Called around what runs.
-    """
+def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = nullcontext) -> Method:
+    """Return the method that branches are for: an HR branch and its LR branch, or a single network."""
     if lr is None:
         return ConstantResolution(first.network, first.spec.scale_percent, watch=watch)
     spec = lr.spec
@@ -208,14 +150,7 @@ class ClipPredictor:
     """Segments frames of clips as they are stored; a keyframe is encoded once for all its frames in a row.
 
     A keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are encoded
-    apart.
-
-    Parameters
-    ----------
-    first : Branch
-        HR branch, or a single network.
-    lr : Branch, optional
-        LR branch beside it.
+    apart. The branches are those of `method_of`.
     """
 
     def __init__(self, first: Branch, lr: Branch | None = None) -> None:
@@ -224,20 +159,10 @@ class ClipPredictor:
         self._keyframe: Tensor | None = None
 
     def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
-        """Segment a frame.
+        """Return the scores (1, K, H, W) of a decoded frame.
 
-        Parameters
-        ----------
-        image : Tensor of uint8, shape (1, H, W, 3)
-            Decoded frame, RGB.
-        keyframe : Tensor of uint8, shape (1, H, W, 3), or None
-            Decoded keyframe of its clip; None if the frame is the keyframe itself (d = 0).
-        motion_qpel : Tensor of int16, shape (1, H, W, 2), or None
-            Motion to the keyframe, (x, y) in quarter pixels; None at d = 0.
-
-        Returns
-        -------
-        scores : Tensor, shape (1, K, H, W)
+        Frame and keyframe are RGB, uint8, shape (1, H, W, 3); `motion_qpel`, int16, shape (1, H, W, 2), is the motion
+        to the keyframe, (x, y) in quarter pixels. Both others are None if the frame is the keyframe itself (d = 0).
         """
         normalized = normalize(image, self._normalization)
         if keyframe is None or motion_qpel is None:

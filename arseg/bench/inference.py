@@ -29,7 +29,7 @@ from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_s
 from arseg.errors import ConfigError
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.infer.front_end import STAGES
-from arseg.infer.segment import Segmentation
+from arseg.infer.segment import segment
 from arseg.models.branch import Branch
 from arseg.models.branches import load_branches
 from arseg.models.device import resolve_device
@@ -164,7 +164,7 @@ def _frames(hr: Branch, lr: Branch, shape: Size, gop: int, rounds: int, device: 
 def _from_video(clip: Path, paths: Sequence[Path], num_frames: int, hr_frames: int, device: str) -> Iterator[Row]:
     """Segment a video as `arseg segment` does, and without its networks: motion is its own, decoding runs ahead."""
     for mode, chosen, most in (("AR", paths, num_frames), ("HR", paths[:1], hr_frames))[: len(paths)]:
-        segmentation = Segmentation(clip, chosen, device=device, max_frames=most)
+        segmentation = segment(clip, chosen, device=device, max_frames=most)
         with closing(iter(segmentation)) as segmented:
             started = perf_counter()
             count = sum(1 for _ in segmented)

@@ -28,7 +28,7 @@ from arseg.datasets.frames.manifest import frames_manifest
 from arseg.datasets.synthetic.dataset import synthesize
 from arseg.models.device import resolve_device
 from arseg.models.registry import build_network, get_architecture
-from arseg.spec import Encoding
+from arseg.spec import Encoding, NetworkSpec
 from arseg.split import SplitStores, open_training_stores
 from arseg.stopwatch import Stopwatch
 from arseg.store import ClipStore
@@ -36,7 +36,6 @@ from arseg.train.data import Draw, PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
 from arseg.train.optimizer import Optimization
 from arseg.train.phases import Phase1, Phase2
-from arseg.train.step import start_phase2
 
 GOP = 2
 """Of the clips whose motion is loaded: loading takes as long whatever the distance."""
@@ -61,10 +60,10 @@ LEAVE = "import os; os._exit(0)"
 
 TO_THE_FIRST_BATCH = """
 import os
-from arseg.train import step
-def reached(*_, **__):
+from arseg.train.phases import Phase1, Phase2
+def reached(*_):
     os._exit(0)
-step.phase1_loss = step.phase2_loss = reached  # modules that are imported from here on take these
+Phase1.batch_loss = Phase2.batch_loss = reached
 from arseg.cli.main import main
 from arseg.spec import Encoding
 main()
@@ -223,12 +222,10 @@ def _step(
     with torch.random.fork_rng(devices=[]):
         hr = build_network(backbone, num_classes, fusion=False).to(device)
         lr = build_network(backbone, num_classes, fusion=True).to(device)
-    architecture = get_architecture(backbone)
     if phase == "phase 1":
-        trained: Phase1 | Phase2 = Phase1(hr, architecture, config, 100, 0)
+        trained: Phase1 | Phase2 = Phase1(hr, NetworkSpec(backbone, num_classes), config, 0)
     else:
-        start_phase2(hr, lr, config.feature_similarity)
-        trained = Phase2(hr, lr, architecture, config, scale_percent, 0)
+        trained = Phase2(hr, lr, NetworkSpec(backbone, num_classes, True, scale_percent), config, 0)
     trained.epoch = config.unfused_epochs
     optimization = Optimization(trained.network, config, t_max=config.epochs)
 

@@ -3,11 +3,10 @@
 import logging
 import re
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from cyclopts import Parameter
 
+from arseg.cli.options import Output
 from arseg.errors import ConfigError
 from arseg.export.branches import check_folder, export_branches
 from arseg.models.branches import load_branches
@@ -21,7 +20,7 @@ LEAST_SIDE = 32
 def export(
     checkpoint: list[Path],
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    output: Output,
     size: str = "960x720",
     scale_percent: int | None = None,
 ) -> None:
@@ -52,23 +51,7 @@ def export(
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read a size as the options write it.
-
-    Parameters
-    ----------
-    text : str
-        WIDTHxHEIGHT.
-
-    Returns
-    -------
-    size : tuple of int
-        Height and width.
-
-    Raises
-    ------
-    ConfigError
-        If it is none, or too small for the networks.
-    """
+    """Return height and width from WIDTHxHEIGHT; a ConfigError if it is none, or too small for the networks."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if found is None or min(int(side) for side in found.groups()) < LEAST_SIDE:
         raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT in pixels, {LEAST_SIDE} or more each, such as 960x720")

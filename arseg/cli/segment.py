@@ -3,11 +3,9 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -18,9 +16,11 @@ from arseg.files import atomic_path
 from arseg.infer.outputs import check_outputs, open_output
 from arseg.infer.report import STAGES, describe, summarize
 from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
+from arseg.infer.segment import segment as segment_video
 from arseg.motion.live import Following
 from arseg.progress import track
 from arseg.provenance.recording import records
+from arseg.signals import noted_signals
 
 
 @records("segment", inputs=["video", "checkpoint"], outputs=["output", "summary"], folder_contents=False)
@@ -32,6 +32,7 @@ def segment(
     summary: Path | None = None,
     scale_percent: int | None = None,
     compare: Literal["HR", "hr"] | None = None,
+    metrics: list[str] | None = None,
     alpha: float = 0.5,
     every: Count = 1,
     max_frames: Count | None = None,
@@ -57,6 +58,8 @@ def segment(
         Resolution of the LR branch, where the folder has several.
     compare : str
         HR: run the HR branch on every frame as well, and say what AR-Seg loses and saves on this video.
+    metrics : list of str
+        Registered metrics to compare them by beside mIoU (docs/extending.md).
     alpha : float
         Opacity of the classes in a video: 1 shows nothing but them.
     every : int
@@ -69,7 +72,7 @@ def segment(
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
     check_outputs(output or [], alpha)
-    segmentation = Segmentation(
+    segmentation = segment_video(
         video,
         checkpoint,
         scale_percent=scale_percent,
@@ -77,6 +80,7 @@ def segment(
         following=following,
         every=every,
         compare_hr=compare is not None,
+        metrics=metrics or (),
         max_frames=max_frames,
     )
     num_frames, started = 0, time.monotonic()
@@ -88,7 +92,7 @@ def segment(
             stack.enter_context(open_output(path, segmentation.classes, alpha=alpha, rate=rate))
             for path in output or []
         ]
-        stopped = stack.enter_context(_ending_on_signals())
+        stopped = stack.enter_context(noted_signals(signal.SIGINT, signal.SIGTERM, until="this frame"))
         expected = segmentation.front_end.num_frames
         total = None if expected is None else -(-expected // every)
         shown = track(chain([first], frames), "frames", total, status=lambda: _shares(segmentation, started))
@@ -114,21 +118,3 @@ def _shares(segmentation: Segmentation, started: float) -> str:
     seconds = max(1e-9, time.monotonic() - started)
     spent = segmentation.watch.seconds
     return " ".join(f"{stage} {100 * spent[stage] / seconds:.0f}%" for stage in STAGES if spent[stage] > 0)
-
-
-@contextmanager
-def _ending_on_signals() -> Iterator[list[str]]:
-    """Let Ctrl-C and SIGTERM end the video instead of the program; a second one ends the program."""
-    received: list[str] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

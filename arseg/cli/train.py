@@ -4,9 +4,8 @@ PyTorch is imported in the functions: two processes that need it should import i
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -15,42 +14,10 @@ from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
 from arseg.provenance.recording import Arguments, records
+from arseg.train.options import RunOptions
 from arseg.workers import start_server
 
-if TYPE_CHECKING:
-    from arseg.train.fit import Machine
-
-
-@dataclass(frozen=True)
-class Run:
-    """Options of both phases: the seed, the machine, and what is kept beside the weights."""
-
-    history: Path | None = None
-    """CSV of losses and scores per epoch; <output's folder>/history.csv by default."""
-    resume: Path | None = None
-    """Folder of the resumable state; <output's folder>/resume by default. The same command goes on from it. SIGTERM,
-    SIGUSR1 and Ctrl-C save it first and exit with 75."""
-    seed: int = 233
-    """Seed of all randomness."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    devices: int = 1
-    """How many GPUs train together (with --device cpu, processes); they share each batch."""
-    workers: int = 2
-    """Processes that load samples for each device; changes no result."""
-    save_minutes: float = 5.0
-    """Longest time between two saved states."""
-
-    def history_beside(self, output: Path) -> Path:
-        """Return the file of losses and scores of a training that writes `output`."""
-        return self.history or output.parent / "history.csv"
-
-    def resume_beside(self, output: Path) -> Path:
-        """Return the folder of the state of a training that writes `output`."""
-        return self.resume or output.parent / "resume"
-
-
-Options = Annotated[Run, Parameter(name="*")]
+Options = Annotated[RunOptions, Parameter(name="*")]
 Constants = Annotated[TrainConfig, Parameter(name="*", group="Training constants")]
 
 
@@ -86,7 +53,7 @@ def phase1(
     backbone: str,
     output: Path,
     scale_percent: int = 100,
-    run: Options = Run(),
+    run: Options = RunOptions(),
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the HR branch (--scale-percent 100) or the constant-resolution LR baseline (below 100).
@@ -106,9 +73,8 @@ def phase1(
     scale_percent : int
         Resolution that the network sees, in percent.
     """
-    refuse_filled(output)
-    _start_server(manifest, run.workers, config)
-    from arseg.train.phase1 import train_phase1  # noqa: PLC0415
+    _prepare(manifest, output, run, config)
+    from arseg.train.run import train_phase1  # noqa: PLC0415
 
     miou = train_phase1(
         manifest=manifest,
@@ -116,12 +82,9 @@ def phase1(
         val_split=val_split,
         backbone=backbone,
         scale_percent=scale_percent,
-        seed=run.seed,
-        config=config,
-        machine=_machine(run, output),
-        workers=run.workers,
         output=output,
-        history=run.history_beside(output),
+        run=run,
+        config=config,
     )
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
@@ -140,7 +103,7 @@ def phase2(
     val_stores: list[Path],
     scale_percent: int,
     output: Path,
-    run: Options = Run(),
+    run: Options = RunOptions(),
     config: Constants = TrainConfig(),
 ) -> None:
     """Train the LR branch of AR-Seg beside a frozen HR branch.
@@ -160,9 +123,8 @@ def phase2(
     output : Path
         Checkpoint to write.
     """
-    refuse_filled(output)
-    _start_server(manifest, run.workers, config)
-    from arseg.train.phase2 import train_phase2  # noqa: PLC0415
+    _prepare(manifest, output, run, config)
+    from arseg.train.run import train_phase2  # noqa: PLC0415
 
     miou = train_phase2(
         manifest=manifest,
@@ -170,26 +132,19 @@ def phase2(
         train_stores=train_stores,
         val_stores=val_stores,
         scale_percent=scale_percent,
-        seed=run.seed,
-        config=config,
-        machine=_machine(run, output),
-        workers=run.workers,
         output=output,
-        history=run.history_beside(output),
+        run=run,
+        config=config,
     )
     print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
 
 
-def _start_server(manifest: Path, workers: int, config: TrainConfig) -> None:
-    """Let loader processes import PyTorch while this one does; the splits have at most all samples."""
-    start_server(workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.data")
-
-
-def _machine(run: Run, output: Path) -> "Machine":
-    from arseg.models.device import resolve_devices  # noqa: PLC0415
+def _prepare(manifest: Path, output: Path, run: RunOptions, config: TrainConfig) -> None:
+    """Look at the output, and let loader processes import PyTorch while this one does."""
+    refuse_filled(output)
+    # The splits have at most all samples.
+    start_server(run.workers, len(read_manifest(manifest).rows) * config.epochs, "arseg.train.data")
     from arseg.models.processes import process_index  # noqa: PLC0415
-    from arseg.train.fit import Machine  # noqa: PLC0415
 
     if process_index():  # started by the first process, which speaks for all
         logging.disable(logging.INFO)
-    return Machine(resolve_devices(run.device, run.devices), run.resume_beside(output), run.save_minutes)

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.errors import ConfigError
-
 TILE = 8
 """Side of a tile in pixels. Smaller ones waste fewer multiplications, but copy more keys."""
 
@@ -26,21 +24,8 @@ OUTSIDE = -1e30
 class TiledAttention(nn.Module):
     """Attend from each pixel to the window around it, as `arseg.models.attention.local_attention` does.
 
-    Parameters
-    ----------
-    channels : int
-        Channels C of the features.
-    size : tuple of int
-        Height and width of the features, which are fixed in the graph.
-    window : int
-        Side length k of the window, odd.
-    strip_bytes : int
-        Upper bound of the similarities, and of the keys, that are held at a time.
-
-    Raises
-    ------
-    ConfigError
-        If `window` is even.
+    Channels and size (height, width) of the features are fixed in the graph. The side of the window is odd; neither the
+    similarities nor the keys that are held at a time take more than `strip_bytes`.
     """
 
     mask: Tensor
@@ -48,8 +33,6 @@ class TiledAttention(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], window: int, strip_bytes: int = STRIP_BYTES) -> None:
         super().__init__()
-        if window < 1 or window % 2 == 0:
-            raise ConfigError(f"attention window {window}: expected an odd side length, for example 7")
         self.size = size
         self.radius = window // 2
         self.seen = TILE + window - 1  # side of the square of keys that a tile sees
@@ -87,16 +70,7 @@ class TiledAttention(nn.Module):
         return (rows * width + columns).reshape(-1).int()  # (tiles, 14, 14), flat
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend.
-
-        Parameters
-        ----------
-        query, key, value : Tensor, shape (1, C, H, W)
-
-        Returns
-        -------
-        attended : Tensor, shape (1, C, H, W)
-        """
+        """Attend; all tensors have shape (1, C, H, W)."""
         height, width = self.size
         below, right = self._padding
         around = self.radius

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,23 @@ import torch
 from torch import Tensor
 from torch.onnx.errors import OnnxExporterError
 
-from arseg.ar import Method, method_of
+from arseg.ar import AlteringResolution, Method, method_of
 from arseg.errors import ConfigError
-from arseg.export.check import Comparison, ExportError, Frames, Outputs, compare, example_frames
+from arseg.export.check import Comparison, ExportError, Outputs, compare, example_frames
 from arseg.export.graphs import ConstantGraph, FusedGraph, Graph, KeyframeGraph
-from arseg.export.metadata import describe
-from arseg.export.onnx_file import Session, require_packages, write_graph
+from arseg.export.onnx_file import Session, describe, require_packages, write_graph
 from arseg.files import atomic_path, refuse_filled
 from arseg.models.branch import Branch
 from arseg.models.inference import to_low_resolution
 from arseg.models.pixels import normalize
-from arseg.models.resize import resize
+
+Reference = Callable[[int, torch.dtype], Outputs]
+"""What PyTorch computes in a dtype from the frames of an example."""
 
 
 def export_branches(
     first: Branch,
-    second: Branch | None,
+    lr: Branch | None,
     size: tuple[int, int],
     output: Path,
     report: Callable[[Comparison], None] = lambda comparison: None,
@@ -35,7 +36,7 @@ def export_branches(
 
     Parameters
     ----------
-    first, second : Branch
+    first, lr : Branch
         HR branch and LR branch of AR-Seg, on the CPU; or a network that sees every frame, and None.
     size : tuple of int
         Height and width of the frames that the files are for.
@@ -56,103 +57,66 @@ def export_branches(
     """
     require_packages()
     check_folder(output)
-    to_low_resolution(torch.zeros(1, 3, *size), (second or first).spec.scale_percent)  # raises if nothing would be left
-    job = _Job(size, example_frames(size), report)
-    if second is None:
-        job.export_constant(first, output / "constant.onnx")
-    else:
-        features = job.export_keyframe(first, output / "hr.onnx")
-        job.export_fused(second, first, features, output / "lr.onnx")
+    to_low_resolution(torch.zeros(1, 3, *size), (lr or first).spec.scale_percent)  # raises if nothing would be left
+    frames = example_frames(size)
 
+    def image(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        return normalize(pixels, first.normalization).to(dtype)
 
-def check_folder(output: Path) -> None:
-    """Refuse what cannot be the folder of an export.
+    @cache  # a keyframe is encoded once, before times are taken
+    def method(example: int, dtype: torch.dtype) -> Method:
+        begun = method_of(_in(dtype, first), None if lr is None else _in(dtype, lr))
+        begun.begin(image(frames[example].keyframe, dtype))
+        return begun
 
-    Raises
-    ------
-    ConfigError
-        If it is a file.
-    FileAccessError
-        If it has something in it.
-    """
-    if output.is_file():
-        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
-    refuse_filled(output)
+    def keyframe(example: int, dtype: torch.dtype) -> Outputs:
+        chosen = method(example, dtype)
+        scores = chosen.keyframe(image(frames[example].keyframe, dtype))
+        return {"scores": scores} | ({"feature": chosen.feature} if isinstance(chosen, AlteringResolution) else {})
 
+    def frame(example: int, dtype: torch.dtype) -> Outputs:
+        scores = method(example, dtype).frame(image(frames[example].image, dtype), frames[example].motion_qpel)
+        return {"scores": scores}
 
-@dataclass(frozen=True)
-class _Job:
-    """What the files of one export have in common."""
-
-    size: tuple[int, int]
-    frames: Sequence[Frames]
-    report: Callable[[Comparison], None]
-
-    def export_constant(self, branch: Branch, path: Path) -> None:
-        def reference(example: int, dtype: torch.dtype) -> Outputs:
-            image = normalize(self.frames[example].image, branch.normalization).to(dtype)
-            return {"scores": method_of(_in(dtype, branch)).keyframe(image)}
-
-        inputs = [{"image": example.image} for example in self.frames]
-        self._export(path, ConstantGraph(branch), inputs, reference, describe(branch, "constant", self.size))
-
-    def export_keyframe(self, branch: Branch, path: Path) -> list[Tensor]:
-        """Export the HR branch; return the features of the keyframes as onnxruntime computes them."""
-
-        def reference(example: int, dtype: torch.dtype) -> Outputs:
-            keyframe = normalize(self.frames[example].keyframe, branch.normalization).to(dtype)
-            prediction = _in(dtype, branch).network(keyframe)
-            return {"scores": resize(prediction.scores, self.size), "feature": prediction.feature}
-
-        inputs = [{"image": example.keyframe} for example in self.frames]
-        session = self._export(path, KeyframeGraph(branch), inputs, reference, describe(branch, "hr", self.size))
-        return [session(tensors)["feature"] for tensors in inputs]
-
-    def export_fused(self, branch: Branch, hr: Branch, features: Sequence[Tensor], path: Path) -> None:
-        """Export the LR branch; compare it on features of the exported HR branch, as a program will use it."""
-
-        @cache  # the keyframe is encoded once, before times are taken
-        def method(example: int, dtype: torch.dtype) -> Method:
-            begun = method_of(_in(dtype, hr), _in(dtype, branch))
-            begun.begin(normalize(self.frames[example].keyframe, hr.normalization).to(dtype))
-            return begun
-
-        def reference(example: int, dtype: torch.dtype) -> Outputs:
-            frames = self.frames[example]
-            image = normalize(frames.image, branch.normalization).to(dtype)
-            return {"scores": method(example, dtype).frame(image, frames.motion_qpel)}
-
-        inputs = [
-            {"image": example.image, "keyframe_feature": feature, "motion_qpel": example.motion_qpel}
-            for example, feature in zip(self.frames, features, strict=True)
-        ]
-        height, width = features[0].shape[-2:]
-        graph = FusedGraph(branch, (height, width))
-        self._export(path, graph, inputs, reference, describe(branch, "lr", self.size, hr))
-
-    def _export(
-        self,
-        path: Path,
-        graph: Graph,
-        inputs: Sequence[dict[str, Tensor]],
-        reference: Callable[[int, torch.dtype], Outputs],
-        metadata: Mapping[str, Any],
+    def export(
+        name: str, graph: Graph, inputs: Sequence[Mapping[str, Tensor]], reference: Reference, metadata: dict[str, Any]
     ) -> Session:
         """Write one file, if it passes the comparison; return it as onnxruntime runs it."""
-        with atomic_path(path) as temporary:
+        with atomic_path(output / name) as temporary:
             try:
                 write_graph(temporary, graph.eval(), inputs[0], metadata)
             except (ImportError, OnnxExporterError) as error:  # an onnxscript that PyTorch has outgrown, among others
                 reason = str(error).strip().partition("\n")[0]
                 raise ExportError(
-                    f"{path.name}: PyTorch {torch.__version__} could not export it ({reason}). It was not written. "
+                    f"{name}: PyTorch {torch.__version__} could not export it ({reason}). It was not written. "
                     "Install versions that fit together: pip install --upgrade onnx onnxscript onnxruntime"
                 ) from error
             session = Session(temporary)
             for example, tensors in enumerate(inputs):
                 run = partial(session, tensors)
-                self.report(compare(path.name, self.frames[example], run, partial(reference, example)))
+                report(compare(name, frames[example], run, partial(reference, example)))
         return session
+
+    keyframes = [{"image": example.keyframe} for example in frames]
+    if lr is None:
+        export("constant.onnx", ConstantGraph(first), keyframes, keyframe, describe(first, "constant", size))
+        return
+    hr_session = export("hr.onnx", KeyframeGraph(first), keyframes, keyframe, describe(first, "hr", size))
+    # The LR branch is compared on features of the exported HR branch, as a program will use it.
+    features = [hr_session(tensors)["feature"] for tensors in keyframes]
+    inputs = [
+        {"image": example.image, "keyframe_feature": feature, "motion_qpel": example.motion_qpel}
+        for example, feature in zip(frames, features, strict=True)
+    ]
+    height, width = features[0].shape[-2:]
+    export("lr.onnx", FusedGraph(lr, (height, width)), inputs, frame, describe(lr, "lr", size, first))
+
+
+def check_folder(output: Path) -> None:
+    """Refuse what cannot be the folder of an export: a file, or one that has something in it."""
+    if output.is_file():
+        raise ConfigError(f"{output}: --output is a folder, and this is a file. Name another one.")
+    refuse_filled(output)
 
 
 def _in(dtype: torch.dtype, branch: Branch) -> Branch:

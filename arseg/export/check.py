@@ -80,18 +80,10 @@ class Comparison:
 
 
 def example_frames(size: tuple[int, int]) -> tuple[Frames, Frames]:
-    """Make the inputs of the comparison: always the same for a size.
+    """Return the inputs of the comparison for a size (height, width): always the same.
 
-    Parameters
-    ----------
-    size : tuple of int
-        Height and width.
-
-    Returns
-    -------
-    noise, street : Frames
-        Noise with motion that points anywhere, also out of the frame; a synthetic street whose blocks move outwards
-        by whole pixels, as a codec's do when the camera drives.
+    The first are noise with motion that points anywhere, also out of the frame; the second, a synthetic street whose
+    blocks move outwards by whole pixels, as a codec's do when the camera drives.
     """
     height, width = size
     rng = np.random.default_rng(0)
@@ -113,25 +105,8 @@ def compare(
 ) -> Comparison:
     """Compare what a graph and PyTorch make of the same frames, and how long they take.
 
-    Parameters
-    ----------
-    graph : str
-        Name for the report.
-    frames : Frames
-        What both are run on.
-    run : callable
-        Returns the graph's outputs.
-    reference : callable
-        Returns PyTorch's, computed in a dtype: float32, and float64 to see what rounding does to them.
-
-    Returns
-    -------
-    comparison : Comparison
-
-    Raises
-    ------
-    ExportError
-        If the outputs differ by more than rounding, or too many labels do.
+    `run` returns the graph's outputs; `reference` PyTorch's, computed in float32 or, to see what rounding does, in
+    float64. An ExportError says that outputs differ by more than rounding, or too many labels do.
     """
     with torch.inference_mode():
         found, onnxruntime_ms = _timed(run)

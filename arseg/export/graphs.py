@@ -21,13 +21,7 @@ from arseg.spec import WarpAlignment
 
 
 class Graph(nn.Module):
-    """What is written to one file: a network on frames of uint8, shape (1, H, W, 3), RGB.
-
-    Parameters
-    ----------
-    branch : Branch
-        The network.
-    """
+    """What is written to one file: a network on frames of uint8, shape (1, H, W, 3), RGB."""
 
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     outputs: ClassVar[tuple[str, ...]] = ("scores",)
@@ -61,15 +55,7 @@ class KeyframeGraph(Graph):
 
 
 class FusedGraph(Graph):
-    """The LR branch: scores of a frame from its image, the keyframe's feature and the motion between the two.
-
-    Parameters
-    ----------
-    branch : Branch
-        LR branch.
-    feature_size : tuple of int
-        Height and width of the keyframe's feature.
-    """
+    """The LR branch: scores of a frame from its image, the keyframe's feature and the motion between the two."""
 
     inputs = ("image", "keyframe_feature", "motion_qpel")
 
@@ -79,20 +65,10 @@ class FusedGraph(Graph):
         self.attention = TiledAttention(branch.network.feature_channels, feature_size, WINDOW)
 
     def forward(self, image: Tensor, keyframe_feature: Tensor, motion_qpel: Tensor) -> tuple[Tensor]:
-        """Return the scores of a frame.
+        """Return the scores (1, K, H, W) of an image.
 
-        Parameters
-        ----------
-        image : Tensor of uint8, shape (1, H, W, 3)
-            The frame, RGB.
-        keyframe_feature : Tensor, shape (1, C, H', W')
-            The HR branch's.
-        motion_qpel : Tensor of int16, shape (1, H, W, 2)
-            Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
-
-        Returns
-        -------
-        scores : Tensor, shape (1, K, H, W)
+        `keyframe_feature`, (1, C, H', W'), is the HR branch's; `motion_qpel`, int16 (1, H, W, 2), the displacement
+        (x, y) in quarter pixels from each pixel to its source in the keyframe.
         """
         warped = warp_in_graph(keyframe_feature, motion_qpel, self.spec.warp_alignment)
         normalized = normalize(image, self.normalization)
@@ -116,19 +92,6 @@ def warp_in_graph(feature: Tensor, motion_qpel: Tensor, alignment: WarpAlignment
     Positions are computed in double precision, as in evaluation: a pixel at the right edge of a wide frame must not
     move by rounding. onnxruntime resizes no doubles, hence the resize of the motion is written out, which also reads
     only those vectors that a small feature needs.
-
-    Parameters
-    ----------
-    feature : Tensor, shape (1, C, H', W')
-        Of the keyframe.
-    motion_qpel : Tensor of int16, shape (1, H, W, 2)
-        Displacement (x, y) in quarter pixels from each pixel of the frame to its source in the keyframe.
-    alignment : {"published", "consistent"}
-        Convention of the warp, see `arseg.models.warp.warp`.
-
-    Returns
-    -------
-    warped : Tensor, shape (1, C, H', W')
     """
     height, width = feature.shape[-2:]
     motion = _resize_motion(_resize_motion(motion_qpel, 1, height), 2, width)

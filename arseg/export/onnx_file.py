@@ -1,4 +1,4 @@
-"""Write a graph as an ONNX file that says what it is; open one in onnxruntime."""
+"""Write a graph as an ONNX file that says what it is, so that a program needs nothing else; open one in onnxruntime."""
 
 import importlib
 import json
@@ -6,14 +6,20 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from arseg import __version__
 from arseg.errors import ConfigError
 from arseg.export.graphs import Graph
+from arseg.models.branch import Branch
+
+FORMAT_VERSION = 1
+"""Of the metadata and of the graphs' inputs and outputs; bumped when programs for older files could not use them."""
 
 OPSET = 18
 """Version of ONNX's operators: the oldest that PyTorch's exporter writes, so that older runtimes can read the files."""
@@ -23,13 +29,7 @@ PACKAGES = ("onnx", "onnx_ir", "onnxscript", "onnxruntime")
 
 
 def require_packages() -> None:
-    """Check that the optional dependencies are there.
-
-    Raises
-    ------
-    ConfigError
-        If one is missing; says how to install them.
-    """
+    """Raise a ConfigError that says how to install the optional dependencies if one is missing."""
     for name in PACKAGES:
         try:
             importlib.import_module(name)
@@ -40,19 +40,44 @@ def require_packages() -> None:
             ) from error
 
 
-def write_graph(path: Path, graph: Graph, example: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a graph.
+def describe(branch: Branch, role: str, size: tuple[int, int], hr: Branch | None = None) -> dict[str, Any]:
+    """Return what a network is and what its classes are: builtins (docs/export.md).
 
-    Parameters
-    ----------
-    path : Path
-        File to write; weights go into it.
-    graph : Graph
-        In evaluation mode, on the CPU.
-    example : mapping of str to Tensor
-        Its inputs by name. Their shapes become those of the graph.
-    metadata : mapping
-        Builtins, which are written as JSON to the file's ``metadata_props``.
+    The role is "hr", "lr" or "constant"; the size is height and width of the frames; beside an LR branch is its HR
+    branch.
+    """
+    spec = branch.spec
+    found = {
+        "arseg_version": __version__,
+        "format_version": FORMAT_VERSION,
+        "role": role,
+        "height": size[0],
+        "width": size[1],
+        "checkpoint_sha256": branch.digest,
+        "network": spec.to_dict(),
+        "trained_on": branch.trained_on.to_dict(),
+        # What programs need of these two, by itself.
+        "backbone": spec.backbone,
+        "scale_percent": spec.scale_percent,
+        "class_names": spec.class_names,
+        "class_colors": [cls.color for cls in spec.classes],
+        "class_void": [cls.void for cls in spec.classes],
+        "mean": branch.normalization.mean,
+        "std": branch.normalization.std,
+    }
+    if hr is not None:
+        found |= {
+            "warp_alignment": spec.warp_alignment,
+            "motion": asdict(branch.motion),
+            "hr_checkpoint_sha256": hr.digest,
+        }
+    return found
+
+
+def write_graph(path: Path, graph: Graph, example: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a graph, in evaluation mode and on the CPU, with its weights for inputs of the example's shapes.
+
+    The file's ``metadata_props`` say what `metadata` does: texts as they are, all else as JSON.
     """
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
@@ -76,13 +101,7 @@ def write_graph(path: Path, graph: Graph, example: Mapping[str, Tensor], metadat
 
 
 class Session:
-    """A graph in onnxruntime on the CPU, with as many threads as PyTorch has.
-
-    Parameters
-    ----------
-    path : Path
-        ONNX file.
-    """
+    """A graph in onnxruntime on the CPU, with as many threads as PyTorch has; call it with inputs by name."""
 
     def __init__(self, path: Path) -> None:
         runtime: Any = importlib.import_module("onnxruntime")
@@ -100,14 +119,14 @@ class Session:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks about its own parts from the user."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for name, level in levels.items():
+            loggers[name].setLevel(level)

@@ -1,61 +1,74 @@
 """How far AR-Seg's labels are those of its HR branch, on frames that nobody has annotated."""
 
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from arseg.metrics.confusion import confusion_matrix
-from arseg.metrics.iou import iou_per_class, mean_iou
+from arseg.metrics.metric import Context
+from arseg.metrics.metric import metrics as registered
+from arseg.spec import SegmentationClass
 
 
 class Agreement:
-    """Confusion of two labellings, by reference distance.
+    """What metrics count by reference distance, with the HR branch's labels as the truth.
 
     Parameters
     ----------
-    num_classes : int
-        Number K of classes.
+    classes : sequence of SegmentationClass
+        What the labels mean.
+    metrics : sequence of str
+        Metrics beside mIoU, by their names in `arseg.metrics.metric.metrics`.
+
+    Raises
+    ------
+    ConfigError
+        If a metric is not registered.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
-        self._confusions: dict[int, NDArray[np.int64]] = {}
+    def __init__(self, classes: Sequence[SegmentationClass], metrics: Sequence[str] = ()) -> None:
+        self._metrics = {name: registered.get(name)() for name in ("miou", *metrics)}
+        self._context = Context(tuple(cls.name for cls in classes), tuple(cls.void for cls in classes), absent="skip")
+        self._counts: dict[int, dict[str, Tensor]] = {}
+        self._same_pixels = self._pixels = 0
 
-    def add(self, hr_labels: NDArray[np.uint8], labels: NDArray[np.uint8], distance: int) -> None:
-        """Count the pixels of a frame.
-
-        Parameters
-        ----------
-        hr_labels, labels : ndarray of uint8, shape (H, W)
-            What the HR branch says, and what AR-Seg says.
-        distance : int
-            Reference distance of the frame.
-        """
-        target, predicted = torch.from_numpy(hr_labels), torch.from_numpy(labels)
-        counted = confusion_matrix(target, predicted, self._num_classes).numpy()
-        self._confusions[distance] = self._confusions.get(distance, 0) + counted
-
-    def confusion(self, distance: int | None = None) -> NDArray[np.int64]:
-        """Give pixel counts [HR, AR], shape (K, K), at one distance or, by default, of all frames."""
-        empty = np.zeros((self._num_classes, self._num_classes), np.int64)
-        if distance is not None:
-            return self._confusions.get(distance, empty)
-        return sum(self._confusions.values(), empty)
-
-    @property
-    def distances(self) -> list[int]:
-        """Distances that occurred, sorted."""
-        return sorted(self._confusions)
-
-    def mean_iou(self, distance: int | None = None) -> float:
-        """Mean IoU of both labellings over the classes that occur, 0 ... 1."""
-        return float(mean_iou(self.confusion(distance)))
-
-    def iou_per_class(self) -> NDArray[np.float64]:
-        """IoU of each class, shape (K,); NaN where neither labelling has it."""
-        return iou_per_class(self.confusion())
+    def add(self, hr_labels: Tensor, labels: Tensor, distance: int) -> None:
+        """Count a frame: labels of the HR branch and of AR-Seg, uint8, shape (1, H, W), on one device."""
+        if distance not in self._counts:
+            self._counts[distance] = {
+                name: torch.from_numpy(metric.empty(self._context)).to(labels.device)
+                for name, metric in self._metrics.items()
+            }
+        for name, metric in self._metrics.items():
+            metric.update(self._counts[distance][name], hr_labels, labels, self._context)
+        self._same_pixels += int((hr_labels == labels).sum())
+        self._pixels += labels.numel()
 
     def same_pixels(self) -> float:
-        """Share of pixels that have the same class in both, 0 ... 1."""
-        counts = self.confusion()
-        return float(np.trace(counts) / max(1, counts.sum()))
+        """Return the share of all pixels that have the same class in both, 0 ... 1."""
+        return self._same_pixels / self._pixels
+
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Return the columns of all metrics, over ``all`` frames and at each distance that occurred: builtins.
+
+        Scores are 0 ... 1, rounded to six digits; None where there is none.
+        """
+        distances = sorted(self._counts)
+        rows: dict[str, dict[str, Any]] = {name: {} for name in ("all", *map(str, distances))}
+        for name, metric in self._metrics.items():
+            counts = np.stack([self._counts[distance][name].cpu().numpy() for distance in distances])
+            total = reduce(metric.merge, counts[:, None])
+            for column, values in metric.columns(np.concatenate([total, counts]), self._context).items():
+                for row, value in zip(rows.values(), values, strict=True):
+                    row[column] = _builtin(value)
+        return rows
+
+
+def _builtin(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, float):
+        return value
+    return None if np.isnan(value) else round(value, 6)

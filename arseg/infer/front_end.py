@@ -20,20 +20,8 @@ STAGES = ("decode", "motion", "convert")
 class FrontEnd:
     """A video on its way to the networks; iterate over it once.
 
-    Parameters
-    ----------
-    source : str
-        As `arseg.codec.stream.open_video` takes it.
-    following : Following
-        Which frames become keyframes, and where motion comes from.
-    rules : MotionRules or None
-        How motion is made; None where every frame stands alone.
-    watch : Stopwatch
-        Told the time of `STAGES`.
-    every : int
-        Prepare every n-th frame only, and keyframes.
-    max_frames : int, optional
-        Frames to read; all by default.
+    `source` is a video as `arseg.codec.stream.open_video` takes it, `rules` say how motion is made (None where every
+    frame stands alone). Every n-th frame is prepared, and keyframes; the stopwatch is told the time of `STAGES`.
 
     Attributes
     ----------
@@ -47,11 +35,6 @@ class FrontEnd:
         How many frames there are to read, where that is known.
     frames_per_second : float or None
         Average rate of the frames, where the video says it; known from the first frame on.
-
-    Raises
-    ------
-    ConfigError
-        If `every` or `max_frames` is less than 1.
     """
 
     def __init__(
@@ -64,42 +47,32 @@ class FrontEnd:
         every: int = 1,
         max_frames: int | None = None,
     ) -> None:
-        if every < 1:
-            raise ConfigError(f"--every {every}: must be at least 1")
-        if max_frames is not None and max_frames < 1:
-            raise ConfigError(f"--max-frames {max_frames}: must be at least 1")
+        for option, value in (("--every", every), ("--max-frames", max_frames)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{option} {value}: must be at least 1")
+        self.rules, self.watch = rules, watch
         self.video: LiveVideo | None = None
         self.needs_feedback = rules is not None and following.policy().needs_feedback
         self.keyframes: Counter[str] = Counter()
         self.num_frames = max_frames
         self.frames_per_second: float | None = None
-        self._source, self._following, self._rules, self._watch = source, following, rules, watch
-        self._every, self._max_frames = every, max_frames
+        self._source, self._following, self._every, self._max_frames = source, following, every, max_frames
 
     def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
-        """Read on.
+        """Yield the frames that the networks need, wanted ones and keyframes, in display order, with their RGB.
 
-        Yields
-        ------
-        frame : FollowedFrame
-            In display order; those that the networks need: wanted ones and keyframes.
-        rgb : ndarray of uint8, shape (H, W, 3)
-            Its pixels in RGB; they are normalised where the networks run.
-
-        Raises
-        ------
-        CodecError, MotionError
-            If the video cannot be opened, no frame of it decoded, or its motion not be had as asked for.
+        A CodecError or MotionError, which names the video, says that it cannot be opened, no frame of it decoded, or
+        its motion not be had as asked for.
         """
         try:
             with open_video(self._source) as stream:
                 self.frames_per_second = float(stream.frames_per_second) if stream.frames_per_second else None
                 if self._max_frames is None:
                     self.num_frames = stream.num_frames
-                self.video = LiveVideo(stream, self._following, self._rules, self._watch)
+                self.video = LiveVideo(stream, self._following, self.rules, self.watch)
                 for frame in self._decoded(self.video):
-                    if self.wants(frame) or (self._rules is not None and frame.distance == 0):
-                        with self._watch("convert"):
+                    if self.wants(frame) or (self.rules is not None and frame.distance == 0):
+                        with self.watch("convert"):
                             rgb = to_rgb(frame.pixels)
                         yield frame, rgb
         except (CodecError, MotionError) as error:
@@ -113,10 +86,10 @@ class FrontEnd:
     def _decoded(self, video: LiveVideo) -> Iterator[FollowedFrame]:
         frames = iter(video)
         while True:
-            motion_before = self._watch.seconds["motion"]
-            with self._watch("decode"):
+            motion_before = self.watch.seconds["motion"]
+            with self.watch("decode"):
                 frame = next(frames, None)
-            self._watch.seconds["decode"] -= self._watch.seconds["motion"] - motion_before
+            self.watch.seconds["decode"] -= self.watch.seconds["motion"] - motion_before
             if frame is None or (self._max_frames is not None and frame.index >= self._max_frames):
                 return
             if frame.keyframe_reason is not None:

@@ -49,30 +49,10 @@ Write = Callable[[NDArray[np.uint8], NDArray[np.uint8], FrameInfo], None]
 def open_output(
     path: Path, classes: Sequence[SegmentationClass], *, alpha: float = 0.5, rate: float | None = None
 ) -> AbstractContextManager[Write]:
-    """Choose the writer of an output by its name.
+    """Return the writer of an output, chosen by its name.
 
-    Parameters
-    ----------
-    path : Path
-        ``.mp4``, ``.mkv`` or ``.mov``: a video of the frames under the classes' colours. ``.h5``: labels. ``.csv``:
-        areas. No suffix: a folder of palette PNGs.
-    classes : sequence of SegmentationClass
-        What the labels mean.
-    alpha : float
-        Opacity of the colours in a video: 0 shows the frames, 1 the labels.
-    rate : float, optional
-        Frames per second of a video; where frames are missing, the last one is repeated.
-
-    Returns
-    -------
-    writer : context manager of callable
-
-    Raises
-    ------
-    ConfigError
-        If the name says none of these, or `alpha` is no share.
-    DataError
-        If a folder has something in it.
+    A video shows the frames under the colours of the classes, with opacity `alpha` (0 ... 1), at `rate` frames per
+    second: where frames are missing, the last one is repeated. Raises what `check_outputs` does.
     """
     check_outputs([path], alpha)
     suffix = path.suffix.lower()
@@ -86,17 +66,8 @@ def open_output(
 def check_outputs(paths: Sequence[Path], alpha: float) -> None:
     """Refuse outputs that `open_output` could not write, before there is anything to write.
 
-    Parameters
-    ----------
-    paths, alpha
-        As `open_output` takes them, one by one.
-
-    Raises
-    ------
-    ConfigError
-        If a name does not say what to write, a folder is a file, two outputs are one, or `alpha` is no share.
-    DataError
-        If a folder has something in it.
+    A ConfigError says that a name does not tell what to write, a folder is a file, two outputs are one, or `alpha` is
+    no share; a FileAccessError, that a folder has something in it.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
@@ -118,23 +89,7 @@ def check_outputs(paths: Sequence[Path], alpha: float) -> None:
 def overlay(
     frame: NDArray[np.uint8], labels: NDArray[np.uint8], palette: NDArray[np.uint8], alpha: float
 ) -> NDArray[np.uint8]:
-    """Lay the colours of classes over a frame.
-
-    Parameters
-    ----------
-    frame : ndarray of uint8, shape (H, W, 3)
-        RGB.
-    labels : ndarray of uint8, shape (H, W)
-        Class indices.
-    palette : ndarray of uint8, shape (K, 3)
-        Colours.
-    alpha : float
-        Their opacity, 0 ... 1.
-
-    Returns
-    -------
-    mixed : ndarray of uint8, shape (H, W, 3)
-    """
+    """Return a frame (H, W, 3) under the colours of its labels (H, W), taken from a palette (K, 3); all uint8."""
     weight = np.uint16(round(256 * alpha))
     colors = palette.astype(np.uint16) * weight  # once for each class instead of for each pixel
     return ((frame * (np.uint16(256) - weight) + colors[labels]) >> 8).astype(np.uint8)

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
@@ -11,27 +11,16 @@ SECONDS_TO_STOP = 5.0
 """How long the end waits for the thread: a network stream may be silent for ever."""
 
 
-class _End:
+class _End(NamedTuple):
     """What the thread hands over last."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+    error: BaseException | None
 
 
 def prefetch(items: Generator[Item, None, None], depth: int) -> Generator[Item, None, None]:
-    """Run a generator in a thread of its own, at most `depth` items ahead.
+    """Yield the items of a generator, which runs and is closed in a thread of its own, at most `depth` items ahead.
 
-    Parameters
-    ----------
-    items : generator
-        Runs, and is closed, in the thread.
-    depth : int
-        Items that may wait.
-
-    Yields
-    ------
-    item
-        The same items in the same order; the generator's exceptions are raised here.
+    Its exceptions are raised here, after the items before them.
     """
     waiting: Queue[Item | _End] = Queue(depth)
     stopped = Event()
@@ -64,11 +53,12 @@ def prefetch(items: Generator[Item, None, None], depth: int) -> Generator[Item, 
                 item = waiting.get(timeout=1.0)  # with a timeout, so that signals are served
             except Empty:
                 continue
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            if not isinstance(item, _End):
+                yield item
+            elif item.error is not None:
+                raise item.error
+            else:
                 return
-            yield item
     finally:
         stopped.set()
         thread.join(SECONDS_TO_STOP)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from tabulate import tabulate
 
 from arseg.infer import front_end
@@ -16,29 +15,19 @@ STAGES = (*front_end.STAGES, "transfer", "normalize", *NETWORK_STAGES, "compare"
 """In the order of a frame's way. The first three run ahead in a thread of their own, unless a keyframe policy needs
 feedback."""
 
+CLASS_COLUMN = "iou_"
+"""What the columns of single classes begin with; the report shows the first `MAX_CLASSES_SHOWN`."""
+
 MAX_CLASSES_SHOWN = 40
 
 
 def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> dict[str, Any]:
-    """Collect what happened.
+    """Return what happened up to the last frame: builtins.
 
-    Parameters
-    ----------
-    segmentation : Segmentation
-        After its last frame.
-    num_frames : int
-        Frames that it gave.
-    seconds : float
-        Wall clock from the first to the last.
-
-    Returns
-    -------
-    summary : dict
-        Builtins only. Keyframes are counted by reason. Times are in seconds, ``network_ms_per_frame`` in milliseconds,
-        agreements 0 ... 1.
+    Keyframes are counted by reason. Times are in seconds, those of single frames in milliseconds; scores are 0 ... 1.
     """
     watch, video, motion = segmentation.watch, segmentation.front_end.video, segmentation.motion
-    hr, lr = segmentation.branches
+    hr, lr = segmentation.hr, segmentation.lr
     network = sum(watch.seconds[stage] for stage in NETWORK_STAGES)
     summary: dict[str, Any] = {
         "frames": num_frames,
@@ -62,39 +51,21 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
             "ended_early": damage.ended_early,
         }
     if segmentation.agreement is not None and num_frames:
-        summary["compared_with_hr"] = _comparison(segmentation, network / num_frames)
+        hr_seconds = watch.seconds["compare"] / watch.runs["compare"]
+        scores = segmentation.agreement.scores()
+        summary["compared_with_hr"] = {
+            "same_pixels": round(segmentation.agreement.same_pixels(), 6),
+            "scores": scores.pop("all"),
+            "scores_by_distance": scores,
+            "hr_ms_per_frame": round(1000 * hr_seconds, 3),
+            "ar_ms_per_frame": round(1000 * network / num_frames, 3),
+            "ar_to_hr": round(network / num_frames / hr_seconds, 4),
+        }
     return summary
 
 
-def _comparison(segmentation: Segmentation, network_seconds: float) -> dict[str, Any]:
-    agreement, watch = segmentation.agreement, segmentation.watch
-    assert agreement is not None
-    hr_seconds = watch.seconds["compare"] / max(1, watch.runs["compare"])
-    per_class = zip(segmentation.classes, agreement.iou_per_class(), strict=True)
-    return {
-        "mean_iou": round(agreement.mean_iou(), 6),
-        "same_pixels": round(agreement.same_pixels(), 6),
-        "mean_iou_by_distance": {str(d): round(agreement.mean_iou(d), 6) for d in agreement.distances},
-        "iou": {cls.name: None if np.isnan(iou) else round(float(iou), 6) for cls, iou in per_class},
-        "hr_ms_per_frame": round(1000 * hr_seconds, 3),
-        "ar_ms_per_frame": round(1000 * network_seconds, 3),
-        "ar_to_hr": round(network_seconds / hr_seconds, 4) if hr_seconds else None,
-    }
-
-
 def describe(summary: Mapping[str, Any]) -> str:
-    """Put a summary into words and tables.
-
-    Parameters
-    ----------
-    summary : mapping
-        From `summarize`.
-
-    Returns
-    -------
-    text : str
-        Several lines.
-    """
+    """Put what `summarize` returned into words and tables, on several lines."""
     lines = [f"{summary['frames']} frames in {summary['seconds']:.1f} s: {summary['frames_per_second']} frames/s"]
     if summary["keyframes"] is not None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in summary["keyframes"].items())
@@ -110,30 +81,39 @@ def describe(summary: Mapping[str, Any]) -> str:
     if summary.get("frames_lost") or summary.get("ended_early"):
         early = f"; nothing could be read after them: {summary['ended_early']}" if summary["ended_early"] else ""
         lines.append(f"left out: {summary['frames_lost']} frames at {summary['damaged_places']} places{early}")
-    stages = summary["stage_seconds"]
     total = summary["seconds"] or 1.0
-    rows = [[stage, f"{spent:.2f}", f"{100 * spent / total:.1f}"] for stage, spent in stages.items()]
+    rows = [[stage, f"{spent:.2f}", f"{100 * spent / total:.1f}"] for stage, spent in summary["stage_seconds"].items()]
     lines.append(tabulate(rows, ["stage", "seconds", "% of time"], colalign=("left", "right", "right")))
     lines.append("decode, motion and convert can run beside the networks, so shares may add up to more than 100 %.")
     if compared := summary.get("compared_with_hr"):
-        lines += ["", _describe_comparison(summary, compared)]
+        lines += ["", _describe_comparison(summary["scale_percent"], compared)]
     return "\n".join(lines)
 
 
-def _describe_comparison(summary: Mapping[str, Any], compared: Mapping[str, Any]) -> str:
-    speed = [
-        ["HR on every frame", f"{compared['hr_ms_per_frame']:.1f}", "100", "100"],
-        [
-            f"AR {summary['scale_percent'] / 100:.2g}x",
-            f"{compared['ar_ms_per_frame']:.1f}",
-            f"{100 * compared['ar_to_hr']:.1f}",
-            f"{100 * compared['mean_iou']:.2f}",
-        ],
+def _describe_comparison(scale_percent: int, compared: Mapping[str, Any]) -> str:
+    scores = compared["scores"]
+    columns = [name for name, score in scores.items() if isinstance(score, float) and not name.startswith(CLASS_COLUMN)]
+    classes = [name for name, score in scores.items() if isinstance(score, float) and name.startswith(CLASS_COLUMN)]
+    ratio, hr_ms, ar_ms = (compared[name] for name in ("ar_to_hr", "hr_ms_per_frame", "ar_ms_per_frame"))
+    networks = [
+        ["HR on every frame", f"{hr_ms:.1f}", "100"],
+        [f"AR {scale_percent / 100:.2g}x", f"{ar_ms:.1f}", f"{100 * ratio:.1f}"],
     ]
-    parts = [tabulate(speed, ["networks", "ms/frame", "% of HR's time", "mIoU with HR"], disable_numparse=True)]
-    parts.append(f"{100 * compared['same_pixels']:.2f} % of all pixels have the same class in both.")
-    distances = [[d, f"{100 * iou:.2f}"] for d, iou in compared["mean_iou_by_distance"].items()]
-    parts.append(tabulate(distances, ["distance", "mIoU with HR"], disable_numparse=True))
-    classes = [[name, f"{100 * iou:.2f}"] for name, iou in compared["iou"].items() if iou is not None]
-    parts.append(tabulate(classes[:MAX_CLASSES_SHOWN], ["class", "IoU with HR"], disable_numparse=True))
-    return "\n\n".join(parts)
+    by_distance = [
+        [distance, *(_percent(row[name]) for name in columns)]
+        for distance, row in (compared["scores_by_distance"] | {"all": scores}).items()
+    ]
+    by_class = [[name.removeprefix(CLASS_COLUMN), _percent(scores[name])] for name in classes[:MAX_CLASSES_SHOWN]]
+    return "\n\n".join(
+        [
+            tabulate(networks, ["networks", "ms/frame", "% of HR's time"], disable_numparse=True),
+            f"{100 * compared['same_pixels']:.2f} % of all pixels have the same class in both. Scores of AR-Seg, in %, "
+            "with the HR branch's labels as the truth:",
+            tabulate(by_distance, ["distance", *columns], disable_numparse=True),
+            tabulate(by_class, ["class", "IoU"], disable_numparse=True),
+        ]
+    )
+
+
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.2f}"

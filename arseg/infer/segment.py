@@ -23,7 +23,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.motion.live import FollowedFrame, Following
-from arseg.spec import MotionRules, SegmentationClass
+from arseg.spec import MotionRules
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -54,8 +54,19 @@ SegmentedFrame = tuple[NDArray[np.uint8], NDArray[np.uint8], FrameInfo]
 """Frame (H, W, 3) in RGB, labels (H, W), and what else is known."""
 
 
-class Segmentation:
-    """A video that is being segmented; iterate over it once.
+def segment(
+    video: str | Path,
+    checkpoint: str | Path | Sequence[str | Path],
+    *,
+    scale_percent: int | None = None,
+    device: str = "auto",
+    following: Following = DEFAULT_FOLLOWING,
+    every: int = 1,
+    compare_hr: bool = False,
+    metrics: Sequence[str] = (),
+    max_frames: int | None = None,
+) -> "Segmentation":
+    """Segment a video.
 
     Parameters
     ----------
@@ -73,12 +84,54 @@ class Segmentation:
     every : int
         Yield every n-th frame only. The networks run on no others but keyframes.
     compare_hr : bool
-        Run the HR branch on each frame as well; `agreement` says how the two differ.
+        Run the HR branch on each frame as well; `Segmentation.agreement` says how the two differ.
+    metrics : sequence of str
+        What to compare them by beside mIoU: names in `arseg.metrics.metric.metrics`.
     max_frames : int, optional
         Frames to read; all by default.
 
+    Returns
+    -------
+    segmentation : Segmentation
+        Iterate over it: (frame, labels, info).
+
+    Raises
+    ------
+    CheckpointError
+        If the networks cannot be told from `checkpoint`, or do not belong together.
+    ConfigError
+        If an option cannot be.
+
+    Examples
+    --------
+    >>> from arseg.infer import segment
+    >>> for frame, labels, info in segment("dashcam.mp4", "results/demo"):
+    ...     print(info.seconds, (labels == 3).mean())
+    """
+    if metrics and not compare_hr:
+        raise ConfigError(f"--metrics {' '.join(metrics)}: are scores of a comparison. Add --compare HR")
+    where = resolve_device(device)
+    first, lr = load_branches([checkpoint] if isinstance(checkpoint, str | Path) else checkpoint, where, scale_percent)
+    agreement = None
+    if compare_hr:
+        if lr is None:
+            raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
+        agreement = Agreement(lr.spec.classes, metrics)
+    rules = None if lr is None else following.rules(lr.motion)
+    if rules and lr and (difference := rules.difference(lr.motion)):
+        LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
+    watch = Stopwatch(torch.cuda.synchronize if where.type == "cuda" else None)
+    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames)
+    return Segmentation(first, lr, front_end, agreement, where)
+
+
+class Segmentation:
+    """A video that is being segmented, made by `segment`; iterate over it once.
+
     Attributes
     ----------
+    hr, lr : Branch, Branch or None
+        HR branch and LR branch, or the single network and None.
     classes : tuple of SegmentationClass
         What the labels mean.
     motion : MotionRules or None
@@ -92,40 +145,18 @@ class Segmentation:
         Keyframes by reason.
     agreement : Agreement or None
         The comparison, if asked for.
-
-    Raises
-    ------
-    CheckpointError
-        If the networks cannot be told from `checkpoint`, or do not belong together.
-    ConfigError
-        If an option cannot be.
     """
 
     def __init__(
-        self,
-        video: str | Path,
-        checkpoint: str | Path | Sequence[str | Path],
-        *,
-        scale_percent: int | None = None,
-        device: str = "auto",
-        following: Following = DEFAULT_FOLLOWING,
-        every: int = 1,
-        compare_hr: bool = False,
-        max_frames: int | None = None,
+        self, hr: Branch, lr: Branch | None, front_end: FrontEnd, agreement: Agreement | None, device: torch.device
     ) -> None:
-        self._device = resolve_device(device)
-        paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
-        self._first, self._lr = load_branches(paths, self._device, scale_percent)
-        if compare_hr and self._lr is None:
-            raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
-        self.classes: tuple[SegmentationClass, ...] = (self._lr or self._first).spec.classes
-        cuda = self._device.type == "cuda"
-        self.watch = Stopwatch(torch.cuda.synchronize if cuda else None)
-        self.agreement = Agreement(len(self.classes)) if compare_hr else None
-        self.motion = None if self._lr is None else _rules(following, self._lr)
-        self.front_end = FrontEnd(str(video), following, self.motion, self.watch, every=every, max_frames=max_frames)
-        self.keyframes = self.front_end.keyframes
-        self._method = method_of(self._first, self._lr, watch=partial(self.watch, on_device=True))
+        self.hr, self.lr, self.front_end, self.agreement = hr, lr, front_end, agreement
+        self.classes = (lr or hr).spec.classes
+        self.motion: MotionRules | None = front_end.rules
+        self.watch = front_end.watch
+        self.keyframes = front_end.keyframes
+        self._device = device
+        self._method = method_of(hr, lr, watch=partial(self.watch, on_device=True))
         self._sizes: set[tuple[int, int]] = set()
         self._warned_of_distance = False
 
@@ -166,20 +197,22 @@ class Segmentation:
             if frame.motion_qpel is not None and wanted:
                 motion = torch.from_numpy(frame.motion_qpel)[None].to(self._device)
         with self.watch("normalize", on_device=True):
-            image = normalize(pixels, (self._lr or self._first).normalization)
+            image = normalize(pixels, self.hr.normalization)
         if frame.distance == 0:
             self._method.begin(image)
         if not wanted:
             return None
         scores = self._method.keyframe(image) if motion is None else self._method.frame(image, motion)
         with self.watch("transfer", on_device=True):
-            labels = labels_of(scores)[0].cpu().numpy()
+            found = labels_of(scores)
+            labels = found[0].cpu().numpy()
         hr_labels = None
         if self.agreement is not None:
             with self.watch("compare", on_device=True):
-                hr_scores = ConstantResolution(self._first.network).frame(image)
-            hr_labels = labels_of(hr_scores)[0].cpu().numpy()
-            self.agreement.add(hr_labels, labels, frame.distance)
+                hr_scores = ConstantResolution(self.hr.network).frame(image)
+            hr_found = labels_of(hr_scores)
+            self.agreement.add(hr_found, found, frame.distance)
+            hr_labels = hr_found[0].cpu().numpy()
         if self.front_end.needs_feedback and self.front_end.video is not None:
             self.front_end.video.feedback = Feedback(frame.index, frame.distance, labels)
         info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, hr_labels)
@@ -189,7 +222,7 @@ class Segmentation:
         """Say, once each, that a size or a distance is not the training's."""
         if (size := (frame.pixels.width, frame.pixels.height)) not in self._sizes:
             self._sizes.add(size)
-            if difference := (self._lr or self._first).size_difference(*size):
+            if difference := (self.lr or self.hr).size_difference(*size):
                 LOG.warning("%s", difference)
         if self.motion is not None and frame.distance > self.motion.max_distance and not self._warned_of_distance:
             self._warned_of_distance = True
@@ -200,54 +233,3 @@ class Segmentation:
                 frame.distance,
                 self.motion.max_distance,
             )
-
-    @property
-    def branches(self) -> tuple[Branch, Branch | None]:
-        """HR branch and LR branch, or the single network and None."""
-        return self._first, self._lr
-
-
-def _rules(following: Following, lr: Branch) -> MotionRules:
-    """Return the rules of the LR branch's training, except for what is asked for; say so if that makes a difference."""
-    rules = following.rules(lr.motion)
-    if difference := rules.difference(lr.motion):
-        LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
-    return rules
-
-
-def segment(
-    video: str | Path,
-    checkpoint: str | Path | Sequence[str | Path],
-    *,
-    scale_percent: int | None = None,
-    device: str = "auto",
-    following: Following = DEFAULT_FOLLOWING,
-    every: int = 1,
-    compare_hr: bool = False,
-    max_frames: int | None = None,
-) -> Segmentation:
-    """Segment a video.
-
-    Parameters and errors are those of `Segmentation`.
-
-    Returns
-    -------
-    segmentation : Segmentation
-        Iterate over it: (frame, labels, info).
-
-    Examples
-    --------
-    >>> from arseg.infer import segment
-    >>> for frame, labels, info in segment("dashcam.mp4", "results/demo"):
-    ...     print(info.seconds, (labels == 3).mean())
-    """
-    return Segmentation(
-        video,
-        checkpoint,
-        scale_percent=scale_percent,
-        device=device,
-        following=following,
-        every=every,
-        compare_hr=compare_hr,
-        max_frames=max_frames,
-    )

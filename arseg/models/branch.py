@@ -9,7 +9,7 @@ import torch
 
 from arseg.errors import CheckpointError
 from arseg.files import file_digest
-from arseg.models.checkpoint import load_checkpoint
+from arseg.models.checkpoint import StoredCheckpoint, load_checkpoint, read_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
 from arseg.spec import NORMALIZATIONS, PAPER_RULES, Mode, MotionRules, NetworkSpec, Normalization, TrainedOn
@@ -58,7 +58,7 @@ class Branch:
 
 
 def load_branch(
-    path: str | Path,
+    source: str | Path | StoredCheckpoint,
     *,
     role: Mode,
     scale_percent: int | None,
@@ -71,8 +71,8 @@ def load_branch(
 
     Parameters
     ----------
-    path : path
-        Checkpoint of arseg.
+    source : path or StoredCheckpoint
+        Checkpoint of arseg, or what has been read of it.
     role : {"hr", "lr", "ar"}
         HR branch, constant-resolution baseline, or LR branch of AR.
     scale_percent : int or None
@@ -97,9 +97,10 @@ def load_branch(
     CheckpointError
         If the checkpoint is unreadable, or made for another role, scale, data set or HR branch.
     """
-    path = Path(path)
+    stored = source if isinstance(source, StoredCheckpoint) else read_checkpoint(Path(source))
+    path = stored.path
     network, spec, trained_on = load_checkpoint(
-        path,
+        stored,
         expect_backbone=None if beside is None else beside.spec.backbone,
         expect_num_classes=None if class_names is None else len(class_names),
     )

@@ -2,26 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from arseg.errors import CheckpointError
 from arseg.files import file_digest
 from arseg.models.branch import Branch, load_branch
-from arseg.models.checkpoint import read_description
-from arseg.spec import NetworkSpec, TrainedOn
-
-
-class _Found(NamedTuple):
-    path: Path
-    spec: NetworkSpec
-    trained_on: TrainedOn
-
-    def __str__(self) -> str:
-        kind = "LR branch" if self.spec.fusion else "constant resolution"
-        seed = "" if self.trained_on.seed is None else f", seed {self.trained_on.seed}"
-        return f"{self.path} ({self.spec.backbone}, {kind}, {self.spec.scale_percent} %{seed})"
+from arseg.models.checkpoint import StoredCheckpoint, read_checkpoint
 
 
 def load_branches(
@@ -51,7 +38,7 @@ def load_branches(
     CheckpointError
         If nothing is found, or more than one thing; or the networks do not belong together.
     """
-    found = [_Found(path, *read_description(path)) for path in _files(paths)]
+    found = [read_checkpoint(path) for path in _files(paths)]
     fused = _one([item for item in found if item.spec.fusion], scale_percent)
     if fused is None:
         single = _one(found, scale_percent)
@@ -60,11 +47,11 @@ def load_branches(
                 f"{_named(paths)}: no checkpoint{'' if scale_percent is None else f' of {scale_percent} %'} was found. "
                 "Name weights.pt files, or a folder of results that has some"
             )
-        branch = load_branch(single.path, role=single.spec.role, scale_percent=None, class_names=None, device=device)
+        branch = load_branch(single, role=single.spec.role, scale_percent=None, class_names=None, device=device)
         return _described(branch, single.path), None
-    hr_path = _hr_of(fused, [item for item in found if not item.spec.fusion])
-    hr = load_branch(hr_path, role="hr", scale_percent=100, class_names=None, device=device)
-    lr = load_branch(fused.path, role="ar", scale_percent=None, class_names=None, device=device, beside=hr)
+    stored_hr = _hr_of(fused, [item for item in found if not item.spec.fusion])
+    hr = load_branch(stored_hr, role="hr", scale_percent=100, class_names=None, device=device)
+    lr = load_branch(fused, role="ar", scale_percent=None, class_names=None, device=device, beside=hr)
     return hr, _described(lr, fused.path)
 
 
@@ -84,15 +71,21 @@ def _files(paths: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _one(found: list[_Found], scale_percent: int | None) -> _Found | None:
+def _one(found: list[StoredCheckpoint], scale_percent: int | None) -> StoredCheckpoint | None:
     chosen = [item for item in found if scale_percent in (None, item.spec.scale_percent)]
     if len(chosen) > 1:
-        choices = "".join(f"\n  {item}" for item in chosen)
+        choices = "".join(f"\n  {_described_briefly(item)}" for item in chosen)
         raise CheckpointError(f"several checkpoints could be meant; name one, or its --scale-percent:{choices}")
     return chosen[0] if chosen else None
 
 
-def _hr_of(fused: _Found, others: list[_Found]) -> Path:
+def _described_briefly(stored: StoredCheckpoint) -> str:
+    spec, seed = stored.spec, stored.trained_on.seed
+    kind = "LR branch" if spec.fusion else "constant resolution"
+    return f"{stored.path} ({spec.backbone}, {kind}, {spec.scale_percent} %{'' if seed is None else f', seed {seed}'})"
+
+
+def _hr_of(fused: StoredCheckpoint, others: list[StoredCheckpoint]) -> StoredCheckpoint:
     """Find the HR branch that an LR branch was trained beside."""
     full = [item for item in others if item.spec.scale_percent == 100]
     digest = fused.trained_on.hr_digest
@@ -104,7 +97,7 @@ def _hr_of(fused: _Found, others: list[_Found]) -> Path:
             f"{fused.path}: is an LR branch, which needs its HR branch, and {problem} the one that it was trained "
             "beside. Name that one, too: --checkpoint LR.pt HR.pt"
         )
-    return full[0].path
+    return full[0]
 
 
 def _named(paths: Sequence[str | Path]) -> str:

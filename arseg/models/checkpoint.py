@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from arseg import __version__
 from arseg.access import reading, zip_damage
@@ -102,15 +103,28 @@ def save_checkpoint(
         torch.save(content, file)  # given a path, it would write that, which is a temporary one, into the file
 
 
+class StoredCheckpoint(NamedTuple):
+    """What a file holds, before a network is built."""
+
+    path: Path
+    """The file."""
+    spec: NetworkSpec
+    """What the network is."""
+    trained_on: TrainedOn
+    """How it came to be."""
+    state_dict: dict[str, Tensor]
+    """Its weights, read from the disk when they are used."""
+
+
 def load_checkpoint(
-    path: Path, *, expect_backbone: str | None = None, expect_num_classes: int | None = None
+    source: Path | StoredCheckpoint, *, expect_backbone: str | None = None, expect_num_classes: int | None = None
 ) -> Checkpoint:
     """Read a checkpoint and build its network.
 
     Parameters
     ----------
-    path : Path
-        File written by `save_checkpoint`.
+    source : Path or StoredCheckpoint
+        File written by `save_checkpoint`, or what `read_checkpoint` returned for it.
     expect_backbone : str, optional
         Backbone that the caller needs.
     expect_num_classes : int, optional
@@ -127,9 +141,9 @@ def load_checkpoint(
         If the file is missing, truncated, foreign, of another format version, of another network than expected, or
         holds weights for an earlier form of its network.
     """
-    path = Path(path)
-    content = _read(path)
-    spec, trained_on = _describe(path, content)
+    path, spec, trained_on, state_dict = (
+        source if isinstance(source, StoredCheckpoint) else read_checkpoint(Path(source))
+    )
     _refuse_earlier_form(path, spec, trained_on)
     for key, found, expected in (
         ("backbone", spec.backbone, expect_backbone),
@@ -142,7 +156,7 @@ def load_checkpoint(
             )
     try:
         network = build_network(spec.backbone, spec.num_classes, spec.fusion)
-        network.load_state_dict(content["state_dict"], strict=True)
+        network.load_state_dict(state_dict, strict=True)
     except (ConfigError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
@@ -162,31 +176,16 @@ def _refuse_earlier_form(path: Path, spec: NetworkSpec, trained_on: TrainedOn) -
         )
 
 
-def read_description(path: Path) -> tuple[NetworkSpec, TrainedOn]:
-    """Read what a checkpoint says of itself, without building its network.
+def read_checkpoint(path: Path) -> StoredCheckpoint:
+    """Read a file that `save_checkpoint` wrote, without building its network.
 
-    Parameters
-    ----------
-    path : Path
-        File written by `save_checkpoint`.
-
-    Returns
-    -------
-    spec : NetworkSpec
-        What the network is.
-    trained_on : TrainedOn
-        How it came to be.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, truncated, foreign or of another format version.
+    A CheckpointError says that it is missing, truncated, foreign or of another format version.
     """
-    path = Path(path)
-    return _describe(path, _read(path))
+    content = _read(path)
+    return StoredCheckpoint(path, *_describe(path, content), content["state_dict"])
 
 
-def read_tensors(path: Path, hint: str) -> Any:
+def read_tensors(path: Path, hint: str, *, mapped: bool = False) -> Any:
     """Read a file of tensors and builtins, whoever wrote it, without running code that it may contain.
 
     Parameters
@@ -195,6 +194,8 @@ def read_tensors(path: Path, hint: str) -> Any:
         File written by ``torch.save``.
     hint : str
         What to do if it is unreadable, for the message.
+    mapped : bool
+        Leave the tensors on the disk until they are used: of a folder of checkpoints, few are.
 
     Raises
     ------
@@ -225,6 +226,9 @@ def read_tensors(path: Path, hint: str) -> Any:
             problem = f", perhaps truncated ({reason})"
         return CheckpointError(f"{path}: not a readable checkpoint{problem}; {what_to_do}")
 
+    if is_archive and mapped:
+        with reading(path, refused, *ARCHIVE_SIGNS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     with reading(path, refused, *(ARCHIVE_SIGNS if is_archive else OLDER_SIGNS)), path.open("rb") as file:
         return torch.load(file, map_location="cpu", weights_only=True)
 
@@ -232,7 +236,7 @@ def read_tensors(path: Path, hint: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint written by training")
-    content = read_tensors(path, "delete it, and copy or train it again")
+    content = read_tensors(path, "delete it, and copy or train it again", mapped=True)
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(
             f"{path}: written by another program; expected a checkpoint of arseg with format_version, "

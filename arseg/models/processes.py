@@ -2,7 +2,7 @@
 
 One process trains a batch of N samples; D processes train N/D of them each, and average their gradients. That is the
 same step only if whatever couples the samples of a batch spans all processes: the means of the losses (here) and
-batch normalisation (`arseg.train.batch_norm`). Without `torch.distributed` everything here does nothing.
+batch normalisation (`arseg.train.parallel`). Without `torch.distributed` everything here does nothing.
 """
 
 import os

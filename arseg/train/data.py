@@ -6,6 +6,7 @@ loader processes, nor on how the clips were divided into shards.
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from arseg.data.manifest import ManifestRow
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
+from arseg.spec import Encoding
 from arseg.split import SplitStores
 from arseg.store import ClipStore
 from arseg.workers import loader_options
@@ -35,27 +37,57 @@ class Draw(NamedTuple):
     seed: str
 
 
-class StillDataset(Dataset[Item]):
-    """Annotated frames without video around them, for phase 1.
+class TrainingFrames(Dataset[Item], ABC):
+    """Samples of one split for a phase of training; if they are not augmented, whole, unchanged frames.
 
-    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W).
-
-    Parameters
-    ----------
-    rows : sequence of ManifestRow
-        Rows of one split.
-    num_classes : int
-        Number of classes K; labels hold 0 ... K-1 or 255.
-    config : TrainConfig
-        Crop and augmentation.
-    augmented : bool
-        Training samples if true; the whole, unchanged frames otherwise.
-
-    Raises
-    ------
-    DataError
-        If a row has no label.
+    Items have ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W): 0 ... K - 1 or 255. Bytes for the time
+    being: the device makes of them what networks and losses take, quicker than any loader. `images` are the paths of
+    the annotated frames.
     """
+
+    encoding: Encoding | None = None
+    """Of the clips whose motion is read."""
+
+    def __init__(
+        self, split: str, images: Sequence[str], num_classes: int, config: TrainConfig, *, augmented: bool
+    ) -> None:
+        self.split = split
+        self._images = images
+        self._num_classes = num_classes
+        self._config = config
+        self._augmented = augmented
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Width and height of the first frame, before it is scaled and cropped."""
+        height, width, _ = read_image(self._images[0]).shape
+        return width, height
+
+    def __getitem__(self, draw: Draw) -> Item:
+        try:
+            sample = self._read(draw.sample)
+            height, width = sample.image.shape[:2]
+            if sample.labels.shape != (height, width):
+                raise DataError(
+                    f"{self._images[draw.sample]}: the frame has {width}x{height} pixels, its label map "
+                    f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
+                )
+            if self._augmented:
+                sample = apply(draw_augmentation((width, height), random.Random(draw.seed), self._config), sample)
+        except ArsegError as error:
+            return error
+        return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
+
+    @abstractmethod
+    def _read(self, index: int) -> PairSample:
+        """Read the files of a sample."""
+
+
+class StillDataset(TrainingFrames):
+    """Annotated frames without video around them, for phase 1: rows of one split, each with a label."""
 
     def __init__(self, rows: Sequence[ManifestRow], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
         unlabelled = next((row for row in rows if not row.label), None)
@@ -63,116 +95,45 @@ class StillDataset(Dataset[Item]):
             raise DataError(
                 f"{unlabelled.image}: split {unlabelled.split!r} needs labels for training, and it has none"
             )
-        self.split = rows[0].split if rows else ""
-        self._rows = tuple(rows)
-        self._num_classes = num_classes
-        self._config = config
-        self._augmented = augmented
+        super().__init__(rows[0].split, [row.image for row in rows], num_classes, config, augmented=augmented)
+        self._rows = rows
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Width and height of the first frame, before it is scaled and cropped."""
-        return _frame_size(self._rows[0].image)
-
-    def __getitem__(self, draw: Draw) -> Item:
-        row = self._rows[draw.sample]
-        try:
-            sample = PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
-            return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
-        except ArsegError as error:
-            return error
+    def _read(self, index: int) -> PairSample:
+        row = self._rows[index]
+        return PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
 
 
-class PairDataset(Dataset[Item]):
-    """Annotated frames with their keyframe and the motion between them, for phase 2.
+class PairDataset(TrainingFrames):
+    """Annotated frames with their keyframe and the motion between them, for phase 2: clips of one distance.
 
-    Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
-    float32 if augmented (a random scale leaves no whole ones), else int16; ``labels``, uint8 (H, W).
-
-    Parameters
-    ----------
-    stores : SplitStores
-        Clip stores of one split at one distance, all shards.
-    num_classes, config, augmented
-        As for `StillDataset`.
-
-    Raises
-    ------
-    DataError
-        If the stores hold no sample.
+    Items also have ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
+    float32 if augmented (a random scale leaves no whole ones), else int16.
     """
 
     def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
-        self.split = stores.attributes.split
+        images = [stored.identity.image for stored in stores.samples]
+        super().__init__(stores.attributes.split, images, num_classes, config, augmented=augmented)
+        self.encoding = stores.attributes.encoding
         self._samples = stores.samples
         self._stores = [ClipStore(path) for path in stores.paths]
-        self._num_classes = num_classes
-        self._config = config
-        self._augmented = augmented
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Width and height of the first frame, before it is scaled and cropped."""
-        return _frame_size(self._samples[0].identity.image)
-
-    def __getitem__(self, draw: Draw) -> Item:
-        stored = self._samples[draw.sample]
-        identity = stored.identity
-        try:
-            sample = PairSample(
-                read_image(identity.image),
-                read_image(identity.keyframe_image),
-                read_label(identity.label, self._num_classes),
-                self._stores[stored.store_index].read_motion(stored.index),
-            )
-            return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
-        except ArsegError as error:
-            return error
-
-
-def _frame_size(path: str) -> tuple[int, int]:
-    height, width, _ = read_image(path).shape
-    return width, height
-
-
-def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:
-    height, width = sample.image.shape[:2]
-    if sample.labels.shape != (height, width):
-        raise DataError(
-            f"{image_path}: the frame has {width}x{height} pixels, its label map "
-            f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
+    def _read(self, index: int) -> PairSample:
+        stored = self._samples[index]
+        return PairSample(
+            read_image(stored.identity.image),
+            read_image(stored.identity.keyframe_image),
+            read_label(stored.identity.label, self._num_classes),
+            self._stores[stored.store_index].read_motion(stored.index),
         )
-    if augmented:
-        sample = apply(draw_augmentation((width, height), random.Random(draw.seed), config), sample)
-    # Bytes for the time being: the device makes of them what networks and losses take, quicker than any loader.
-    return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
 
 
 class SeededSampler(Sampler[Draw]):
     """Go through a data set in an order, and with augmentations, that follow from seed and epoch.
 
-    Parameters
-    ----------
-    num_samples : int
-        Size of the data set.
-    seed : int
-        The experiment's seed.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-    batch_size : int
-        Samples of a batch, over all processes that train together.
-    drop_last : bool
-        Whether an incomplete last batch is dropped.
-    process, processes : int
-        Number of this process, and how many there are: each draws its share of every batch.
+    Of the processes that train together, each draws its share of every batch; `batch_size` is that of all of them, and
+    `process` is this one unless it is given.
     """
 
     def __init__(
@@ -183,7 +144,7 @@ class SeededSampler(Sampler[Draw]):
         shuffle: bool,
         batch_size: int = 1,
         drop_last: bool = False,
-        process: int = 0,
+        process: int | None = None,
         processes: int = 1,
     ) -> None:
         self.num_samples = num_samples
@@ -192,6 +153,7 @@ class SeededSampler(Sampler[Draw]):
         self._batch_size = batch_size
         self._drop_last = drop_last
         share = batch_size // processes
+        process = process_index() if process is None else process
         self._share = slice(process * share, (process + 1) * share)
         self._epoch = self._first_batch = 0
 
@@ -224,16 +186,11 @@ def _collate(items: list[Item]) -> Item:
 
 
 def training_loader(
-    dataset: StillDataset | PairDataset, config: TrainConfig, seed: int, workers: int, processes: int = 1
+    dataset: TrainingFrames, config: TrainConfig, seed: int, workers: int, processes: int = 1
 ) -> DataLoader[Item]:
-    """Batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
+    """Return batches of augmented samples, or this process's share of them; an incomplete last batch is dropped.
 
-    Raises
-    ------
-    DataError
-        If the split does not fill a single batch.
-    ConfigError
-        If the batch cannot be divided evenly among the processes.
+    A DataError says that the split does not fill a single batch, a ConfigError that processes cannot share one evenly.
     """
     if len(dataset) < config.batch_size:
         raise DataError(
@@ -246,13 +203,7 @@ def training_loader(
             "Take another number of devices, or another batch size"
         )
     sampler = SeededSampler(
-        len(dataset),
-        seed,
-        shuffle=True,
-        batch_size=config.batch_size,
-        drop_last=True,
-        process=process_index(),
-        processes=processes,
+        len(dataset), seed, shuffle=True, batch_size=config.batch_size, drop_last=True, processes=processes
     )
     options = loader_options(workers, len(sampler) * config.epochs, __name__)
     return DataLoader(
@@ -266,14 +217,8 @@ def training_loader(
     )
 
 
-def validation_loader(dataset: StillDataset | PairDataset, workers: int, processes: int = 1) -> DataLoader[Item]:
+def validation_loader(dataset: TrainingFrames, workers: int, processes: int = 1) -> DataLoader[Item]:
     """Return this process's share of the frames, one by one (docs/method.md, 'Training'): they may differ in size."""
-    return DataLoader(
-        dataset,
-        batch_size=1,
-        sampler=SeededSampler(
-            len(dataset), 0, shuffle=False, batch_size=processes, process=process_index(), processes=processes
-        ),
-        collate_fn=_collate,
-        **loader_options(workers, len(dataset), __name__),
-    )
+    sampler = SeededSampler(len(dataset), 0, shuffle=False, batch_size=processes, processes=processes)
+    options = loader_options(workers, len(dataset), __name__)
+    return DataLoader(dataset, batch_size=1, sampler=sampler, collate_fn=_collate, **options)

@@ -1,14 +1,13 @@
-"""The training loop: batches, validation, history, the best epoch, and the state to go on from.
+"""The loop of a training: epochs, batches, validation, history, the best epoch, and the state to go on from.
 
 Everything that can happen to a training happens here, in order; what a phase computes is in `arseg.train.phases`.
 """
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,114 +18,44 @@ from torch.utils.data import DataLoader
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, DataError, StoppedError
-from arseg.metrics.confusion import confusion_matrix
-from arseg.metrics.iou import mean_iou
-from arseg.models.checkpoint import read_description, save_checkpoint
+from arseg.metrics.iou import AbsentRule
+from arseg.metrics.metric import Context, MeanIoU
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.models.processes import num_processes, process_index, sum_over_processes
 from arseg.progress import track
-from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
+from arseg.signals import noted_signals
+from arseg.spec import NORMALIZATIONS
 from arseg.train.data import SeededSampler
 from arseg.train.optimizer import Optimization, autocast, schedule_length
-from arseg.train.parallel import joined_processes, span_processes
+from arseg.train.parallel import span_processes
 from arseg.train.phases import Batch, Phase
-from arseg.train.state import Progress, Signals, StateFolder, sole_training
+from arseg.train.state import Progress, StateFolder
 
 LOG = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Machine:
-    """How a training runs on a machine; changes no result but for rounding."""
-
-    devices: tuple[torch.device, ...]
-    """Where to train: one process each."""
-    resume: Path
-    """Folder of the resumable state; it is removed when the training ends."""
-    save_minutes: float = 5.0
-    """Longest time between two states."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""What schedulers send before a time limit or a preemption, and what a user types."""
 
 
-def train_branch(
+def fit(
     phase: Phase,
     train: DataLoader[Any],
     val: DataLoader[Any],
-    *,
-    machine: Machine,
-    output: Path,
-    history: Path,
-    spec: NetworkSpec,
-    trained_on: TrainedOn,
-) -> float:
-    """Train, or go on where an earlier run with the same settings stopped, and save the best epoch's weights.
-
-    Several devices train as one: each takes its share of every batch, batch normalisation and losses span all shares,
-    gradients are averaged. This command is started once more for each further device.
-
-    Parameters
-    ----------
-    phase : Phase
-        The network and what it learns by.
-    train, val : DataLoader
-        Batches of training samples, and single validation frames.
-    machine : Machine
-        Devices, and where the state is kept.
-    output : Path
-        Checkpoint to write. If it is there already, with these settings and its history, nothing is done.
-    history : Path
-        CSV file of losses and scores, a row per epoch.
-    spec, trained_on : NetworkSpec, TrainedOn
-        What the checkpoint says of itself: all that the result depends on.
-
-    Returns
-    -------
-    miou : float
-        Validation score of the saved epoch.
-
-    Raises
-    ------
-    CheckpointError
-        If the state to resume from is unreadable, or its folder holds something else.
-    StoppedError
-        If a signal asked for it; the state is saved.
-    ArsegError
-        If a sample cannot be read, the loss stops being finite, or another process of the training fails.
-    """
-    settings = {"network": spec.to_dict(), "trained_on": trained_on.to_dict()}
-    if process_index():  # the first process holds the folder, writes the files and speaks for all
-        with joined_processes(machine.devices), suppress(StoppedError):
-            states = StateFolder(machine.resume, settings)
-            _fit(phase, train, val, machine, history, states, states.read())
-        raise SystemExit(0)
-    with sole_training(machine.resume):
-        states = StateFolder(machine.resume, settings)
-        score = _finished(output, history, spec, trained_on)
-        if score is None:
-            state = states.read()
-            with joined_processes(machine.devices):
-                progress = _fit(phase, train, val, machine, history, states, state)
-            assert progress.best_score is not None
-            score = progress.best_score
-            phase.network.load_state_dict(progress.best_weights)
-            outcome = replace(trained_on, score=score, epoch=progress.best_epoch)
-            save_checkpoint(output, phase.network, spec, outcome)
-        states.remove()
-    return score
-
-
-def _fit(
-    phase: Phase,
-    train: DataLoader[Any],
-    val: DataLoader[Any],
-    machine: Machine,
-    history: Path,
+    devices: Sequence[torch.device],
     states: StateFolder,
     state: dict[str, Any] | None,
+    save_minutes: float,
+    history: Path,
 ) -> Progress:
-    """Run all epochs that are left; the first process writes the files."""
+    """Run all epochs that are left; of several processes, each on its own device, the first one writes the files.
+
+    They train as one: each takes its share of every batch, batch normalisation and losses span all shares, gradients
+    are averaged. `state` is the one to go on from; another is saved in `states` every `save_minutes`. What is returned
+    has the weights of the best epoch.
+    """
     config, index = phase.config, process_index()
-    device = machine.devices[index]
+    device = devices[index]
     sampler = train.sampler
     assert isinstance(sampler, SeededSampler)
     phase.to(device)
@@ -142,11 +71,11 @@ def _fit(
             progress.write_history(history)
     saved_at = time.monotonic()
 
-    def save_in_time(signals: Signals) -> None:
+    def save_in_time(signals: Sequence[str]) -> None:
         """Save a state if it is due, and on a signal, to stop then; all processes at the same step."""
         nonlocal saved_at
-        due = time.monotonic() - saved_at >= 60 * machine.save_minutes
-        stop, due = _in_any_process(signals.received is not None, due, device=device)
+        due = time.monotonic() - saved_at >= 60 * save_minutes
+        stop, due = _in_any_process(bool(signals), due, device=device)
         if not (stop or due):
             return
         if not index:
@@ -154,13 +83,13 @@ def _fit(
             states.write(parts | {"progress": vars(progress)})
         saved_at = time.monotonic()
         if stop:
-            name = "a signal to another process" if signals.received is None else signals.received.name
+            name = signals[0] if signals else "a signal to another process"
             raise StoppedError(
-                f"{machine.resume}: stopped by {name} in epoch {progress.epoch} after step {progress.step}; "
+                f"{states.folder}: stopped by {name} in epoch {progress.epoch} after step {progress.step}; "
                 "the state is saved, and the same command goes on from it."
             )
 
-    with Signals() as signals:
+    with noted_signals(*SIGNALS, until="this batch, or after the validation that runs") as signals:
         while progress.epoch < config.epochs:
             phase.epoch = progress.epoch
             phase.network.train()
@@ -188,7 +117,7 @@ def _fit(
 def _end_epoch(
     phase: Phase, train: DataLoader[Any], val: DataLoader[Any], device: torch.device, progress: Progress
 ) -> dict[str, float]:
-    """Validate if it is time, write the epoch's row, keep its weights if they are the best yet, and go to the next."""
+    """Validate if it is time, return the epoch's row, keep its weights if they are the best yet, and go to the next."""
     config = phase.config
     if not sum_over_processes(progress.labelled):
         raise _unlabelled(train)
@@ -198,7 +127,8 @@ def _end_epoch(
         miou = _validate(phase, val, device)
         score = phase.selection_score(miou)
         row |= {"val_miou": miou, "selection_score": score}
-        if progress.best_score is None or score > progress.best_score:
+        best = progress.best_score
+        if best is None or math.isnan(best) or score > best:
             progress.best_score, progress.best_epoch = score, progress.epoch
             progress.best_weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in phase.network.state_dict().items()
@@ -211,17 +141,20 @@ def _end_epoch(
 
 
 def _validate(phase: Phase, val: DataLoader[Any], device: torch.device) -> float:
-    """Return the mIoU of the validation split."""
+    """Return the mIoU of the validation split, by the rules of the evaluation."""
     phase.network.eval()
-    classes = phase.network.num_classes
-    confusion = torch.zeros((classes, classes), dtype=torch.int64, device=device)
+    classes = phase.spec.classes
+    absent: AbsentRule = "nan" if phase.config.original_quirks else "skip"  # as the workflow tells the evaluation
+    context = Context(phase.spec.class_names, tuple(cls.void for cls in classes), absent)
+    metric = MeanIoU()
+    counts = torch.from_numpy(metric.empty(context)).to(device)
     with torch.inference_mode(), autocast(phase.config, device):
         for batch in _batches(val, phase, device, "validation"):
-            confusion += confusion_matrix(batch["labels"], labels_of(phase.predict_frame(batch)), classes)
-    counted = sum_over_processes(confusion).cpu().numpy()
+            metric.update(counts, batch["labels"], labels_of(phase.predict_frame(batch)), context)
+    counted = sum_over_processes(counts).cpu().numpy()
     if not counted.any():
         raise _unlabelled(val)
-    return float(mean_iou(counted))
+    return float(metric.columns(counted[None], context)["miou"][0])
 
 
 def _unlabelled(loader: DataLoader[Any]) -> DataError:
@@ -245,7 +178,7 @@ def _batches(
 
 
 def prepare_batch(batch: Mapping[str, Tensor], config: TrainConfig, device: torch.device) -> Batch:
-    """Bring a batch of `arseg.train.data` to the device, and normalise its pictures there."""
+    """Bring a batch of `arseg.train.data` to the device, and normalise its images there."""
     tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     for name in {"image", "keyframe"} & tensors.keys():
@@ -261,14 +194,3 @@ def _in_any_process(*flags: bool, device: torch.device) -> list[bool]:
     votes = torch.tensor(flags, dtype=torch.int32, device=device)
     distributed.all_reduce(votes, distributed.ReduceOp.MAX)
     return [bool(vote) for vote in votes.tolist()]
-
-
-def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: TrainedOn) -> float | None:
-    """Return the score of a training that is finished already, for example by a process that this one waited for."""
-    if not (output.is_file() and history.is_file()):
-        return None
-    found_spec, found = read_description(output)
-    if (found_spec, replace(found, score=None, epoch=None, arseg_version=None)) != (spec, trained_on):
-        return None
-    LOG.info("%s: is there already, trained with these settings. Delete it to train again", output)
-    return found.score

@@ -19,14 +19,7 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 class Optimization:
     """One optimiser step after another: learning rate, arithmetic, gradients over all processes, update.
 
-    Parameters
-    ----------
-    network : Module
-        Its parameters that take gradients learn.
-    config : TrainConfig
-        Optimiser, first learning rate and precision.
-    t_max : int
-        Period of the schedule, see `schedule_length`.
+    The network's parameters that take gradients learn; `t_max` is the schedule's period, see `schedule_length`.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, t_max: int) -> None:
@@ -43,20 +36,7 @@ class Optimization:
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=config.precision == "16-mixed")
 
     def step(self, number: int, loss_parts: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Do one step.
-
-        Parameters
-        ----------
-        number : int
-            Of the step, from 0; the learning rate follows from it.
-        loss_parts : callable
-            Gives the named parts of the loss.
-
-        Returns
-        -------
-        parts : dict of str to Tensor
-            The parts, and their sum as ``loss``, without gradients.
-        """
+        """Do step `number`, from 0; return the named parts of the loss and their sum ``loss``, without gradients."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(number, self._config.learning_rate, self._t_max)
         with autocast(self._config, self._device):
@@ -91,38 +71,15 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def learning_rate(step: int, first_rate: float, t_max: int) -> float:
-    """Return the learning rate of a step: half a cosine from `first_rate` at step 0 to zero at step `t_max`.
-
-    Parameters
-    ----------
-    step : int
-        Number of the optimisation step, from 0.
-    first_rate : float
-        Rate at step 0.
-    t_max : int
-        Period, see `schedule_length`.
-    """
+    """Return the learning rate of a step: half a cosine from `first_rate` at step 0 to zero at step `t_max`."""
     return first_rate * (1 + math.cos(math.pi * step / t_max)) / 2
 
 
 def schedule_length(epochs: int, num_samples: int, batch_size: int) -> int:
-    """Return the period T_max, in iterations, of the cosine learning-rate schedule.
+    """Return the period, in steps, of the cosine of the learning rate, for batches over all devices.
 
-    Published quirk: each epoch is counted with one iteration more than full batches, though incomplete last
-    batches are dropped. The schedule therefore never quite reaches zero.
-
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training split.
-    num_samples : int
-        Samples in the training split.
-    batch_size : int
-        Samples per optimisation step, over all devices.
-
-    Returns
-    -------
-    t_max : int
+    Published quirk: each epoch is counted with one step more than full batches, though incomplete last batches are
+    dropped. The schedule therefore never quite reaches zero.
     """
     return epochs * (num_samples // batch_size + 1)
 

@@ -19,17 +19,9 @@ ADDRESS = "127.0.0.1"
 
 @contextmanager
 def joined_processes(devices: Sequence[torch.device]) -> Iterator[None]:
-    """Be one of the processes that train together; the first one starts the others, unless they have been started.
+    """Be one of the processes that train together, one for each device; with a single device, nothing happens.
 
-    Parameters
-    ----------
-    devices : sequence of torch.device
-        One for each process. With a single one, nothing happens.
-
-    Raises
-    ------
-    ArsegError
-        If another process ended too early.
+    The first process starts the others, unless they have been started. An ArsegError says that one ended too early.
     """
     if len(devices) == 1:
         yield

@@ -1,6 +1,6 @@
-"""What the two phases of training do differently: the loss of a batch, and the prediction of a validation frame.
+"""What the two phases of training compute: the loss of a batch, and the scores of a validation frame.
 
-The arithmetic of a step lives in `arseg.train.step`, as pure functions; the loop around it in `arseg.train.fit`.
+See docs/method.md, 'Training'. The loop around them is in `arseg.train.fit`.
 """
 
 import random
@@ -12,46 +12,24 @@ from torch import Tensor
 
 from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import TrainConfig
-from arseg.models.network import SegmentationNetwork
-from arseg.models.registry import Architecture
-from arseg.train.step import phase1_loss, phase2_loss
+from arseg.models.inference import to_low_resolution, warp_keyframe
+from arseg.models.losses import feature_similarity
+from arseg.models.network import Prediction, SegmentationNetwork
+from arseg.models.registry import get_architecture
+from arseg.spec import NetworkSpec
 
 Batch = Mapping[str, Tensor]
-"""``image`` and, in phase 2, ``keyframe``, normalised float32 (N, 3, H, W); ``labels`` (N, H, W); in phase 2
-``motion_qpel`` (N, H, W, 2)."""
+"""``image`` and, in phase 2, ``keyframe``, normalised float32 RGB (N, 3, H, W); ``labels`` (N, H, W), 255 is ignored;
+in phase 2 ``motion_qpel`` (N, H, W, 2): (x, y) in quarter pixels from each pixel to its source in the keyframe."""
 
 
 class Phase(ABC):
-    """What both phases share.
+    """What both phases share: the network that learns, what it is (its backbone names the loss), constants and seed."""
 
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        The network that learns.
-    architecture : Architecture
-        Its entry in the registry, which knows its loss.
-    config : TrainConfig
-        Constants of the run.
-    scale_percent : int
-        Resolution that the network sees.
-    seed : int
-        The experiment's seed.
-    """
-
-    def __init__(
-        self,
-        network: SegmentationNetwork,
-        architecture: Architecture,
-        config: TrainConfig,
-        scale_percent: int,
-        seed: int,
-    ) -> None:
-        self.network = network
-        self.architecture = architecture
-        self.config = config
-        self.scale_percent = scale_percent
-        self.seed = seed
+    def __init__(self, network: SegmentationNetwork, spec: NetworkSpec, config: TrainConfig, seed: int) -> None:
+        self.network, self.spec, self.config, self.seed = network, spec, config, seed
         self.epoch = 0
+        self._loss = get_architecture(spec.backbone).loss
 
     def to(self, device: torch.device) -> None:
         """Move all networks to a device, and into the memory format that the configuration names."""
@@ -67,7 +45,7 @@ class Phase(ABC):
 
     @abstractmethod
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Name the parts of the loss of a batch; their sum is minimised."""
+        """Return the named parts of the loss of a batch; their sum is minimised."""
 
     @abstractmethod
     def predict_frame(self, batch: Batch) -> Tensor:
@@ -85,63 +63,68 @@ class Phase1(Phase):
     """Phase 1: one resolution for all frames; the HR branch at 100 %, the LR baseline below."""
 
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """See `arseg.train.step.phase1_loss`."""
-        return phase1_loss(
-            self.network,
-            self.architecture,
-            batch["image"],
-            batch["labels"],
-            self.scale_percent,
-            original=self.config.original_quirks,
-        )
+        """Return the segmentation loss of the crop at the network's resolution."""
+        low = to_low_resolution(batch["image"], self.spec.scale_percent)
+        return self._loss(self.network(low), batch["labels"], self.config.original_quirks)
 
     def predict_frame(self, batch: Batch) -> Tensor:
-        """Run the plain pass at the branch's resolution."""
-        return ConstantResolution(self.network, self.scale_percent).frame(batch["image"])
+        """Run the plain pass at the network's resolution."""
+        return ConstantResolution(self.network, self.spec.scale_percent).frame(batch["image"])
 
 
 class Phase2(Phase):
     """Phase 2: the LR branch learns beside a frozen HR branch, first plain, then with fused features.
 
-    Parameters
-    ----------
-    hr : SegmentationNetwork
-        The HR branch, in evaluation mode and without gradients.
-    *args
-        As for `Phase`.
+    With feature similarity, the LR branch takes over the HR branch's last 1x1 convolution and keeps it: features that
+    resemble each other can share their classifier. Without, it learns its own. The HR branch, of the same architecture,
+    is put into evaluation mode and takes no gradients from here on.
     """
 
-    def __init__(self, hr: SegmentationNetwork, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self.hr = hr
+    def __init__(
+        self, hr: SegmentationNetwork, network: SegmentationNetwork, spec: NetworkSpec, config: TrainConfig, seed: int
+    ) -> None:
+        super().__init__(network, spec, config, seed)
+        self.hr = hr.eval().requires_grad_(False)
+        if config.feature_similarity:
+            network.last_convolution.load_state_dict(hr.last_convolution.state_dict())
+            network.last_convolution.requires_grad_(False)
 
     @property
     def fused(self) -> bool:
-        """Whether this epoch fuses, or still belongs to the first stage."""
+        """Whether this epoch fuses, or still belongs to the first stage.
+
+        In the first stage the fusion's parameters get no gradient at all: an optimiser then leaves them alone.
+        """
         return self.epoch >= self.config.unfused_epochs
 
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """See `arseg.train.step.phase2_loss`."""
-        return phase2_loss(
-            self.hr,
-            self.network,
-            self.architecture,
-            batch["image"],
-            batch["keyframe"],
-            batch["motion_qpel"],
-            batch["labels"],
-            self.scale_percent,
-            fused=self.fused,
-            feature_similarity=self.config.feature_similarity,
-            alignment=self.config.warp_alignment,
-            original=self.config.original_quirks,
-        )
+        """Return the segmentation loss of the fused feature and, with feature similarity, its distance from HR's."""
+        low = to_low_resolution(batch["image"], self.spec.scale_percent)
+        encoded = self.network.encode(low)
+        if self.fused:
+            with torch.no_grad():
+                keyframe = self.hr.encode(batch["keyframe"]).feature
+                # The published training takes the nearest vector, where evaluation resizes bilinearly.
+                warped = warp_keyframe(keyframe, batch["motion_qpel"], self.spec.warp_alignment, "nearest")
+            feature = self.network.fuse(warped, encoded.feature)
+            scores = self.network.classify(feature)
+        else:
+            feature = encoded.feature
+            height, width = low.shape[-2:]
+            scores = self.network.classify(feature, (height, width))
+        prediction = Prediction(scores, feature, encoded.auxiliary)
+        parts = self._loss(prediction, batch["labels"], self.config.original_quirks)
+        if self.config.feature_similarity:
+            with torch.no_grad():
+                hr_feature = self.hr.encode(batch["image"]).feature
+            parts["feature_similarity"] = feature_similarity(feature, hr_feature)
+        return parts
 
     def predict_frame(self, batch: Batch) -> Tensor:
         """Follow the AR protocol; in the first stage, the plain pass."""
         if not self.fused:
-            return ConstantResolution(self.network, self.scale_percent).frame(batch["image"])
-        method = AlteringResolution(self.hr, self.network, self.scale_percent, self.config.warp_alignment)
+            return ConstantResolution(self.network, self.spec.scale_percent).frame(batch["image"])
+        method = AlteringResolution(self.hr, self.network, self.spec.scale_percent, self.spec.warp_alignment)
         method.begin(batch["keyframe"])
         return method.frame(batch["image"], batch["motion_qpel"])
 

@@ -7,14 +7,13 @@ training that is killed at any moment therefore goes on from its last state to t
 
 import csv
 import logging
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -34,13 +33,7 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 SET_ASIDE = "settings-{}.ckpt"
 """Numbered states of runs with other settings."""
 
-EARLIER = ("best.ckpt", "identity.json")
-"""Files that earlier versions of arseg kept beside their states; they are left alone."""
-
 LOCK = "lock"
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-"""What schedulers send before a time limit or a preemption, and what a user types."""
 
 
 @dataclass
@@ -85,39 +78,12 @@ class Progress:
                 writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
 
 
-class Signals:
-    """Remembers, while entered, a signal that asks to stop; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-        self._handlers: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._handlers = {number: signal.signal(number, self._remember) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-        LOG.info("%s: stopping after this batch, or after the validation that runs", self.received.name)
-
-
 @contextmanager
 def sole_training(folder: Path) -> Iterator[None]:
-    """Hold the folder of a state alone; wait as long as another process trains there.
+    """Hold the folder of a state alone, which is made if need be; wait as long as another process trains there.
 
     A job that a scheduler started twice, or one that outlived the Snakemake that started it, must not write the same
     state. The lock is the operating system's and ends with the process, however that ends.
-
-    Raises
-    ------
-    FileAccessError
-        If the folder cannot be made or written to.
     """
     waits = False
     while True:
@@ -145,40 +111,23 @@ def sole_training(folder: Path) -> Iterator[None]:
 class StateFolder:
     """The states of one training on disk; to be used under `sole_training`.
 
-    Parameters
-    ----------
-    folder : Path
-        Where they lie.
-    settings : dict
-        All that the result depends on, of builtins. States with other settings are set aside, not resumed.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder holds something else.
+    `settings`, builtins, are all that the result depends on: states with others are set aside, not resumed. A folder
+    that holds anything else is refused with a CheckpointError.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self._settings = settings
-        ours = (LAST, PREVIOUS, SET_ASIDE.format("*"), *EARLIER, LOCK, ".last.*")
+        ours = (LAST, PREVIOUS, SET_ASIDE.format("*"), LOCK, ".last.*")
         if any(not any(path.match(pattern) for pattern in ours) for path in folder.iterdir()):
             raise CheckpointError(
                 f"{folder}: is not the state of a training. Name an empty or a new folder with --resume."
             )
 
     def read(self) -> dict[str, Any] | None:
-        """Read the newest whole state of these settings; pass over a damaged one for the one before it.
+        """Return what `write` was given last for these settings; None if the training begins.
 
-        Returns
-        -------
-        state : dict or None
-            What `write` was given; None if the training begins.
-
-        Raises
-        ------
-        CheckpointError
-            If there are states and all are damaged.
+        A damaged state is passed over for the one before it; a CheckpointError is raised if all are damaged.
         """
         damage: CheckpointError | None = None
         for path in (self.folder / LAST, self.folder / PREVIOUS):
@@ -190,12 +139,8 @@ class StateFolder:
                 damage = damage or error
                 LOG.warning("%s; looking for the state before it", str(error).rpartition("; ")[0])
                 continue
-            if "settings" not in content:
-                self._set_aside(path, "was saved by an earlier version of arseg")
-                continue
-            if content["settings"] != self._settings:
-                differences = "; ".join(_differences(content["settings"], self._settings))
-                self._set_aside(path, f"belongs to a run with other settings ({differences})")
+            if (settings := content.get("settings", {})) != self._settings:
+                self._set_aside(path, "; ".join(_differences(settings, self._settings)))
                 continue
             state: dict[str, Any] = content["state"]
             progress = state["progress"]
@@ -227,12 +172,12 @@ class StateFolder:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        number = 1
-        while (aside := self.folder / SET_ASIDE.format(number)).exists():
-            number += 1
+    def _set_aside(self, path: Path, differences: str) -> None:
+        free = (self.folder / SET_ASIDE.format(number) for number in count(1))
+        aside = next(name for name in free if not name.exists())
         path.rename(aside)
-        LOG.warning("%s: %s; kept as %s, starting anew", path, reason, aside.name)
+        message = "%s: belongs to a run with other settings (%s); kept as %s, starting anew"
+        LOG.warning(message, path, differences, aside.name)
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -8,9 +8,9 @@ from torch import nn
 
 from arseg.config import TrainConfig
 from arseg.models.losses import nll, ohem_cross_entropy, presence_bce
-from arseg.models.registry import get_architecture
+from arseg.spec import NetworkSpec
 from arseg.train.optimizer import Optimization, learning_rate, schedule_length
-from arseg.train.step import phase1_loss, phase2_loss, start_phase2
+from arseg.train.phases import Phase1, Phase2
 
 BATCH_SIZE = {"psp18": 2, "bise18": 4}
 COMPONENTS = {
@@ -102,8 +102,10 @@ def phase1_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
     image, labels = torch.from_numpy(arrays["x"]).to(dtype), torch.from_numpy(arrays["y"])
     percent = {"hr": 100, "lr": 50}[job]
 
+    phase = Phase1(network, NetworkSpec(backbone, network.num_classes, scale_percent=percent), TrainConfig(), seed=0)
+
     def loss_parts(batch):
-        return phase1_loss(network, get_architecture(backbone), image[batch], labels[batch], percent)
+        return phase.batch_loss({"image": image[batch], "labels": labels[batch]})
 
     return Steps(network, loss_parts, len(image), BATCH_SIZE[backbone])
 
@@ -111,31 +113,20 @@ def phase1_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
 def phase2_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
     arrays = load_arrays(f"F_train_pair_{backbone}")
     hr, lr = hr_network(backbone).to(dtype), lr_network(backbone).to(dtype)
-    feature_similarity = job != "stage2_nofeat"
-    start_phase2(hr, lr, feature_similarity)
+    config = TrainConfig(unfused_epochs=int(job == "stage1"), feature_similarity=job != "stage2_nofeat")
+    phase = Phase2(hr, lr, NetworkSpec(backbone, lr.num_classes, fusion=True, scale_percent=50), config, seed=0)
     assert (
         torch.equal(hr.last_convolution.weight, lr.last_convolution.weight)
         is load_json(f"F_train_pair_{backbone}")[job]["decoder_equals_hr"]
     )
-    image, keyframe = (torch.from_numpy(arrays[name]).to(dtype) for name in ("x", "ref_x"))
-    motion_qpel, labels = (torch.from_numpy(arrays[name]) for name in ("flow_quarterpel", "y"))
+    tensors = {"image": arrays["x"], "keyframe": arrays["ref_x"], "motion_qpel": arrays["flow_quarterpel"]}
+    tensors = {name: torch.from_numpy(array) for name, array in (tensors | {"labels": arrays["y"]}).items()}
+    tensors |= {name: tensors[name].to(dtype) for name in ("image", "keyframe")}
 
     def loss_parts(batch):
-        return phase2_loss(
-            hr,
-            lr,
-            get_architecture(backbone),
-            image[batch],
-            keyframe[batch],
-            motion_qpel[batch],
-            labels[batch],
-            scale_percent=50,
-            fused=job != "stage1",
-            feature_similarity=feature_similarity,
-            alignment="published",
-        )
+        return phase.batch_loss({name: tensor[batch] for name, tensor in tensors.items()})
 
-    return Steps(lr, loss_parts, len(image), BATCH_SIZE[backbone])
+    return Steps(lr, loss_parts, len(tensors["image"]), BATCH_SIZE[backbone])
 
 
 def check_losses(steps: Steps, golden: dict, suffix: str, first: float, second: float) -> None:

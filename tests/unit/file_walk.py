@@ -37,7 +37,7 @@ from arseg.datasets.frames.manifest import _read_list
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_table, read_table, write_table
-from arseg.models.checkpoint import read_description, save_checkpoint
+from arseg.models.checkpoint import read_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
 from arseg.plan import estimate
 from arseg.provenance.fingerprint import read_record, record_path
@@ -121,7 +121,7 @@ READERS = {
     "store": Reader("d03.h5", make_store, read_store, ("hdf5.py:open_finished",), by_library=True),
     "motion": Reader("motion.h5", make_motion, read_motion, ("hdf5.py:open_finished",), by_library=True),
     "checkpoint": Reader(
-        "weights.pt", write_checkpoint, read_description, ("models/checkpoint.py:read_tensors", "access.py:zip_damage")
+        "weights.pt", write_checkpoint, read_checkpoint, ("models/checkpoint.py:read_tensors", "access.py:zip_damage")
     ),
     "evaluation": Reader(
         "shard.npz",

@@ -60,9 +60,9 @@ def b_picture_video(path, frames, gop=12):
     return write_video(path, frames, "-x264-params", parameters)
 
 
-def random_network(fusion, seed, num_classes=NUM_CLASSES) -> SegmentationNetwork:
+def random_network(fusion, seed, num_classes=NUM_CLASSES, backbone="tiny") -> SegmentationNetwork:
     torch.manual_seed(seed)
-    network = build_network("tiny", num_classes, fusion).eval()
+    network = build_network(backbone, num_classes, fusion).eval()
     example = normalize(torch.tensor(texture(HEIGHT, WIDTH, seed))[None], NORMALIZATIONS["camvid"])
     with torch.no_grad():  # no class shall win everywhere
         feature = network.encode(example).feature

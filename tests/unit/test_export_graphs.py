@@ -7,7 +7,6 @@ import torch
 from infer_examples import CLASSES
 
 from arseg.ar import AlteringResolution, ConstantResolution
-from arseg.errors import ConfigError
 from arseg.export.attention import TILE, TiledAttention
 from arseg.export.graphs import ConstantGraph, FusedGraph, KeyframeGraph, warp_in_graph
 from arseg.fusions import fusions
@@ -64,11 +63,6 @@ def test_similarities_that_are_all_far_below_zero_keep_their_weights():
     value = torch.randn(1, 4, 9, 9)
     attended = TiledAttention(4, (9, 9), 3)(query, key, value)
     torch.testing.assert_close(attended, local_attention(query, key, value, 3), rtol=1e-4, atol=1e-4)
-
-
-def test_even_windows_have_no_centre():
-    with pytest.raises(ConfigError, match="odd"):
-        TiledAttention(4, (8, 8), 6)
 
 
 @pytest.mark.parametrize("alignment", ["published", "consistent"])

@@ -8,7 +8,7 @@ from torch import nn
 
 from arseg import __version__
 from arseg.errors import CheckpointError
-from arseg.models.checkpoint import load_checkpoint, read_description, save_checkpoint
+from arseg.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
 from arseg.spec import Encoding, NetworkSpec, SegmentationClass, TrainedOn
 
@@ -62,7 +62,7 @@ def rewrite(saved, path, **changes):
 def test_round_trip(network, saved):
     loaded, spec, trained_on = load_checkpoint(saved, expect_backbone="bise18", expect_num_classes=5)
     assert (spec, trained_on) == (SPEC, replace(TRAINED_ON, arseg_version=__version__))
-    assert (spec, trained_on) == read_description(saved)
+    assert (spec, trained_on) == read_checkpoint(saved)[1:3]
     assert not loaded.training
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in network.state_dict().items())
     assert loaded.final_conv is loaded.conv_out.conv_out

@@ -5,19 +5,16 @@ import csv
 import h5py
 import numpy as np
 import pytest
-from infer_examples import CLASSES, COLORS, HEIGHT, WIDTH, frames_of, rgb_frames
+from infer_examples import CLASSES, COLORS, HEIGHT, SEGMENTATION_CLASSES, WIDTH, frames_of, rgb_frames
 from PIL import Image
 
-from arseg.errors import ConfigError
 from arseg.infer.outputs import open_output, overlay
 from arseg.infer.segment import FrameInfo
-from arseg.spec import SegmentationClass
 
 
 def written(path, labels, alpha=0.5, rate=10.0, seconds=None):
-    classes = [SegmentationClass(i, n, tuple(c), False) for i, (n, c) in enumerate(zip(CLASSES, COLORS, strict=True))]
     frames = frames_of(len(labels), *labels[0].shape)
-    with open_output(path, classes, alpha=alpha, rate=rate) as write:
+    with open_output(path, SEGMENTATION_CLASSES, alpha=alpha, rate=rate) as write:
         for index, one in enumerate(labels):
             at = index / rate if seconds is None else seconds[index]
             write(frames_of(1, *one.shape)[0] if one.shape != labels[0].shape else frames[index], one, info(index, at))
@@ -96,10 +93,3 @@ def test_nothing_half_written_stays(tmp_path, name):
     with pytest.raises(AttributeError):
         written(tmp_path / name, [*stripes(2), None])
     assert not list(tmp_path.iterdir())
-
-
-def test_names_that_say_nothing(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot tell what to write from \.gif"):
-        open_output(tmp_path / "own.gif", [])
-    with pytest.raises(ConfigError, match=r"--alpha 2"):
-        open_output(tmp_path / "own.mp4", [], alpha=2)

@@ -1,11 +1,11 @@
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import training_examples
-from training_examples import machine_of
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
@@ -13,7 +13,6 @@ from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.spec import Encoding
 from arseg.train.data import StillDataset
-from arseg.train.fit import Machine
 from arseg.train.phases import Phase1
 from arseg.train.state import StateFolder
 
@@ -43,7 +42,7 @@ def interrupted(tiny_dataset, folder, monkeypatch, **changes):
     with monkeypatch.context() as patch:
         patch.setattr(Phase1, "begin_batch", lose_power)
         with pytest.raises(KeyError, match="power failure"):
-            phase1(tiny_dataset, folder, machine=machine_of(folder, 0), **changes)
+            phase1(tiny_dataset, folder, save_minutes=0, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -81,31 +80,16 @@ def test_same_seed_same_weights_other_seed_other_weights(tiny_dataset, hr, tmp_p
     assert not torch.equal(first["final_conv.weight"], second["final_conv.weight"])
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_path, monkeypatch, caplog):
-    interrupted(tiny_dataset, tmp_path, monkeypatch)
-    assert not (tmp_path / "weights.pt").exists()
-    with caplog.at_level(logging.INFO):
-        phase1(tiny_dataset, tmp_path)
-    assert "resuming in epoch 1, after step 3" in caplog.text
-    assert_equal_weights(hr, tmp_path / "weights.pt")
-    assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [0, 1]
-
-
+@pytest.mark.parametrize("phase", [1, 2])
 @pytest.mark.parametrize("changes", [{"precision": "bf16-mixed"}, {"channels_last": True}], ids=str)
-def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, changes):
-    phase1(tiny_dataset, tmp_path, replace(CONFIG, **changes))
-    ours, expected = (pd.read_csv(folder / "history.csv") for folder in (tmp_path, hr.parent))
-    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.02)
-    network, *_ = load_checkpoint(tmp_path / "weights.pt")
-    assert all(tensor.dtype != torch.bfloat16 for tensor in network.state_dict().values())
-
-
-def test_phase_2_in_bf16_and_channels_last(tiny_dataset, hr, tmp_path):
-    config = {"precision": "bf16-mixed", "channels_last": True}
-    phase2(tiny_dataset, hr, tmp_path / "fast", replace(CONFIG, **config))
-    phase2(tiny_dataset, hr, tmp_path / "exact")
-    ours, expected = (pd.read_csv(tmp_path / name / "history.csv") for name in ("fast", "exact"))
-    assert ours["train_loss"].to_numpy() == pytest.approx(expected["train_loss"].to_numpy(), rel=0.03)
+def test_faster_arithmetic_trains_nearly_the_same(tiny_dataset, hr, tmp_path, phase, changes):
+    for name, config in (("exact", CONFIG), ("fast", replace(CONFIG, **changes))):
+        phase1(tiny_dataset, tmp_path / name, config) if phase == 1 else phase2(
+            tiny_dataset, hr, tmp_path / name, config
+        )
+    ours, expected = (pd.read_csv(tmp_path / name / "history.csv")["train_loss"] for name in ("fast", "exact"))
+    assert ours.to_numpy() == pytest.approx(expected.to_numpy(), rel=0.03)
+    assert all(tensor.dtype != torch.bfloat16 for tensor in weights_of(tmp_path / "fast/weights.pt").values())
 
 
 def test_a_finished_training_keeps_weights_and_history(tiny_dataset, tmp_path, monkeypatch):
@@ -150,21 +134,10 @@ def test_the_state_of_another_run_is_set_aside(tiny_dataset, tmp_path, monkeypat
     assert "resuming in epoch 1, after step 3" in caplog.text
 
 
-def test_a_state_of_an_earlier_version_is_set_aside(tiny_dataset, tmp_path, caplog):
-    folder = tmp_path / "resume"
-    folder.mkdir()
-    torch.save({"state_dict": {}, "global_step": 7}, folder / "last.ckpt")
-    torch.save({"state_dict": {}, "score": 0.5}, folder / "best.ckpt")
-    (folder / "identity.json").write_text("{}")
-    phase1(tiny_dataset, tmp_path)
-    assert "last.ckpt: was saved by an earlier version of arseg; kept as settings-1.ckpt, starting anew" in caplog.text
-    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "identity.json", "settings-1.ckpt"]
-
-
 def test_a_folder_of_something_else_is_not_taken_for_state(tiny_dataset, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match=r"is not the state of a training\. Name an empty or a new folder"):
-        phase1(tiny_dataset, tmp_path, machine=Machine((torch.device("cpu"),), tmp_path))
+        phase1(tiny_dataset, tmp_path, resume=tmp_path)
     assert (tmp_path / "thesis.tex").exists()
 
 
@@ -201,15 +174,19 @@ def test_phase2_can_start_from_the_hr_branch(tiny_dataset, hr, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "constants",
-    [{"unfused_epochs": 2}, {"epochs": 3, "unfused_epochs": 2, "validate_every": 2}],
-    ids=["none", "unseen"],
+    ("constants", "message"),
+    [
+        ({"unfused_epochs": 2}, r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"),
+        ({"epochs": 3, "unfused_epochs": 2, "validate_every": 2}, r"no epoch with fusion would be validated"),
+        (
+            {"normalization": "imagenet"},
+            r"training\.normalization is imagenet, and .*weights\.pt was .*another",
+        ),
+    ],
 )
-def test_phase2_without_a_validated_fused_epoch_is_refused(tiny_dataset, hr, tmp_path, constants):
-    config = replace(CONFIG, **constants)
-    message = r"training\.unfused_epochs is 2 of .* no epoch with fusion would be validated"
+def test_phase2_refuses_constants(tiny_dataset, hr, tmp_path, constants, message):
     with pytest.raises(ConfigError, match=message):
-        phase2(tiny_dataset, hr, tmp_path, config)
+        phase2(tiny_dataset, hr, tmp_path, replace(CONFIG, **constants))
 
 
 def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_path):
@@ -235,12 +212,6 @@ def test_phase2_refuses_a_baseline_as_hr_branch(tiny_dataset, hr, tmp_path):
         phase2(tiny_dataset, tmp_path / "baseline.pt", tmp_path)
 
 
-def test_phase2_refuses_another_normalisation(tiny_dataset, hr, tmp_path):
-    config = replace(CONFIG, normalization="imagenet")
-    with pytest.raises(ConfigError, match=r"training\.normalization is imagenet"):
-        phase2(tiny_dataset, hr, tmp_path, config)
-
-
 def test_a_loss_that_is_no_number_stops_the_training(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Phase1, "batch_loss", lambda self, batch: {"nll": self.network(batch["image"]).scores.sum() * torch.nan}
@@ -263,9 +234,30 @@ def test_a_split_without_labelled_pixels_stops_the_training(tiny_dataset, tmp_pa
     assert not (tmp_path / "weights.pt").exists()
 
 
+@pytest.mark.parametrize("original_quirks", [False, True])
+def test_an_absent_class_counts_in_validation_as_in_evaluation(tiny_dataset, tmp_path, monkeypatch, original_quirks):
+    """Everything is predicted right, and one class occurs nowhere."""
+    ordinary = StillDataset.__getitem__
+
+    def without_class_1(dataset, draw):
+        item = ordinary(dataset, draw)
+        return item | {"labels": item["labels"].masked_fill(item["labels"] == 1, 255)}
+
+    def right(phase, batch):
+        classes = batch["labels"].long() % 255
+        return torch.nn.functional.one_hot(classes, phase.spec.num_classes).permute(0, 3, 1, 2)
+
+    monkeypatch.setattr(StillDataset, "__getitem__", without_class_1)
+    monkeypatch.setattr(Phase1, "predict_frame", right)
+    phase1(tiny_dataset, tmp_path, replace(CONFIG, original_quirks=original_quirks))
+    expected = torch.nan if original_quirks else 1
+    np.testing.assert_equal(pd.read_csv(tmp_path / "history.csv")["val_miou"].to_numpy(), [expected] * 2)
+    trained_on = load_checkpoint(tmp_path / "weights.pt").trained_on
+    np.testing.assert_equal((trained_on.score, trained_on.epoch), (torch.nan, 1) if original_quirks else (1, 0))
+
+
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):
-    config = replace(CONFIG, validate_every=2)
-    phase1(tiny_dataset, tmp_path, config)
+    phase1(tiny_dataset, tmp_path, replace(CONFIG, validate_every=2))
     assert pd.read_csv(tmp_path / "history.csv")["val_miou"].notna().tolist() == [False, True]
 
 

@@ -37,6 +37,9 @@ def test_sampler_goes_through_all_samples_in_an_order_of_its_own_each_epoch():
     assert first != second
     assert first == [draw.sample for draw in SeededSampler(20, seed=1, shuffle=True)]
     assert first != [draw.sample for draw in SeededSampler(20, seed=2, shuffle=True)]
+    assert len({draw.seed for draw in [*sampler, *SeededSampler(20, seed=1, shuffle=False)]}) == 40, (
+        "augmentations, too"
+    )
 
 
 @pytest.mark.parametrize(("samples", "drop_last"), [(20, True), (22, True), (22, False)])
@@ -76,23 +79,10 @@ def test_a_loader_goes_on_behind_the_batches_that_were_trained(manifest, workers
     assert len(images(resumed, 4)) == len(whole)
 
 
-def test_augmentation_seeds_differ_between_samples_and_epochs():
-    sampler = SeededSampler(4, seed=1, shuffle=False)
-    seeds = {draw.seed for draw in sampler}
-    sampler.begin_epoch(1, first_batch=0)
-    assert len(seeds | {draw.seed for draw in sampler}) == 8
-
-
-def test_still_has_crop_size_and_labels_of_the_class_list(manifest):
-    dataset = StillDataset(manifest.split("train"), manifest.num_classes, CONFIG, augmented=True)
-    item = dataset[Draw(0, "a")]
-    assert item["image"].shape == (32, 32, 3)
-    assert item["labels"].shape == (32, 32)
+def test_training_items_are_crops_and_validation_items_whole_unchanged_frames(tiny_dataset, manifest):
+    item = pairs(tiny_dataset, manifest)[Draw(0, "a")]
+    assert item["image"].shape == item["keyframe"].shape == (32, 32, 3)
     assert item["image"].dtype == item["labels"].dtype == torch.uint8
-    assert set(item["labels"].unique().tolist()) <= {*range(manifest.num_classes), 255}
-
-
-def test_validation_items_are_whole_unchanged_frames(tiny_dataset, manifest):
     item = pairs(tiny_dataset, manifest, augmented=False)[Draw(2, "any")]
     assert item["image"].shape == item["keyframe"].shape == (48, 64, 3)
     with ClipStore(tiny_dataset.train_stores[0]) as store:

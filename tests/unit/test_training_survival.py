@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 from command_line import phase1_words
-from training_examples import machine_of, phase1, phase2
+from training_examples import phase1, phase2
 
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, ConfigError, StoppedError
@@ -59,8 +59,7 @@ class Training:
         return self.folder / "resume/last.ckpt"
 
     def run(self) -> float:
-        machine = machine_of(self.folder, self.save_minutes, self.devices)
-        options = {"machine": machine, "workers": self.workers}
+        options = {"save_minutes": self.save_minutes, "devices": self.devices, "workers": self.workers}
         if self.hr is None:
             return phase1(self.manifest, self.folder, self.config, **options)
         train, val = self.stores
@@ -92,7 +91,7 @@ def run_in_process(training: Training, environment: dict[str, str]) -> None:
 def start(training: Training, **environment: str) -> multiprocessing.Process:
     """Train in a process of its own, made by a server that has imported PyTorch once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["arseg.train.phase1", "arseg.train.phase2"])
+    context.set_forkserver_preload(["arseg.train.run"])
     process = context.Process(target=run_in_process, args=(training, environment))
     process.start()
     return process
@@ -251,7 +250,7 @@ def test_killed_after_its_last_epoch(reference, tmp_path, monkeypatch):
     """Snakemake then deletes the history, which is an output, but not the state."""
     training = replace(reference, folder=tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("arseg.train.fit.save_checkpoint", lambda *_: 1 / 0)
+        patch.setattr("arseg.train.run.save_checkpoint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             training.run()
     (tmp_path / "history.csv").unlink()

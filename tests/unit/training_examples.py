@@ -1,27 +1,25 @@
-"""Trainings of the tiny network on the tiny data set, on one processor."""
+"""Trainings of the tiny network on the tiny data set, on the CPU."""
 
-import torch
+from dataclasses import fields
 
-from arseg.train.fit import Machine
-from arseg.train.phase1 import train_phase1
-from arseg.train.phase2 import train_phase2
+from arseg.train.options import RunOptions
+from arseg.train.run import train_phase1, train_phase2
 
-
-def machine_of(folder, save_minutes=5.0, devices=1):
-    return Machine((torch.device("cpu"),) * devices, folder / "resume", save_minutes)
+RUN_OPTIONS = {field.name for field in fields(RunOptions)}
 
 
-def common(manifest, folder):
-    return {
-        **{"manifest": manifest, "seed": 3, "machine": machine_of(folder), "workers": 0},
-        **{"output": folder / "weights.pt", "history": folder / "history.csv"},
-    }
+def words(manifest, folder, config, changes):
+    """Return the arguments of a training that writes into a folder; changes may be of its options, too."""
+    options = {"seed": 3, "device": "cpu", "workers": 0} | {n: v for n, v in changes.items() if n in RUN_OPTIONS}
+    others = {name: value for name, value in changes.items() if name not in RUN_OPTIONS}
+    run = RunOptions(**options)
+    return {"manifest": manifest, "output": folder / "weights.pt", "run": run, "config": config, **others}
 
 
 def phase1(manifest, folder, config, **changes):
     splits = {"train_split": "train", "val_split": "val", "backbone": "tiny", "scale_percent": 100}
-    return train_phase1(config=config, **(common(manifest, folder) | splits | changes))
+    return train_phase1(**splits | words(manifest, folder, config, changes))
 
 
 def phase2(manifest, hr, folder, config, **changes):
-    return train_phase2(config=config, **(common(manifest, folder) | {"hr": hr, "scale_percent": 50} | changes))
+    return train_phase2(**{"hr": hr, "scale_percent": 50} | words(manifest, folder, config, changes))

@@ -29,7 +29,7 @@ from pathlib import Path
 POLL_SECONDS = 0.02
 
 PRELOADED = (
-    *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.phase1", "arseg.train.phase2"),
+    *("matplotlib.pyplot", "snakemake.cli", "arseg.cli.main", "arseg.train.run"),
     *(f"arseg.cli.{name}" for name in ("clips", "evaluate", "curves", "panel", "tables", "train")),
 )
 
