@@ -71,48 +71,23 @@ class ConstantResolution:
             return resize(self._network(to_low_resolution(image, self._scale_percent)).scores, (height, width))
 
 
-class AlteringResolution:
-    """AR-Seg: the HR branch on keyframes; on other frames the LR branch, fused with the warped keyframe feature.
+class Propagation:
+    """The HR branch on keyframes; on other frames its warped feature, classified: what AR-Seg adds an LR branch to.
 
     Parameters
     ----------
     hr : SegmentationNetwork
         HR branch.
-    lr : SegmentationNetwork
-        LR branch, built with fusion.
-    scale_percent : int
-        Resolution at which the LR branch sees frames, in percent.
     alignment : {"published", "consistent"}
-        Convention of the warp; the one that the LR branch was trained with.
+        Convention of the warp. Nothing is trained on it here, so zero motion is the identity by default.
     watch : callable, optional
         Called around what runs.
-
-    Raises
-    ------
-    ConfigError
-        If `lr` was built without fusion.
-
-    References
-    ----------
-    .. [1] Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos", CVPR 2023.
     """
 
     def __init__(
-        self,
-        hr: SegmentationNetwork,
-        lr: SegmentationNetwork,
-        scale_percent: int,
-        alignment: WarpAlignment = "published",
-        *,
-        watch: Watch = unwatched,
+        self, hr: SegmentationNetwork, alignment: WarpAlignment = "consistent", *, watch: Watch = unwatched
     ) -> None:
-        if lr.fuse_attention is None:
-            raise ConfigError(
-                f"{type(lr).__name__} was built without fusion; an LR branch needs a checkpoint of phase 2, or "
-                "build_network(..., fusion=True)"
-            )
-        self._hr, self._lr = hr, lr
-        self._scale_percent = scale_percent
+        self._hr = hr
         self._alignment = alignment
         self._watch = watch
         self._keyframe: Tensor | None = None
@@ -174,6 +149,59 @@ class AlteringResolution:
         """
         height, width = image.shape[-2:]
         keyframe_feature = self.feature
+        with self._watch("fusion"):
+            warped = warp_keyframe(keyframe_feature, motion_qpel, self._alignment)
+            return resize(self._hr.classify(warped, (height, width)), (height, width))
+
+
+class AlteringResolution(Propagation):
+    """AR-Seg: the HR branch on keyframes; on other frames the LR branch, fused with the warped keyframe feature.
+
+    Parameters
+    ----------
+    hr : SegmentationNetwork
+        HR branch.
+    lr : SegmentationNetwork
+        LR branch, built with fusion.
+    scale_percent : int
+        Resolution at which the LR branch sees frames, in percent.
+    alignment : {"published", "consistent"}
+        Convention of the warp; the one that the LR branch was trained with.
+    watch : callable, optional
+        Called around what runs.
+
+    Raises
+    ------
+    ConfigError
+        If `lr` was built without fusion.
+
+    References
+    ----------
+    .. [1] Hu et al., "Efficient Semantic Segmentation by Altering Resolutions for Compressed Videos", CVPR 2023.
+    """
+
+    def __init__(
+        self,
+        hr: SegmentationNetwork,
+        lr: SegmentationNetwork,
+        scale_percent: int,
+        alignment: WarpAlignment = "published",
+        *,
+        watch: Watch = unwatched,
+    ) -> None:
+        if lr.fuse_attention is None:
+            raise ConfigError(
+                f"{type(lr).__name__} was built without fusion; an LR branch needs a checkpoint of phase 2, or "
+                "build_network(..., fusion=True)"
+            )
+        super().__init__(hr, alignment, watch=watch)
+        self._lr = lr
+        self._scale_percent = scale_percent
+
+    def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
+        """Segment a non-keyframe; see `Propagation.frame`."""
+        height, width = image.shape[-2:]
+        keyframe_feature = self.feature
         with self._watch("lr"):
             feature = self._lr.encode(to_low_resolution(image, self._scale_percent)).feature
         with self._watch("fusion"):
@@ -182,11 +210,11 @@ class AlteringResolution:
             return resize(scores, (height, width))
 
 
-Method = ConstantResolution | AlteringResolution
+Method = ConstantResolution | Propagation
 """What segments the frames of a video, keyframe by keyframe."""
 
 
-def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = unwatched) -> Method:
+def method_of(first: Branch, lr: Branch | None = None, *, propagates: bool = False, watch: Watch = unwatched) -> Method:
     """Return the method that branches are for.
 
     Parameters
@@ -195,9 +223,13 @@ def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = unwatch
         HR branch, or a single network.
     lr : Branch, optional
         LR branch beside it.
+    propagates : bool
+        Whether an HR branch alone leaves other frames than keyframes to the warp of its feature.
     watch : callable, optional
         Called around what runs.
     """
+    if propagates:
+        return Propagation(first.network, watch=watch)
     if lr is None:
         return ConstantResolution(first.network, first.spec.scale_percent, watch=watch)
     spec = lr.spec
@@ -216,10 +248,12 @@ class ClipPredictor:
         HR branch, or a single network.
     lr : Branch, optional
         LR branch beside it.
+    propagates : bool
+        See `method_of`.
     """
 
-    def __init__(self, first: Branch, lr: Branch | None = None) -> None:
-        self._method = method_of(first, lr)
+    def __init__(self, first: Branch, lr: Branch | None = None, *, propagates: bool = False) -> None:
+        self._method = method_of(first, lr, propagates=propagates)
         self._normalization = first.normalization
         self._keyframe: Tensor | None = None
 

@@ -24,7 +24,7 @@ from arseg.models.state_dict import (
     network_from_state_dict,
     read_state_dict,
 )
-from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec, SegmentationClass, TrainedOn
+from arseg.spec import NORMALIZATIONS, NetworkSpec, Role, SegmentationClass, TrainedOn
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
@@ -36,7 +36,7 @@ def import_checkpoint(
     output: Path,
     *,
     backbone: str,
-    mode: Mode,
+    mode: Role,
     scale_percent: int,
     classes: Sequence[SegmentationClass],
     normalization: str,
@@ -206,7 +206,7 @@ def _load(source: Path, backbone: str, fusion: bool) -> LoadedNetwork:
         raise CheckpointError(message) from None
 
 
-def _check_settings(source: Path, output: Path, mode: Mode, scale_percent: int, normalization: str) -> None:
+def _check_settings(source: Path, output: Path, mode: Role, scale_percent: int, normalization: str) -> None:
     _check_apart(source, output)
     if mode == "hr" and scale_percent != 100:
         raise ConfigError(

@@ -19,7 +19,7 @@ from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.result import Evaluation
 from arseg.files import file_digest
 from arseg.metrics.iou import AbsentRule
-from arseg.spec import Mode
+from arseg.spec import Role
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def evaluate_published(
     data_root: Path,
     setup: PublishedSetup,
     *,
-    modes: Sequence[Mode],
+    modes: Sequence[Role],
     output: Path,
     work: Path,
     seed: int,
@@ -78,7 +78,7 @@ def evaluate_published(
         If the data are incomplete.
     """
     runs = [(mode, percent) for mode in dict.fromkeys(modes) for percent in setup.scales_percent_of(mode)]
-    hr_branch: list[tuple[Mode, int]] = [("hr", 100)] if "ar" in modes else []
+    hr_branch: list[tuple[Role, int]] = [("hr", 100)] if "ar" in modes else []
     checkpoints = {
         (mode, percent): _convert(checkpoint_root, setup, mode, percent, work)
         for mode, percent in dict.fromkeys(hr_branch + runs)
@@ -139,7 +139,7 @@ def find_checkpoint(folder: Path, scale_percent: int) -> Path:
     return chosen
 
 
-def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, work: Path) -> Path:
+def _convert(root: Path, setup: PublishedSetup, mode: Role, scale_percent: int, work: Path) -> Path:
     """Convert a checkpoint unless the same file was converted before; return the path of ours."""
     model = f"{setup.dataset}-{setup.backbone}"
     source = find_checkpoint(root / model / mode.upper(), scale_percent)

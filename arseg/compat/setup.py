@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from arseg.compat.naming import Dataset, PublishedBackbone, registered_backbone
 from arseg.errors import ConfigError
-from arseg.spec import Mode
+from arseg.spec import Role
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PublishedSetup:
         """Split of the data."""
         return self.split or {"camvid": "test", "cityscapes": "val"}[self.dataset]
 
-    def scales_percent_of(self, mode: Mode) -> tuple[int, ...]:
+    def scales_percent_of(self, mode: Role) -> tuple[int, ...]:
         """Return the resolutions to evaluate in a mode, in percent.
 
         Raises
