@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 
 from cyclopts import Parameter
 
-from arseg.compat.setup import PublishedSetup
+from arseg.compat.naming import PublishedSetup
 from arseg.metrics.iou import AbsentRule
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import Role
