@@ -46,7 +46,67 @@ class ConstantResolution:
             return resize(self._network(to_low_resolution(image, self._scale_percent)).scores, (height, width))
 
 
-class AlteringResolution:
+class Propagation:
+    """The HR branch on keyframes; on other frames its warped feature, classified: what AR-Seg adds an LR branch to.
+
+    Parameters
+    ----------
+    hr : SegmentationNetwork
+        HR branch.
+    alignment : {"published", "consistent"}
+        Convention of the warp. Nothing is trained on it here, so zero motion is the identity by default.
+    watch : callable, optional
+        Called around what runs.
+    """
+
+    def __init__(
+        self, hr: SegmentationNetwork, alignment: WarpAlignment = "consistent", *, watch: Watch = nullcontext
+    ) -> None:
+        self._hr = hr
+        self._alignment = alignment
+        self._watch = watch
+        self._keyframe: Tensor | None = None
+        self._feature: Tensor | None = None
+
+    def begin(self, keyframe: Tensor) -> None:
+        """Remember a keyframe, as `keyframe` takes it, for the frames after it; it is encoded once one needs it."""
+        self._keyframe, self._feature = keyframe, None
+
+    @property
+    def feature(self) -> Tensor:
+        """The HR branch's feature of the last keyframe, shape (N, C, H', W')."""
+        if self._feature is None:
+            assert self._keyframe is not None, "a video begins with a keyframe"
+            with self._watch("hr"):
+                self._feature = self._hr.encode(self._keyframe).feature
+            self._keyframe = None
+        return self._feature
+
+    def keyframe(self, image: Tensor) -> Tensor:
+        """Return the HR branch's scores (N, K, H, W) of a keyframe, and keep its feature for the frames after it.
+
+        The image is a normalised RGB frame (N, 3, H, W) at full resolution.
+        """
+        height, width = image.shape[-2:]
+        self.begin(image)
+        feature = self.feature
+        with self._watch("hr"):
+            return resize(self._hr.classify(feature, (height, width)), (height, width))
+
+    def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
+        """Return the scores (N, K, H, W) of a non-keyframe: logits or log-probabilities, resized as they are.
+
+        The image is a normalised RGB frame (N, 3, H, W) at full resolution; `motion_qpel`, int16 (N, H, W, 2), the
+        displacement (x, y) in quarter pixels from each of its pixels to the source in the keyframe.
+        """
+        height, width = image.shape[-2:]
+        keyframe_feature = self.feature
+        with self._watch("fusion"):
+            warped = warp_keyframe(keyframe_feature, motion_qpel, self._alignment)
+            return resize(self._hr.classify(warped, (height, width)), (height, width))
+
+
+class AlteringResolution(Propagation):
     """AR-Seg: the HR branch on keyframes; on other frames the LR branch, fused with the warped keyframe feature.
 
     Parameters
@@ -86,44 +146,12 @@ class AlteringResolution:
                 f"{type(lr).__name__} was built without fusion; an LR branch needs a checkpoint of phase 2, or "
                 "build_network(..., fusion=True)"
             )
-        self._hr, self._lr = hr, lr
+        super().__init__(hr, alignment, watch=watch)
+        self._lr = lr
         self._scale_percent = scale_percent
-        self._alignment = alignment
-        self._watch = watch
-        self._keyframe: Tensor | None = None
-        self._feature: Tensor | None = None
-
-    def begin(self, keyframe: Tensor) -> None:
-        """Remember a keyframe, as `keyframe` takes it, for the frames after it; it is encoded once one needs it."""
-        self._keyframe, self._feature = keyframe, None
-
-    @property
-    def feature(self) -> Tensor:
-        """The HR branch's feature of the last keyframe, shape (N, C, H', W')."""
-        if self._feature is None:
-            assert self._keyframe is not None, "a video begins with a keyframe"
-            with self._watch("hr"):
-                self._feature = self._hr.encode(self._keyframe).feature
-            self._keyframe = None
-        return self._feature
-
-    def keyframe(self, image: Tensor) -> Tensor:
-        """Return the HR branch's scores (N, K, H, W) of a keyframe, and keep its feature for the frames after it.
-
-        The image is a normalised RGB frame (N, 3, H, W) at full resolution.
-        """
-        height, width = image.shape[-2:]
-        self.begin(image)
-        feature = self.feature
-        with self._watch("hr"):
-            return resize(self._hr.classify(feature, (height, width)), (height, width))
 
     def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
-        """Return the scores (N, K, H, W) of a non-keyframe: logits or log-probabilities, resized as they are.
-
-        The image is a normalised RGB frame (N, 3, H, W) at full resolution; `motion_qpel`, int16 (N, H, W, 2), the
-        displacement (x, y) in quarter pixels from each of its pixels to the source in the keyframe.
-        """
+        """Segment a non-keyframe; see `Propagation.frame`."""
         height, width = image.shape[-2:]
         keyframe_feature = self.feature
         with self._watch("lr"):
@@ -134,12 +162,28 @@ class AlteringResolution:
             return resize(scores, (height, width))
 
 
-Method = ConstantResolution | AlteringResolution
+Method = ConstantResolution | Propagation
 """What segments the frames of a video, keyframe by keyframe."""
 
 
-def method_of(first: Branch, lr: Branch | None = None, *, watch: Watch = nullcontext) -> Method:
-    """Return the method that branches are for: an HR branch and its LR branch, or a single network."""
+def method_of(
+    first: Branch, lr: Branch | None = None, *, propagates: bool = False, watch: Watch = nullcontext
+) -> Method:
+    """Return the method that branches are for.
+
+    Parameters
+    ----------
+    first : Branch
+        HR branch, or a single network.
+    lr : Branch, optional
+        LR branch beside it.
+    propagates : bool
+        Whether an HR branch alone leaves other frames than keyframes to the warp of its feature.
+    watch : callable, optional
+        Called around what runs.
+    """
+    if propagates:
+        return Propagation(first.network, watch=watch)
     if lr is None:
         return ConstantResolution(first.network, first.spec.scale_percent, watch=watch)
     spec = lr.spec
@@ -150,11 +194,20 @@ class ClipPredictor:
     """Segments frames of clips as they are stored; a keyframe is encoded once for all its frames in a row.
 
     A keyframe is recognised by its pixels: clips that start at the same frame but have different lengths are encoded
-    apart. The branches are those of `method_of`.
+    apart.
+
+    Parameters
+    ----------
+    first : Branch
+        HR branch, or a single network.
+    lr : Branch, optional
+        LR branch beside it.
+    propagates : bool
+        See `method_of`.
     """
 
-    def __init__(self, first: Branch, lr: Branch | None = None) -> None:
-        self._method = method_of(first, lr)
+    def __init__(self, first: Branch, lr: Branch | None = None, *, propagates: bool = False) -> None:
+        self._method = method_of(first, lr, propagates=propagates)
         self._normalization = first.normalization
         self._keyframe: Tensor | None = None
 

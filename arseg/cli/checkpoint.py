@@ -12,7 +12,7 @@ from arseg.models.checkpoint import read_tensors
 from arseg.models.describe import describe_checkpoint
 from arseg.models.state_dict import HINT, is_own_checkpoint
 from arseg.provenance.recording import records
-from arseg.spec import Mode, SegmentationClass
+from arseg.spec import Role, SegmentationClass
 
 
 @records("checkpoint import", inputs=["file", "classes"], outputs=["output"])
@@ -20,7 +20,7 @@ def import_published(
     file: Path,
     *,
     backbone: str,
-    mode: Mode,
+    mode: Role,
     output: Path,
     dataset: Dataset | None = None,
     scale_percent: int | None = None,
@@ -93,7 +93,7 @@ def show(file: Path) -> None:
         print(f"{name:{width}}  {fact}")
 
 
-def _scale_percent(file: Path, mode: Mode) -> int:
+def _scale_percent(file: Path, mode: Role) -> int:
     named = parse_checkpoint_name(file)
     if named is not None:
         return named.scale_percent

@@ -5,30 +5,33 @@ from pathlib import Path
 from arseg.cli.options import Figure
 from arseg.evaluate.compare import compare, read_published_values
 from arseg.evaluate.tables import read_table
+from arseg.metrics.metric import metrics
 from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.provenance.recording import records
 
 
 @records("plot curves", inputs=["table", "published"], outputs=["by_distance", "by_cost"])
 def curves(
-    table: Path, *, by_distance: Figure, by_cost: Figure, published: Path | None = None, score: str = "miou"
+    table: Path, *, by_distance: Figure, by_cost: Figure, published: Path | None = None, metric: str = "miou"
 ) -> None:
-    """Draw mIoU, or another score, by reference distance, and its mean by cost.
+    """Draw a metric by reference distance, and its mean by cost.
 
     Parameters
     ----------
     table : Path
         Tidy table that `arseg tabulate` wrote.
     by_distance : Path
-        Figure to write (.png, .pdf, .svg): the score against the frames since the keyframe.
+        Figure to write (.png, .pdf, .svg): the metric against the frames since the keyframe.
     by_cost : Path
-        Figure to write, likewise: the mean score against multiply-accumulates per frame.
+        Figure to write, likewise: its mean against multiply-accumulates per frame.
     published : Path
         CSV of published mIoU, to draw that of the same configurations beside ours.
-    score : str
-        Column of the table to draw; what was published is drawn beside mIoU only.
+    metric : str
+        A registered metric, or another column of the table (miou_no_void); what was published is mIoU.
     """
     data = read_table(table)
+    registered = metrics.find(metric)
+    score = registered().score if registered else metric
     values = published if score == "miou" else None
     comparison = compare(data, read_published_values(values)) if values else None
     score_by_distance(data, by_distance, comparison, score)

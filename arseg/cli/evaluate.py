@@ -35,7 +35,7 @@ def evaluate(
     Parameters
     ----------
     mode : str
-        hr: full resolution on each frame. lr: a constant low resolution. ar: AR-Seg.
+        hr: full resolution on each frame. lr: a constant low one. warp: keyframes' features, warped. ar: AR-Seg.
     manifest : Path
         Manifest of the data set.
     stores : list of Path
@@ -43,11 +43,11 @@ def evaluate(
     output : Path
         Evaluation to write (.npz).
     hr : Path
-        Checkpoint of the HR branch; modes hr and ar.
+        Checkpoint of the HR branch; all modes but lr.
     lr : Path
         Checkpoint of the LR baseline (mode lr) or of the LR branch (mode ar).
     scale_percent : int
-        Resolution of the low-resolution network, in percent; 100 in mode hr.
+        Resolution of the low-resolution network, in percent; 100 in modes hr and warp.
     seed : int
         Seed that the networks were trained with; names the result.
     device : str

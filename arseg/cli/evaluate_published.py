@@ -5,10 +5,10 @@ from typing import Annotated, Literal, cast
 
 from cyclopts import Parameter
 
-from arseg.compat.setup import PublishedSetup
+from arseg.compat.naming import PublishedSetup
 from arseg.metrics.iou import AbsentRule
 from arseg.provenance.recording import Arguments, records
-from arseg.spec import Mode
+from arseg.spec import Role
 
 
 def results(arguments: Arguments) -> list[Path]:
@@ -60,7 +60,7 @@ def evaluate_published(
         checkpoint_root,
         data_root,
         published,
-        modes=[cast(Mode, name.lower()) for name in mode],
+        modes=[cast(Role, name.lower()) for name in mode],
         output=output,
         work=work or output / "work",
         seed=seed,

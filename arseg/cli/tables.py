@@ -31,8 +31,11 @@ def tabulate(evaluations: list[Path], *, csv: Path, summary: Path, published: Pa
     write_table(table, csv)
     write_summary(table, summary)
     with atomic_path(published) as folder:
+        folder.mkdir()
         for result in results:
             settings = result.settings
+            if settings.mode == "warp":  # nothing of the kind was published
+                continue
             write_published(result, folder / result.encoding_name / f"seed{settings.seed}")
     for path in (csv, summary, published):
         print(f"wrote {path}")

@@ -17,14 +17,13 @@ from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.state_dict import (
     PREFIX,
-    LoadedNetwork,
     first_names,
     guess_network,
     network_entries,
     network_from_state_dict,
     read_state_dict,
 )
-from arseg.spec import NORMALIZATIONS, Mode, NetworkSpec, SegmentationClass, TrainedOn
+from arseg.spec import NORMALIZATIONS, NetworkSpec, Role, SegmentationClass, TrainedOn
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
@@ -36,7 +35,7 @@ def import_checkpoint(
     output: Path,
     *,
     backbone: str,
-    mode: Mode,
+    mode: Role,
     scale_percent: int,
     classes: Sequence[SegmentationClass],
     normalization: str,
@@ -45,10 +44,8 @@ def import_checkpoint(
 
     Parameters
     ----------
-    source : Path
-        Published checkpoint.
-    output : Path
-        Checkpoint to write, usually ``weights.pt``.
+    source, output : Path
+        Published checkpoint, and the checkpoint to write, usually ``weights.pt``.
     backbone : str
         Name in the registry.
     mode : {"hr", "lr", "ar"}
@@ -72,22 +69,27 @@ def import_checkpoint(
     ConfigError
         If the settings contradict each other.
     """
-    source, output = Path(source), Path(output)
-    _check_settings(source, output, mode, scale_percent, normalization)
-    loaded = _load(source, backbone, fusion=mode == "ar")
+    _check_apart(source, output)
+    if mode == "hr" and scale_percent != 100:
+        raise ConfigError(
+            f"scale_percent {scale_percent} of {source} in mode hr: an HR branch sees 100 %. Give --mode lr for a "
+            "constant-resolution baseline, --mode ar for an LR branch"
+        )
+    if not 1 <= scale_percent <= 100:
+        raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
+    if normalization not in NORMALIZATIONS:
+        raise ConfigError(f"normalization {normalization!r}: expected one of {', '.join(NORMALIZATIONS)}")
+    state_dict = read_state_dict(source)
+    try:
+        loaded = network_from_state_dict(state_dict, backbone, fusion=mode == "ar")
+    except CheckpointError as error:
+        raise CheckpointError(f"{source}: {error}{_advice(state_dict, backbone, mode)}") from None
     if loaded.network.num_classes != len(classes):
         raise CheckpointError(
             f"{source}: has {loaded.network.num_classes} classes, the data set {len(classes)}. Name the data set that "
             "it was trained on, or give its sheet of classes"
         )
-    spec = NetworkSpec(
-        backbone=backbone,
-        num_classes=len(classes),
-        fusion=mode == "ar",
-        scale_percent=scale_percent,
-        normalization=normalization,
-        classes=tuple(classes),
-    )
+    spec = NetworkSpec(backbone, len(classes), mode == "ar", scale_percent, normalization, classes=tuple(classes))
     named = parse_checkpoint_name(source)
     trained_on = TrainedOn(
         stage=STAGES["phase2" if mode == "ar" else "phase1"],
@@ -108,19 +110,8 @@ def import_checkpoint(
 def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool) -> dict[str, Tensor]:
     """Return a network's tensors as the published programs list them: their names, order and prefix.
 
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        Any network of `backbone`.
-    backbone : str
-        Name in the registry.
-    fusion : bool
-        Form to write: with the fusion, or without it, which leaves ``fuse_attention.*`` out.
-
-    Returns
-    -------
-    state_dict : dict of str to Tensor
-        On the CPU; a shared tensor stands under both of its names, and shares its storage with itself.
+    They are on the CPU. A shared tensor stands under both of its names, and shares its storage with itself; without
+    `fusion`, those of ``fuse_attention`` are left out.
 
     Raises
     ------
@@ -135,14 +126,7 @@ def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool)
 
 
 def export_checkpoint(source: Path, output: Path) -> None:
-    """Write one of our checkpoints as the published programs read it: a plain state dict.
-
-    Parameters
-    ----------
-    source : Path
-        Checkpoint of arseg.
-    output : Path
-        File to write, usually with the suffix ``.pth``; written whole or not at all.
+    """Write one of our checkpoints as the published programs read it: a plain state dict, usually ``.pth``.
 
     Raises
     ------
@@ -151,7 +135,6 @@ def export_checkpoint(source: Path, output: Path) -> None:
     ConfigError
         If `output` is `source`.
     """
-    source, output = Path(source), Path(output)
     _check_apart(source, output)
     network, spec, _ = load_checkpoint(source)
     state_dict = export_network(network, spec.backbone, fusion=spec.fusion)
@@ -160,17 +143,7 @@ def export_checkpoint(source: Path, output: Path) -> None:
 
 
 def describe_state_dict(path: Path) -> dict[str, str]:
-    """Return what can be seen of a state dict that another program wrote.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    facts : dict of str to str
-        Facts by their names, in the order to print them in. The last one is the file's SHA-256.
+    """Return what can be seen of a state dict that another program wrote, by name, in the order to print it in.
 
     Raises
     ------
@@ -191,32 +164,14 @@ def describe_state_dict(path: Path) -> dict[str, str]:
     return facts | {"sha256": file_digest(path)}
 
 
-def _load(source: Path, backbone: str, fusion: bool) -> LoadedNetwork:
-    state_dict = read_state_dict(source)
-    try:
-        return network_from_state_dict(state_dict, backbone, fusion=fusion)
-    except CheckpointError as error:
-        message, guess = f"{source}: {error}", guess_network(state_dict)
-        if guess and guess.backbone != backbone:
-            message += f"\nThis looks like {guess.description}: give --backbone {guess.backbone}"
-        elif guess and fusion and not guess.fusion:
-            message += (
-                f"\nThis looks like {guess.description}, an HR branch or LR baseline: give --mode hr or --mode lr"
-            )
-        raise CheckpointError(message) from None
-
-
-def _check_settings(source: Path, output: Path, mode: Mode, scale_percent: int, normalization: str) -> None:
-    _check_apart(source, output)
-    if mode == "hr" and scale_percent != 100:
-        raise ConfigError(
-            f"scale_percent {scale_percent} of {source} in mode hr: an HR branch sees 100 %. Give --mode lr for a "
-            "constant-resolution baseline, --mode ar for an LR branch"
-        )
-    if not 1 <= scale_percent <= 100:
-        raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
-    if normalization not in NORMALIZATIONS:
-        raise ConfigError(f"normalization {normalization!r}: expected one of {', '.join(NORMALIZATIONS)}")
+def _advice(state_dict: dict[str, Tensor], backbone: str, mode: Role) -> str:
+    """Return what a state dict is instead, and which option says so; empty if it is what it was taken for."""
+    guess = guess_network(state_dict)
+    if guess and guess.backbone != backbone:
+        return f"\nThis looks like {guess.description}: give --backbone {guess.backbone}"
+    if guess and mode == "ar" and not guess.fusion:
+        return f"\nThis looks like {guess.description}, an HR branch or LR baseline: give --mode hr or --mode lr"
+    return ""
 
 
 def _check_apart(source: Path, output: Path) -> None:

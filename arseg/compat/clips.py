@@ -1,8 +1,4 @@
-"""Turn a tree of the published programs into a manifest and clip stores, which all later stages read.
-
-Nothing is encoded or decoded here: frames and motion are taken as they are. What a tree holds is found in
-`arseg.compat.samples`.
-"""
+"""Turn a tree of the published programs into a manifest and clip stores: frames and motion are taken as they are."""
 
 import logging
 from collections.abc import Sequence
@@ -15,8 +11,7 @@ from numpy.typing import NDArray
 
 from arseg.access import reading
 from arseg.compat.naming import Dataset
-from arseg.compat.samples import PublishedSample, SampleFiles, list_samples
-from arseg.compat.tree import PublishedTree
+from arseg.compat.tree import PublishedSample, PublishedTree, SampleFiles
 from arseg.data.checks import check_files
 from arseg.data.clips import store_path
 from arseg.data.images import read_image
@@ -26,9 +21,6 @@ from arseg.errors import DataError, MotionError, StoreError
 from arseg.progress import track
 from arseg.store import IMPORTED_ENCODER, ClipIdentity, ClipStore, StoreAttributes
 from arseg.store_writer import create_stores
-
-BYTES_PER_PIXEL = 4
-"""Two int16 a pixel, in files of motion."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +68,6 @@ def import_published_clips(
     distances : sequence of int, optional
         Distances to make stores for; by default all, 0 ... L - 1.
 
-    Returns
-    -------
-    imported : ImportedClips
-
     Raises
     ------
     ConfigError
@@ -93,7 +81,7 @@ def import_published_clips(
     """
     tree, output = PublishedTree(root, dataset), Path(output)
     wanted = sorted(set(range(tree.gop) if distances is None else distances))
-    samples = list_samples(tree, split, wanted)
+    samples = tree.samples(split, wanted)
     if dataset == "cityscapes":
         check_label_ids([Path(sample.row.label) for sample in samples])
         samples = [_with_train_ids(sample, output) for sample in track(samples, "labels")]
@@ -173,17 +161,11 @@ def _read_arrays(files: SampleFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint
             f"{files.keyframe}: the keyframe has {keyframe.shape[1]}x{keyframe.shape[0]} pixels, its frame "
             f"{files.frame} has {width}x{height}. Take both from one run of the published programs."
         )
-    return frame, keyframe, _read_motion(files.motion, height, width)
-
-
-def _read_motion(path: Path, height: int, width: int) -> NDArray[np.int16]:
-    """Return the motion of a frame, int16 quarter pixels (x, y), shape (H, W, 2)."""
-    with reading(path):
-        content = path.read_bytes()
-    found, expected = len(content), height * width * BYTES_PER_PIXEL
-    if found != expected:
+    with reading(files.motion):
+        content = files.motion.read_bytes()
+    if len(content) != (expected := height * width * 4):
         raise MotionError(
-            f"{path}: has {found} bytes, expected {expected}: two int16 for each of the {width}x{height} pixels of its "
-            "frame. Copy it again, or run the published program for this frame."
+            f"{files.motion}: has {len(content)} bytes, expected {expected}: two int16 for each of the "
+            f"{width}x{height} pixels of its frame. Copy it again, or run the published program for this frame."
         )
-    return np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
+    return frame, keyframe, np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from arseg.compat.checkpoints import import_checkpoint
-from arseg.compat.clips import ImportedClips, import_published_clips
-from arseg.compat.naming import parse_checkpoint_name, published_normalization
+from arseg.compat.clips import import_published_clips
+from arseg.compat.naming import PublishedSetup, parse_checkpoint_name, published_normalization
 from arseg.compat.results import write_published
-from arseg.compat.setup import PublishedSetup
 from arseg.compat.tree import LAYOUTS, find_tree
 from arseg.errors import CheckpointError
 from arseg.evaluate.protocol import evaluate
 from arseg.evaluate.result import Evaluation
 from arseg.files import file_digest
 from arseg.metrics.iou import AbsentRule
-from arseg.spec import Mode
+from arseg.spec import Role
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ def evaluate_published(
     data_root: Path,
     setup: PublishedSetup,
     *,
-    modes: Sequence[Mode],
+    modes: Sequence[Role],
     output: Path,
     work: Path,
     seed: int,
@@ -56,9 +55,7 @@ def evaluate_published(
         under the same name with ``.npz``.
     work : Path
         Folder that keeps imported clips and converted checkpoints.
-    seed : int
-        Seed that the networks were trained with; it names the results.
-    device, workers, absent
+    seed, device, workers, absent
         As in `arseg.evaluate.protocol.evaluate`.
 
     Yields
@@ -78,12 +75,14 @@ def evaluate_published(
         If the data are incomplete.
     """
     runs = [(mode, percent) for mode in dict.fromkeys(modes) for percent in setup.scales_percent_of(mode)]
-    hr_branch: list[tuple[Mode, int]] = [("hr", 100)] if "ar" in modes else []
+    hr_branch: list[tuple[Role, int]] = [("hr", 100)] if "ar" in modes else []
     checkpoints = {
         (mode, percent): _convert(checkpoint_root, setup, mode, percent, work)
         for mode, percent in dict.fromkeys(hr_branch + runs)
     }
-    clips = _import(data_root, setup, work)
+    tree = find_tree(data_root, setup.dataset, setup.megabits, setup.gop)
+    folder = work / "clips" / setup.dataset / setup.data_split / f"{tree.encoding.rate}-gop{tree.gop}"
+    clips = import_published_clips(tree.root, dataset=setup.dataset, split=setup.data_split, output=folder)
     for mode, percent in runs:
         evaluation = evaluate(
             stores=clips.stores,
@@ -103,21 +102,9 @@ def evaluate_published(
 
 
 def find_checkpoint(folder: Path, scale_percent: int) -> Path:
-    """Find the published checkpoint of one scale.
+    """Return the published checkpoint of one scale, for example in ``camvid-psp18/AR``.
 
     Several epochs of a scale are successive bests of one training, so the latest is the one to take.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of one role, for example ``camvid-psp18/AR``.
-    scale_percent : int
-        Resolution that the network was trained at, in percent.
-
-    Returns
-    -------
-    path : Path
-        The checkpoint.
 
     Raises
     ------
@@ -139,13 +126,12 @@ def find_checkpoint(folder: Path, scale_percent: int) -> Path:
     return chosen
 
 
-def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, work: Path) -> Path:
+def _convert(root: Path, setup: PublishedSetup, mode: Role, scale_percent: int, work: Path) -> Path:
     """Convert a checkpoint unless the same file was converted before; return the path of ours."""
     model = f"{setup.dataset}-{setup.backbone}"
     source = find_checkpoint(root / model / mode.upper(), scale_percent)
-    digest = file_digest(source)
     # The digest in its name tells whose conversion a file is, also after the source was replaced.
-    converted = work / "checkpoints" / model / mode / f"scale{scale_percent}-{digest[:16]}.pt"
+    converted = work / f"checkpoints/{model}/{mode}/scale{scale_percent}-{file_digest(source)[:16]}.pt"
     if not converted.is_file():
         report = import_checkpoint(
             source,
@@ -158,9 +144,3 @@ def _convert(root: Path, setup: PublishedSetup, mode: Mode, scale_percent: int, 
         )
         logger.info("%s: %s", source, report)
     return converted
-
-
-def _import(data_root: Path, setup: PublishedSetup, work: Path) -> ImportedClips:
-    tree = find_tree(data_root, setup.dataset, setup.megabits, setup.gop)
-    folder = work / "clips" / setup.dataset / setup.data_split / f"{tree.encoding.rate}-gop{tree.gop}"
-    return import_published_clips(tree.root, dataset=setup.dataset, split=setup.data_split, output=folder)

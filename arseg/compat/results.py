@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from arseg.access import reading
-from arseg.compat.naming import backbone_of_result, result_name
+from arseg.compat.naming import RESULT_NAMES
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.files import atomic_path
@@ -24,7 +24,7 @@ NAME = re.compile(
 
 def file_name(settings: EvaluationSettings) -> str:
     """Return the published name of a result, which does not say codec, seed and split."""
-    backbone = result_name(settings.dataset, settings.backbone)
+    backbone = RESULT_NAMES.get((settings.dataset, settings.backbone), settings.backbone.replace("-", ""))
     scale = f"{'AR-' if settings.mode == 'ar' else ''}{settings.scale_percent / 100}x"
     rate, gop = settings.encoding.rate, settings.encoding.gop
     megabits = str(rate) if rate.mbps is None else f"{rate.mbps:.10g}M"
@@ -32,19 +32,9 @@ def file_name(settings: EvaluationSettings) -> str:
 
 
 def write_published(evaluation: Evaluation, folder: Path) -> Path:
-    """Write the scores of an evaluation as the published programs record them.
+    """Write L lines with mIoU_d and one with their mean, in NumPy's ``savetxt`` format; return the file's path.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-        The evaluation.
-    folder : Path
-        Where to, under the published name; results that it does not tell apart need folders of their own.
-
-    Returns
-    -------
-    path : Path
-        The file: L lines with mIoU_d and one with their mean, in NumPy's ``savetxt`` format.
+    Results that the published name does not tell apart need folders of their own.
     """
     path = folder / file_name(evaluation.settings)
     with atomic_path(path) as temporary:
@@ -53,18 +43,7 @@ def write_published(evaluation: Evaluation, folder: Path) -> Path:
 
 
 def read_published(path: Path) -> pd.DataFrame:
-    """Read a published result file.
-
-    Parameters
-    ----------
-    path : Path
-        A file with a published name, for example
-        ``camvid-psp18-AR-0.5x-resolution-exp-GOP12-3M-evaluation.txt``.
-
-    Returns
-    -------
-    table : DataFrame
-        A row per distance, with the columns that `arseg.evaluate.compare.compare` needs.
+    """Return a published result file as the table that `arseg.evaluate.compare.compare` needs, a row per distance.
 
     Raises
     ------
@@ -90,11 +69,12 @@ def read_published(path: Path) -> pd.DataFrame:
     if not np.isclose(scores[-1], scores[:-1].mean(), rtol=0, atol=1e-6, equal_nan=True):
         raise DataError(f"{path}: the last line is {scores[-1]:.6f}, expected the mean {scores[:-1].mean():.6f}")
     scale, rate = float(name["scale"]), name["rate"]
+    backbones = {(dataset, result): backbone for (dataset, backbone), result in RESULT_NAMES.items()}
     return pd.DataFrame(
         {
             "dataset": name["dataset"],
             "split": "",
-            "backbone": backbone_of_result(name["dataset"], name["backbone"]),
+            "backbone": backbones.get((name["dataset"], name["backbone"]), name["backbone"]),
             "encoding": "",
             "gop": gop,
             "rate": Rate.from_mbps(float(rate[:-1])) if rate.endswith("M") else Rate(rate),

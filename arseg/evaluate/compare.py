@@ -12,11 +12,10 @@ from arseg.access import reading
 from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.summary import describe_classes
-from arseg.evaluate.tables import collect_table, read_table
+from arseg.evaluate.tables import collect_evaluations, read_table, tabulate
 from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
-"""Columns of the sheet of published values."""
 
 CONFIGURATION = ["dataset", "backbone", "mode", "scale", "gop", "rate"]
 """What makes a result comparable to a published one."""
@@ -29,12 +28,7 @@ CLASSES = ["num_classes_present", "classes_without_labels"]
 
 
 def read_published_values(path: str | Path) -> pd.DataFrame:
-    """Read the sheet of published values.
-
-    Returns
-    -------
-    published : DataFrame
-        Columns of `CONFIGURATION`, "published_split", "distance" and "published" (mIoU, 0 ... 1).
+    """Return the sheet of published values: `CONFIGURATION`, published_split, distance and published (mIoU, 0 ... 1).
 
     Raises
     ------
@@ -58,17 +52,7 @@ def read_published_values(path: str | Path) -> pd.DataFrame:
 
 
 def read_result(path: str | Path) -> pd.DataFrame:
-    """Read a result of arseg.
-
-    Parameters
-    ----------
-    path : path
-        Tidy table (.csv) or evaluation of a whole split (.npz).
-
-    Returns
-    -------
-    result : DataFrame
-        A tidy table of `arseg.evaluate.tables`.
+    """Return the tidy table of a result: a table (.csv) or an evaluation of a whole split (.npz).
 
     Raises
     ------
@@ -79,12 +63,12 @@ def read_result(path: str | Path) -> pd.DataFrame:
     if path.suffix == ".csv":
         return read_table(path)
     if path.suffix == ".npz":
-        return collect_table([path])
+        return tabulate(collect_evaluations([path]))
     raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
 
 
 def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Put results beside the published values.
+    """Return results beside the published values.
 
     Parameters
     ----------
@@ -125,7 +109,7 @@ def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize_comparison(comparison: pd.DataFrame) -> str:
-    """Describe a comparison in Markdown: for each data set and network a table with a row per distance."""
+    """Return a comparison in Markdown: for each data set and network a table with a row per distance."""
     parts = ["# Beside the published values"]
     for (dataset, split, backbone, encoding), part in comparison.groupby(
         ["dataset", "split", "backbone", "encoding"], sort=False

@@ -1,9 +1,4 @@
-"""The evaluation protocol: decoded frames in, counts of metrics by reference distance out.
-
-See docs/method.md, 'Evaluation'.
-
-How a mode predicts is in `arseg.models.branch`, what is read in `arseg.split`; this is the loop.
-"""
+"""The evaluation protocol: decoded frames in, counts of metrics by reference distance out (docs/method.md)."""
 
 import logging
 import time
@@ -29,7 +24,7 @@ from arseg.models.branch import Branch, load_branch
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.progress import track
-from arseg.spec import Mode, MotionRules
+from arseg.spec import Mode, Role
 from arseg.split import SplitFrames, SplitStores, open_split
 from arseg.stages import STAGES
 from arseg.workers import loader_options
@@ -51,7 +46,7 @@ def evaluate(
     absent: AbsentRule = "skip",
     metrics: Sequence[str] = (),
 ) -> Evaluation:
-    """Score networks on the decoded frames of a split, at every reference distance.
+    """Return what metrics counted in the decoded frames of a split, at every reference distance.
 
     Parameters
     ----------
@@ -59,12 +54,12 @@ def evaluate(
         Clip stores, one per distance 0 ... L - 1, of one or more shards of a split.
     manifest : path
         Manifest that the stores were made from.
-    mode : {"hr", "lr", "ar"}
-        HR branch on every frame, constant low resolution on every frame, or the method itself.
+    mode : {"hr", "lr", "warp", "ar"}
+        HR branch on every frame, a constant low resolution, the keyframe's warped feature alone, or AR-Seg.
     scale_percent : int
-        Resolution of the LR branch or baseline, in percent; 100 in mode "hr".
+        Resolution of the LR branch or baseline, in percent; 100 in modes "hr" and "warp".
     hr : path or None
-        Checkpoint of the HR branch, for modes "hr" and "ar".
+        Checkpoint of the HR branch, for all modes but "lr".
     lr : path or None
         Checkpoint of the baseline for mode "lr", of phase 2 for mode "ar".
     seed : int
@@ -77,11 +72,6 @@ def evaluate(
         What absent classes do in the mean, see `arseg.metrics.iou.mean_iou`.
     metrics : sequence of str
         Metrics beside mIoU, by their names in `arseg.metrics.metric.metrics`.
-
-    Returns
-    -------
-    evaluation : Evaluation
-        Counts, and everything that they depend on.
 
     Raises
     ------
@@ -102,12 +92,13 @@ def evaluate(
     if hr is not None:
         branches["hr"] = load(hr, role="hr", scale_percent=100)
     if lr is not None:
-        branches["lr"] = load(lr, role=mode, scale_percent=scale_percent, beside=branches.get("hr"))
-    main = branches["hr" if mode == "hr" else "lr"]
-    if mode == "ar":
-        _warn_of_other_motion(main.motion, split)
-    frames = SplitFrames(split, data.num_classes, with_keyframes=mode == "ar")
+        role: Role = "ar" if mode == "ar" else "lr"
+        branches["lr"] = load(lr, role=role, scale_percent=scale_percent, beside=branches.get("hr"))
+    main = branches.get("lr") or branches["hr"]
     stored = split.attributes
+    if mode == "ar" and (difference := stored.encoding.motion.difference(main.motion)):  # an ablation may want that
+        logger.warning("%s holds other motion than the LR branch was trained on: %s", stored.encoding.name, difference)
+    frames = SplitFrames(split, data.num_classes, with_keyframes=mode in ("warp", "ar"))
     settings = EvaluationSettings(
         dataset=stored.dataset,
         split=stored.split,
@@ -125,7 +116,7 @@ def evaluate(
         versions={"arseg": __version__, "evaluate": str(STAGES["evaluate"]), "torch": torch.__version__},
     )
     counts, num_frames, size = _count(
-        ClipPredictor(*branches.values()),
+        ClipPredictor(*branches.values(), propagates=mode == "warp"),
         main,
         frames=frames,
         split=split,
@@ -149,24 +140,17 @@ def evaluate(
 
 
 def _check_request(mode: Mode, scale_percent: int, hr: str | Path | None, lr: str | Path | None) -> None:
-    needed = {"hr": {"hr"}, "lr": {"lr"}, "ar": {"hr", "lr"}}[mode]
+    needed = {"hr": {"hr"}, "lr": {"lr"}, "warp": {"hr"}, "ar": {"hr", "lr"}}[mode]
     given = {name for name, path in (("hr", hr), ("lr", lr)) if path is not None}
     if given != needed:
         raise ConfigError(
             f"mode {mode}: expected the checkpoint(s) {', '.join(sorted(needed))}, found "
             f"{', '.join(sorted(given)) or 'none'}"
         )
-    if mode == "hr" and scale_percent != 100:
-        raise ConfigError(f"scale_percent {scale_percent}: mode hr is full resolution, 100; use mode lr below")
+    if mode in ("hr", "warp") and scale_percent != 100:
+        raise ConfigError(f"scale_percent {scale_percent}: mode {mode} is full resolution, 100; use mode lr below")
     if not 1 <= scale_percent <= 100:
         raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
-
-
-def _warn_of_other_motion(trained: MotionRules, split: SplitStores) -> None:
-    """Say that stores hold other motion than a branch has learnt from: an ablation may want that, a slip does not."""
-    encoding = split.attributes.encoding
-    if difference := encoding.motion.difference(trained):
-        logger.warning("%s holds other motion than the LR branch was trained on: %s", encoding.name, difference)
 
 
 def _count(

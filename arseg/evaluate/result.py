@@ -42,9 +42,9 @@ class EvaluationSettings:
     encoding: Encoding
     """How the clips were compressed, and their motion composed."""
     mode: Mode
-    """Protocol: HR on every frame, constant LR, or AR."""
+    """HR on every frame, constant LR, the warp alone, or AR."""
     scale_percent: int
-    """Resolution of the LR branch; 100 in mode "hr"."""
+    """Resolution of the LR branch; 100 in modes "hr" and "warp"."""
     seed: int
     """Seed that the networks were trained with."""
     absent: AbsentRule

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from arseg.evaluate.tables import MODES, groups, other_scores
+from arseg.evaluate.tables import MODES, groups, scores
 from arseg.files import atomic_path
 
 NUM_DISTANCE_COLUMNS = 12
@@ -33,38 +33,17 @@ def write_summary(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def summarize(table: pd.DataFrame) -> str:
-    """Describe a tidy table in Markdown: one table per data set, network and encoding.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `collect_table` or `read_table`.
-
-    Returns
-    -------
-    text : str
-        Markdown.
-    """
+    """Return a tidy table in Markdown: one table per data set, network and encoding."""
     parts = ["# Accuracy by reference distance"]
     for setting, part in groups(table):
         title = "{dataset} {split}, {backbone}, {encoding}".format(**setting)
-        parts += [f"## {title}", _summary_table(part), describe_classes(part), _conventions(part)]
+        conventions = CONVENTIONS.format(absent=ABSENT_RULES[bool(part["miou"].isna().any())])
+        parts += [f"## {title}", _summary_table(part), describe_classes(part), conventions]
     return "\n\n".join(parts) + "\n"
 
 
 def describe_classes(part: pd.DataFrame) -> str:
-    """Say over how many classes the means of a table's rows are, and which classes no label has.
-
-    Parameters
-    ----------
-    part : DataFrame
-        Rows of one data set's split, with the columns num_classes_present and classes_without_labels.
-
-    Returns
-    -------
-    text : str
-        One or two sentences.
-    """
+    """Return over how many classes the means of one split's rows are, and which classes no label has, in words."""
     text = f"mIoU is the mean of {_range(part['num_classes_present'])} classes."
     lists = [cell.split(";") for cell in part["classes_without_labels"] if cell]
     names = list(dict.fromkeys(name for cell in lists for name in cell))
@@ -86,7 +65,7 @@ def _summary_table(part: pd.DataFrame) -> str:
     gop = int(part["gop"].iloc[0])
     shown = np.unique(np.linspace(0, gop - 1, min(gop, NUM_DISTANCE_COLUMNS)).round().astype(int))
     hr_cost = part.loc[part["mode"] == "HR", "gmacs_per_frame"].mean()
-    others = other_scores(part.dropna(axis="columns", how="all"))
+    others = [name for name in scores(part.dropna(axis="columns", how="all")) if name not in ("miou", "miou_no_void")]
     lines: list[dict[str, Any]] = []
     for (mode, scale), rows in part.groupby(["mode", "scale"], sort=False):
         by_distance = 100 * _strict_mean(rows, "distance", "miou")
@@ -120,7 +99,3 @@ def _mean_over_seeds(rows: pd.DataFrame, column: str) -> str:
 def _strict_mean(rows: pd.DataFrame, by: str, column: str) -> pd.Series:
     """Mean of each group, NaN where one member is: the NaN of an absent class must not vanish from a mean."""
     return rows.groupby(by)[column].agg(lambda scores: scores.mean(skipna=False))
-
-
-def _conventions(part: pd.DataFrame) -> str:
-    return CONVENTIONS.format(absent=ABSENT_RULES[bool(part["miou"].isna().any())])

@@ -6,7 +6,7 @@ The summary (`arseg.evaluate.summary`), figures and everything else are made fro
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
-from arseg.spec import Rate
+from arseg.spec import Mode, Rate
 
 GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encoding"]
 """What must be equal for two rows to be comparable: one table of the summary, one panel of a figure."""
@@ -24,31 +24,15 @@ GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encodi
 KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
 """Columns that identify a row; a table is sorted by them."""
 
-SCORE_COLUMNS = [
-    "miou",
-    "miou_no_void",
-    "num_classes_present",
-    "num_classes_no_void",
-    "classes_without_labels",
-    "gmacs_per_frame",
-]
+NEEDED_COLUMNS = [*KEY_COLUMNS, "miou", "gmacs_per_frame"]
+"""Columns that every table has had; what else one lacks, whoever asks for it misses."""
 
-MODES = ("HR", "LR", "AR")
+MODES = tuple(mode.upper() for mode in get_args(Mode))
 """Mode names in tables and figures, in the order in which they are listed."""
 
 
 def collect_evaluations(paths: Iterable[str | Path]) -> list[Evaluation]:
-    """Read evaluations and add up those that are shards of one split.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Evaluation files, in any order.
-
-    Returns
-    -------
-    evaluations : list of Evaluation
-        Each of a whole split.
+    """Read evaluation files, in any order, and add up those that are shards of one split.
 
     Raises
     ------
@@ -58,37 +42,27 @@ def collect_evaluations(paths: Iterable[str | Path]) -> list[Evaluation]:
     shards: dict[tuple[object, ...], list[tuple[Path, Evaluation]]] = defaultdict(list)
     for path in map(Path, paths):
         evaluation = load_evaluation(path)
-        shards[_setting(evaluation)].append((path, evaluation))
+        shards[tuple(_key(evaluation).values())].append((path, evaluation))
     if not shards:
         raise DataError("no evaluation to put into the table; give at least one file of arseg evaluate")
     return [_merge(parts) for parts in shards.values()]
 
 
 def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
-    """Put evaluations of whole splits into one tidy table.
-
-    Parameters
-    ----------
-    evaluations : iterable of Evaluation
-        From `collect_evaluations`.
+    """Return evaluations of whole splits as one tidy table.
 
     Returns
     -------
     table : DataFrame
         One row per distance, sorted. Columns dataset, split, backbone, codec, rate, gop, encoding (the name that
-        tells preset and other settings, too), seed, mode ("HR", "LR", "AR"), scale (1.0, 0.5, ...), distance,
+        tells preset and other settings, too), seed, mode (one of `MODES`), scale (1.0, 0.5, ...), distance,
         miou, miou_no_void, num_classes_present and num_classes_no_void (over how many classes these means are),
         classes_without_labels (names with ";" between them), the columns of other metrics, gmacs_per_frame, and
         ``iou_<class>`` for each class of any data set (NaN where a data set lacks it).
     """
     # In a fixed order, so that the classes' columns do not depend on the order of the files.
-    ordered = sorted(evaluations, key=lambda evaluation: repr(_setting(evaluation)))
+    ordered = sorted(evaluations, key=lambda evaluation: repr(_key(evaluation)))
     return _sort(pd.concat([_rows(evaluation) for evaluation in ordered], ignore_index=True))
-
-
-def collect_table(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read evaluations into one tidy table: `collect_evaluations`, then `tabulate`."""
-    return tabulate(collect_evaluations(paths))
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -103,12 +77,12 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a tidy table that `write_table` wrote.
+    """Read a tidy table that `write_table` of this or an older version wrote.
 
     Raises
     ------
     DataError
-        If the file is missing or lacks a column.
+        If the file is missing or lacks one of `NEEDED_COLUMNS`.
     """
     try:
         with reading(Path(path)):
@@ -119,48 +93,36 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table ({error}). Make it again: arseg tabulate ...") from error
-    if missing := [name for name in KEY_COLUMNS + SCORE_COLUMNS if name not in table.columns]:
+    if missing := [name for name in NEEDED_COLUMNS if name not in table.columns]:
         lacking = f"the table lacks the column {missing[0]}. Make it again: arseg tabulate ..."
         raise DataError(f"{path}: {separator_problem(table.columns) or lacking}")
-    table["classes_without_labels"] = table["classes_without_labels"].fillna("")  # as an empty cell is read
+    if "classes_without_labels" in table.columns:
+        table["classes_without_labels"] = table["classes_without_labels"].fillna("")  # as an empty cell is read
     return table
 
 
 def groups(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """Cut a tidy table into its comparable parts.
-
-    Yields
-    ------
-    setting : dict
-        Value of each of `GROUP_COLUMNS`.
-    part : DataFrame
-        The rows, sorted.
-    """
+    """Yield the comparable parts of a tidy table: the values of `GROUP_COLUMNS`, and the rows, in their order."""
     for values, part in table.groupby(GROUP_COLUMNS, sort=False):
         yield dict(zip(GROUP_COLUMNS, values, strict=True)), part
 
 
-def other_scores(table: pd.DataFrame) -> list[str]:
-    """Return the columns of a tidy table with the scores of other metrics than mIoU."""
-    known = {*KEY_COLUMNS, *SCORE_COLUMNS}
+def scores(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a tidy table with scores of all classes together, those of mIoU first."""
     floats = table.select_dtypes("float").columns
-    return [name for name in floats if name not in known and not name.startswith("iou_")]
+    return [name for name in floats if name not in ("scale", "gmacs_per_frame") and not name.startswith("iou_")]
 
 
-def _setting(evaluation: Evaluation) -> tuple[object, ...]:
-    """Return what tells one evaluation from another; all other settings must agree between shards."""
+def _key(evaluation: Evaluation) -> dict[str, Any]:
+    """Return `KEY_COLUMNS` but the distance, which tell evaluations apart; shards must agree in all other settings."""
     settings = evaluation.settings
-    return tuple(_group(evaluation).values()), settings.seed, settings.mode, settings.scale_percent
-
-
-def _group(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the values of `GROUP_COLUMNS`."""
-    settings = evaluation.settings
-    encoding = {name: getattr(settings.encoding, name) for name in ("codec", "rate", "gop")}
     return {
         **{name: getattr(settings, name) for name in ("dataset", "split", "backbone")},
-        **encoding,
+        **{name: getattr(settings.encoding, name) for name in ("codec", "rate", "gop")},
         "encoding": evaluation.encoding_name,
+        "seed": settings.seed,
+        "mode": settings.mode.upper(),
+        "scale": settings.scale_percent / 100,
     }
 
 
@@ -185,17 +147,14 @@ def _merge(parts: list[tuple[Path, Evaluation]]) -> Evaluation:
 
 
 def _rows(evaluation: Evaluation) -> pd.DataFrame:
-    settings = evaluation.settings
+    is_class = {name: name.startswith("iou_") for name in evaluation.columns}
     return pd.DataFrame(
         {
-            **_group(evaluation),
-            "seed": settings.seed,
-            "mode": settings.mode.upper(),
-            "scale": settings.scale_percent / 100,
-            "distance": np.arange(settings.encoding.gop),
-            **{name: values for name, values in evaluation.columns.items() if not name.startswith("iou_")},
+            **_key(evaluation),
+            "distance": np.arange(evaluation.settings.encoding.gop),
+            **{name: values for name, values in evaluation.columns.items() if not is_class[name]},
             "gmacs_per_frame": evaluation.gmacs_per_frame,
-            **{name: values for name, values in evaluation.columns.items() if name.startswith("iou_")},
+            **{name: values for name, values in evaluation.columns.items() if is_class[name]},
         }
     )
 

@@ -31,6 +31,11 @@ class Context:
 class Metric(ABC):
     """Scores of predictions, made from counts of pixels, frames or whatever else adds up."""
 
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """Which of its columns figures draw; a class that sets ``score = "..."`` says so."""
+
     @abstractmethod
     def empty(self, context: Context) -> NDArray[Any]:
         """Return the counts of no frame, an array of any shape (...)."""
@@ -77,6 +82,8 @@ metrics: Registry[type[Metric]] = Registry("metric", "arseg.metrics")
 @metrics.register("miou")
 class MeanIoU(Metric):
     """Mean intersection over union, over one confusion matrix per distance: counts (K, K) of [target, predicted]."""
+
+    score = "miou"
 
     def empty(self, context: Context) -> NDArray[np.int64]:
         """Return a confusion matrix of zeros."""

@@ -12,7 +12,7 @@ from arseg.files import file_digest
 from arseg.models.checkpoint import StoredCheckpoint, load_checkpoint, read_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
-from arseg.spec import NORMALIZATIONS, PAPER_RULES, Mode, MotionRules, NetworkSpec, Normalization, TrainedOn
+from arseg.spec import NORMALIZATIONS, PAPER_RULES, MotionRules, NetworkSpec, Normalization, Role, TrainedOn
 
 MAX_SIZE_RATIO = 2
 """How many times as long as in training the sides of frames may be, or as short, without a warning. The published
@@ -60,7 +60,7 @@ class Branch:
 def load_branch(
     source: str | Path | StoredCheckpoint,
     *,
-    role: Mode,
+    role: Role,
     scale_percent: int | None,
     class_names: Sequence[str] | None,
     device: torch.device,

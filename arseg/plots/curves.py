@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from arseg.errors import ConfigError
-from arseg.evaluate.tables import groups, other_scores
+from arseg.evaluate.tables import groups, scores
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
 MAX_COLUMNS = 3
@@ -21,6 +21,7 @@ PANEL_SIZE_INCHES = (4.6, 3.5)
 
 MODE_LINES: dict[Any, Any] = {
     "HR": {"linestyle": "-", "marker": "s", "color": "black"},
+    "WARP": {"linestyle": "-.", "marker": "^", "color": "#CC79A7"},
     "AR": {"linestyle": "-", "marker": "o"},
     "LR": {"linestyle": "--", "marker": "o", "markerfacecolor": "white"},
 }
@@ -28,35 +29,27 @@ MODE_LINES: dict[Any, Any] = {
 
 PUBLISHED_LINE: dict[Any, Any] = {"linestyle": ":", "linewidth": 1.6, "markersize": 2.5, "zorder": 2}
 
-MODE_COLORS = {"HR": "black", "AR": "#0072B2", "LR": "#D55E00"}
-"""Where colour does not tell scales apart it tells modes apart (two colours of Okabe and Ito's palette)."""
+MODE_COLORS = {"HR": "black", "WARP": "#CC79A7", "AR": "#0072B2", "LR": "#D55E00"}
+"""Where colour does not tell scales apart it tells modes apart (colours of Okabe and Ito's palette)."""
+
+MODE_LABELS = {"HR": "HR, full", "WARP": "WARP, propagated", "AR": "AR, altering", "LR": "LR, constant low"}
 
 
 def score_by_distance(
     table: pd.DataFrame, output: str | Path, comparison: pd.DataFrame | None = None, score: str = "miou"
 ) -> None:
-    """Draw mIoU_d, or another score, against the reference distance d.
+    """Draw a score, a column of a tidy table, against the reference distance d.
 
     There is one line per mode and scale, and one panel per setting. Lines are means over seeds; with several seeds a
-    band spans their least and greatest value.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Tidy table of `arseg.evaluate.tables`.
-    output : path
-        Figure to write, for example a PNG.
-    comparison : DataFrame, optional
-        From `arseg.evaluate.compare.compare`: published mIoU to draw as dotted lines in the same colours.
-    score : str
-        Column of the table.
+    band spans their least and greatest value. Published mIoU, from `arseg.evaluate.compare.compare`, is dotted in the
+    same colours.
 
     Raises
     ------
     ConfigError
         If the table has no such scores.
     """
-    colors = _scale_colors(table)
+    name, colors = _score_name(table, score), _scale_colors(table)
     with mpl.rc_context(STYLE):
         figure, panels = _panels(table)
         for axes, part in panels:
@@ -70,19 +63,12 @@ def score_by_distance(
             for mode, scale, distances, miou in _published_lines(comparison, part):
                 axes.plot(distances, miou, **{**MODE_LINES[mode], "color": colors[scale], **PUBLISHED_LINE})
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label_axes(figure, "reference distance d (frames)", f"{_score_name(table, score)} at distance d (%)")
+        _label_axes(figure, "reference distance d (frames)", f"{name} at distance d (%)")
         shown = table[["mode", "scale"]].drop_duplicates().itertuples(index=False)
         # AR before LR of each scale, HR last: a two-row legend then has one scale per column.
-        lines = sorted(shown, key=lambda line: (line.mode == "HR", line.scale, line.mode))
         handles = [
-            Line2D(
-                [],
-                [],
-                label=f"{mode} {scale}×",
-                markersize=4.5,
-                **{"color": colors[scale], **MODE_LINES[mode]},
-            )
-            for mode, scale in lines
+            Line2D([], [], label=f"{mode} {scale}×", markersize=4.5, **{"color": colors[scale], **MODE_LINES[mode]})
+            for mode, scale in sorted(shown, key=lambda line: (line.mode == "HR", line.scale, line.mode))
         ]
         if comparison is not None:
             handles.append(Line2D([], [], label="published", color="0.3", **PUBLISHED_LINE))
@@ -92,24 +78,14 @@ def score_by_distance(
 
 
 def score_by_cost(table: pd.DataFrame, output: str | Path, score: str = "miou") -> None:
-    """Draw the mean mIoU, or another mean score, against cost: one series per mode, its points labelled with the scale.
-
-    A point is the mean over distances and seeds.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Tidy table of `arseg.evaluate.tables`.
-    output : path
-        Figure to write, for example a PNG.
-    score : str
-        Column of the table.
+    """Draw the mean of a score over distances and seeds against cost: a series per mode, its points named by scale.
 
     Raises
     ------
     ConfigError
         If the table has no such scores.
     """
+    name = _score_name(table, score)
     with mpl.rc_context(STYLE):
         figure, panels = _panels(table)
         modes = [mode for mode in MODE_LINES if mode in set(table["mode"])]
@@ -134,18 +110,17 @@ def score_by_cost(table: pd.DataFrame, output: str | Path, score: str = "miou") 
                         color=MODE_COLORS[mode],
                     )
             axes.margins(x=0.08, y=0.15)
-        _label_axes(figure, "cost (GMACs per frame)", f"{_score_name(table, score)}, mean over distances (%)")
+        _label_axes(figure, "cost (GMACs per frame)", f"{name}, mean over distances (%)")
         handles = [
-            Line2D([], [], label=label, **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
-            for mode, label in (("HR", "HR, full"), ("AR", "AR, altering"), ("LR", "LR, constant low"))
-            if mode in modes
+            Line2D([], [], label=MODE_LABELS[mode], **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
+            for mode in modes
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8)
         save_figure(figure, output)
 
 
 def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """Give mode, scale, distances and percents of the published lines that belong to a panel."""
+    """Yield mode, scale, distances and percents of the published lines that belong to a panel."""
     if comparison is None:
         return
     setting = ["dataset", "split", "backbone", "encoding"]
@@ -156,9 +131,8 @@ def _published_lines(comparison: pd.DataFrame | None, part: pd.DataFrame) -> Ite
 
 def _score_name(table: pd.DataFrame, score: str) -> str:
     """Return what an axis calls a column of scores."""
-    scores = ["miou", "miou_no_void", *other_scores(table)]
-    if score not in scores:
-        raise ConfigError(f"score {score!r}: expected one of {', '.join(scores)}")
+    if score not in scores(table):
+        raise ConfigError(f"--metric {score}: the table has no such column; expected one of {', '.join(scores(table))}")
     return {"miou": "mIoU", "miou_no_void": "mIoU without void"}.get(score, score.replace("_", " "))
 
 
@@ -203,7 +177,7 @@ def _label_axes(figure: Figure, x: str, y: str) -> None:
 
 def _scale_colors(table: pd.DataFrame) -> dict[Any, tuple[float, ...]]:
     """One colour per scale, from viridis: ordered, and safe for colour-blind readers."""
-    scales = sorted(table.loc[table["mode"] != "HR", "scale"].unique())
+    scales = sorted(table.loc[table["mode"].isin(("LR", "AR")), "scale"].unique())
     viridis = mpl.colormaps["viridis"]
     # Its yellow end is left out: too pale for a line on white.
     places = [0.35] if len(scales) == 1 else [0.85 * rank / (len(scales) - 1) for rank in range(len(scales))]

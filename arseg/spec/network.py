@@ -6,8 +6,11 @@ from typing import Any, Literal, Self
 
 from arseg.spec.encoding import Encoding
 
-Mode = Literal["hr", "lr", "ar"]
-"""Protocols, and the networks that they need: HR branch, constant-resolution baseline, LR branch of AR-Seg."""
+Role = Literal["hr", "lr", "ar"]
+"""What a network is for: HR branch, constant-resolution baseline, LR branch of AR-Seg."""
+
+Mode = Literal["hr", "lr", "warp", "ar"]
+"""What is evaluated: a network of the first two roles, the HR branch's propagation alone, AR-Seg."""
 
 WarpAlignment = Literal["published", "consistent"]
 
@@ -62,7 +65,7 @@ class NetworkSpec:
     """The classes; empty where a file does not describe them."""
 
     @property
-    def role(self) -> Mode:
+    def role(self) -> Role:
         """Which of AR-Seg's networks it is."""
         return "ar" if self.fusion else "hr" if self.scale_percent == 100 else "lr"
 

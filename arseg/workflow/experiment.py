@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.networks import networks
-from arseg.spec import Encoding, Rate, parse_fps
+from arseg.spec import Encoding, Mode, Rate, parse_fps
 from arseg.workflow.keys import Config, Dataset
 from arseg.workflow.reading import read_config, read_sheet, told_by_snakemake
 from arseg.workflow.schema import config_schema
@@ -73,7 +73,12 @@ class Experiment:
     @property
     def has_all_modes(self) -> bool:
         """Whether HR, LR and AR are evaluated, so that they can be shown side by side."""
-        return {*self.config.modes} == {"hr", "lr", "ar"}
+        return {*self.config.modes} >= {"hr", "lr", "ar"}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All metrics, each with figures of its own: mIoU is always there."""
+        return tuple(dict.fromkeys(("miou", *self.config.metrics)))
 
     @cached_property
     def encodings(self) -> dict[str, dict[str, Encoding]]:
@@ -125,7 +130,8 @@ class Experiment:
             "shard": r"\d+",
             "distance": r"\d{2}",
             "backbone": "|".join(networks.names()),
-            "mode": "hr|lr|ar",
+            "mode": "|".join(get_args(Mode)),
+            "metric": "|".join(self.metrics),
             "scale": r"\d+",
             "seed": r"\d+",
         }
@@ -148,7 +154,7 @@ class Experiment:
     def modes_and_scales(self) -> list[tuple[str, int]]:
         """Return the modes, each with the scales, in percent, that it is evaluated at."""
         scales = [round(scale * 100) for scale in self.config.scales]
-        return [(mode, scale) for mode in self.config.modes for scale in ([100] if mode == "hr" else scales)]
+        return [(mode, scale) for mode in self.config.modes for scale in (scales if mode in ("lr", "ar") else [100])]
 
     def evaluations(self) -> list[str]:
         """Return all files of confusion matrices."""
@@ -213,8 +219,8 @@ class Experiment:
         return sorted({*paths})
 
     def figures(self) -> list[str]:
-        """Return curves for the whole experiment and, if all modes are there, a figure of examples per run."""
-        paths = [f"{self.results}/figures/miou_by_{name}.png" for name in ("distance", "cost")]
+        """Return curves of each metric and, if HR, LR and AR are there, a figure of examples per run."""
+        paths = [f"{self.results}/figures/{metric}_by_{x}.png" for metric in self.metrics for x in ("distance", "cost")]
         if self.has_all_modes:
             scale = round(self.config.panel_scale * 100)
             paths += [f"{self.results}/figures/panel/{run.path}/scale{scale}/seed{run.seed}.png" for run in self.runs()]

@@ -166,6 +166,7 @@ class Jobs:
         branches: dict[str, dict[str, Callable[[Wildcards], str]]] = {
             "hr": {"hr": self.hr_weights},
             "lr": {"lr": self.lr_weights},
+            "warp": {"hr": self.hr_weights},
             "ar": {"hr": self.hr_weights, "lr": self.ar_weights},
         }
         return {name: weights(wildcards) for name, weights in branches[wildcards.mode].items()}

@@ -129,13 +129,16 @@ class Config:
     scales: tuple[Scale, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Resolutions of the LR branch and of the LR baseline: whole percentages between 0 and 1."""
     modes: tuple[Mode, ...] = ("hr", "lr", "ar")
-    """What to evaluate: full resolution on each frame (`hr`), a constant low resolution (`lr`), AR-Seg (`ar`)."""
+    """What to evaluate: full resolution on each frame (`hr`), a constant low resolution (`lr`), AR-Seg (`ar`).
+
+    Also `warp`, which shows what the LR branch of AR-Seg adds: the keyframe's feature, warped and classified. It needs
+    no training of its own."""
     metrics: tuple[Annotated[str, metrics], ...] = ()
-    """Metrics beside mIoU, each with columns of its own in `miou.csv` and the summary.
+    """Metrics beside mIoU, each with columns of its own in `miou.csv` and the summary, and with figures.
 
     [Your own](../docs/extending.md) have their names here."""
     panel_scale: Scale = 0.5
-    """The scale in the figure of examples, which is drawn when all three modes are evaluated; one of `scales`."""
+    """The scale in the figure of examples, which is drawn when `hr`, `lr` and `ar` are evaluated; one of `scales`."""
     device: Annotated[str, bounds(pattern="^(auto|cpu|cuda|cuda:[0-9]+)$")] = "auto"
     """Where networks run: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`."""
     encoder: Encoder = field(default_factory=Encoder)

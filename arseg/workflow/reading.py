@@ -56,7 +56,7 @@ def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -
     for index, scale in enumerate(config.scales):
         if abs(scale * 100 - round(scale * 100)) > 1e-9:
             raise ConfigError(f"{place}: scales[{index}]: {scale} is not a whole percentage, like 0.45")
-    if {*config.modes} == {"hr", "lr", "ar"} and config.panel_scale not in config.scales:
+    if {*config.modes} >= {"hr", "lr", "ar"} and config.panel_scale not in config.scales:
         raise ConfigError(f"{place}: panel_scale: {config.panel_scale} is none of scales {[*config.scales]}")
     datasets = {name: _complete(dataset, f"{place}: datasets.{name}") for name, dataset in config.datasets.items()}
     return replace(config, datasets=datasets), complete

@@ -36,7 +36,7 @@ from arseg.datasets.cityscapes.packages import _open
 from arseg.datasets.frames.manifest import _read_list
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
-from arseg.evaluate.tables import collect_table, read_table, write_table
+from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table
 from arseg.models.checkpoint import read_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
 from arseg.plan import estimate
@@ -94,7 +94,7 @@ def write_tar(path: Path) -> None:
 def write_scores(path: Path) -> None:
     evaluation = path.with_name("shard.npz")
     make_evaluation().save(evaluation)
-    write_table(collect_table([evaluation]), path)
+    write_table(tabulate(collect_evaluations([evaluation])), path)
 
 
 def read_packets(path: Path) -> None:

@@ -10,8 +10,8 @@ from published_examples import write_camvid_tree, write_cityscapes_tree
 
 from arseg.cli.main import main
 from arseg.compat.evaluation import find_checkpoint
+from arseg.compat.naming import PublishedSetup
 from arseg.compat.results import read_published
-from arseg.compat.setup import PublishedSetup
 from arseg.datasets.camvid.manifest import camvid_classes
 from arseg.datasets.cityscapes.manifest import cityscapes_classes
 from arseg.errors import CheckpointError, ConfigError

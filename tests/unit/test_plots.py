@@ -6,8 +6,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
+from arseg.cli.main import main
 from arseg.data.manifest import Manifest
-from arseg.evaluate.tables import tabulate
+from arseg.errors import ConfigError
+from arseg.evaluate.tables import read_table, tabulate
 from arseg.plots import curves
 from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.plots.motion import motion_to_rgb
@@ -33,7 +35,7 @@ def figures(monkeypatch):
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    settings = [("hr", 100), ("lr", 50), ("ar", 50), ("lr", 30), ("ar", 30)]
+    settings = [("hr", 100), ("lr", 50), ("ar", 50), ("lr", 30), ("ar", 30), ("warp", 100)]
     return tabulate(
         make_evaluation(CONFUSIONS, mode=mode, scale_percent=scale, encoding=Encoding(rate=rate, gop=2))
         for rate in ("3000k", "qp27")
@@ -49,12 +51,12 @@ def test_curves_show_the_table_in_percent(table, figures, tmp_path):
         "HEVC QP 27 · L = 2",
     ]
     lines = figure.axes[0].get_lines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         np.testing.assert_array_equal(line.get_xdata(), [0, 1])
         np.testing.assert_allclose(line.get_ydata(), [85, 60])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        *("AR 0.3×", "LR 0.3×", "AR 0.5×", "LR 0.5×", "HR 1.0×"),
+        *("AR 0.3×", "LR 0.3×", "AR 0.5×", "LR 0.5×", "WARP 1.0×", "HR 1.0×"),
     ]
     assert figure.axes[0].get_ylabel() == "mIoU at distance d (%)"
 
@@ -74,6 +76,7 @@ def test_modes_differ_without_colour_and_scales_share_one(table, figures, tmp_pa
     score_by_distance(table, tmp_path / "distance.png")
     handles = {line.get_label(): line for line in figures[0].legends[0].legend_handles}
     assert to_rgba(handles["HR 1.0×"].get_color()) == (0, 0, 0, 1)
+    assert handles["WARP 1.0×"].get_linestyle() == "-."
     for scale in ("0.3×", "0.5×"):
         solid, dashed = handles[f"AR {scale}"], handles[f"LR {scale}"]
         assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
@@ -94,12 +97,24 @@ def test_several_seeds_are_one_line_with_a_band(figures, tmp_path):
 def test_cost_figure_labels_points_with_their_scale(table, figures, tmp_path):
     score_by_cost(table, tmp_path / "cost.png")
     axes = figures[0].axes[0]
-    assert sorted(text.get_text() for text in axes.texts) == ["0.3×", "0.3×", "0.5×", "0.5×", "1.0×"]
+    assert sorted(text.get_text() for text in axes.texts) == ["0.3×", "0.3×", "0.5×", "0.5×", "1.0×", "1.0×"]
+    assert "WARP, propagated" in [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert [panel.get_ylabel() for panel in figures[0].axes] == ["mIoU, mean over distances (%)", ""]
     assert axes.get_xlabel() == "cost (GMACs per frame)"
     series = [line for line in axes.get_lines() if line.get_marker() != "None"]
     np.testing.assert_allclose(series[0].get_ydata(), [72.5])
     np.testing.assert_allclose(series[0].get_xdata(), [308.64])
+
+
+def test_tables_of_older_versions_are_drawn(repository, figures, tmp_path):
+    table = repository / "docs/results/camvid-sequence/miou.csv"
+    words = ["--by-distance", tmp_path / "distance.png", "--by-cost", tmp_path / "cost.png"]
+    main([*map(str, ["plot", "curves", table, *words, "--metric", "miou_no_void"])])
+    assert [figure.axes[0].get_ylabel() for figure in figures] == [
+        *("mIoU without void at distance d (%)", "mIoU without void, mean over distances (%)")
+    ]
+    with pytest.raises(ConfigError, match="--metric iou: the table has no such column; expected one of miou, miou_no_"):
+        score_by_cost(read_table(table), tmp_path / "cost.png", "iou")
 
 
 @pytest.mark.parametrize("draw", [score_by_distance, score_by_cost])

@@ -135,7 +135,7 @@ def trained(request, plugins, tiny_dataset, tmp_path_factory):
         [*evaluate, "--mode", "ar", "--hr", hr, "--lr", ar, "--scale-percent", 50, "--output", folder / "ar.npz"],
         ["tabulate", folder / "hr.npz", folder / "ar.npz", *chain.from_iterable(made.items())],
         ["plot", "curves", table, *chain.from_iterable(figures.items())],
-        ["plot", "curves", table, "--score", "pixel_accuracy", *chain.from_iterable(others.items())],
+        ["plot", "curves", table, "--metric", "pixel-accuracy", *chain.from_iterable(others.items())],
         ["segment", video, "--checkpoint", hr, ar, "--device", "cpu", "-o", folder / "labels.h5"],
     ]
     words = [word for command in commands for word in [",", *command]][1:]
@@ -186,6 +186,8 @@ assert "/attentive/" in experiment.evaluations()[0]
 at = SimpleNamespace(dataset="synthetic", encoding="x", backbone="attentive", scale="50", seed="1", mode="hr")
 assert Jobs(experiment).evaluation_threads(at) == 1
 assert Jobs(experiment).evaluated_networks(at)[2:] == ["--metrics", "pixel-accuracy"]
+names = [f"{metric}_by_{x}.png" for metric in ("miou", "pixel-accuracy") for x in ("distance", "cost")]
+assert [path.rpartition("/")[2] for path in experiment.figures()][:4] == names
 setting = dict(dataset="d", split="s", backbone="attentive", codec="hevc", rate="qp30", gop=12)
 assert "Patches with attention" in describe_setting(setting)
 raw["datasets"]["synthetic"]["backbones"] = ["atentive"]

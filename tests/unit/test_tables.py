@@ -10,7 +10,7 @@ from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.result import load_evaluation, merge_evaluations
 from arseg.evaluate.summary import summarize
-from arseg.evaluate.tables import collect_evaluations, collect_table, read_table, tabulate, write_table
+from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table
 from arseg.spec import Encoding
 
 ZEROS = np.zeros_like(CONFUSIONS)
@@ -21,6 +21,10 @@ def save_all(folder, *evaluations):
     for path, evaluation in zip(paths, evaluations, strict=True):
         evaluation.save(path)
     return paths
+
+
+def collect_table(paths):
+    return tabulate(collect_evaluations(paths))
 
 
 # Evaluations

@@ -152,9 +152,10 @@ def test_only_hevc_needs_its_reader(experiment_of):
 
 def test_modes_name_their_networks(experiment_of):
     jobs = Jobs(experiment_of("config"))
-    at = {mode: wildcards(backbone="psp18", scale="50", mode=mode) for mode in ("hr", "lr", "ar")}
+    at = {mode: wildcards(backbone="psp18", scale="50", mode=mode) for mode in ("hr", "lr", "warp", "ar")}
     hr, lr = "results/paper/phase1/camvid/psp18/scale100", "results/paper/phase1/camvid/psp18/scale50"
     assert jobs.evaluated_weights(at["hr"]) == {"hr": f"{hr}/seed233/weights.pt"}
+    assert jobs.evaluated_weights(at["warp"]) == jobs.evaluated_weights(at["hr"])
     assert jobs.evaluated_networks(at["lr"]) == ["--lr", f"{lr}/seed233/weights.pt"]
     assert jobs.evaluated_weights(at["ar"]) == {
         "hr": f"{hr}/seed233/weights.pt",
@@ -239,3 +240,12 @@ def test_an_unset_environment_variable_is_named(experiment_of, monkeypatch):
         WorkflowError, match=r"source\.root: '\$ARSEG_CAMVID' names an environment variable that is not"
     ):
         Sources(experiment_of("camvid-sequence")).ask("own_folders")(wildcards(dataset="camvid-sequence"))
+
+
+def test_the_warp_alone_is_evaluated_once_for_each_encoding(experiment_of):
+    experiment = experiment_of("camvid-sequence", lambda config: config.update(modes=["hr", "warp", "ar"]))
+    found = [path.split("/")[4:] for path in experiment.evaluations() if "/warp/" in path]
+    assert found == [
+        [f"{codec}-375k-gop12-medium", "bise18", "warp", "scale100", "seed233.npz"] for codec in ("h264", "hevc")
+    ]
+    assert "warp" in experiment.constraints()["mode"].split("|")

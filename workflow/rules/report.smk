@@ -70,21 +70,21 @@ rule plot_curves:
         published=experiment.published_values(),
     output:
         distance=report(
-            f"{experiment.results}/figures/miou_by_distance.png",
+            f"{experiment.results}/figures/{{metric}}_by_distance.png",
             category="Figures",
-            caption="../report/miou_by_distance.rst",
-            labels={"figure": "mIoU by reference distance"},
+            caption="../report/curves_by_distance.rst",
+            labels={"figure": "{metric} by reference distance"},
         ),
         cost=report(
-            f"{experiment.results}/figures/miou_by_cost.png",
+            f"{experiment.results}/figures/{{metric}}_by_cost.png",
             category="Figures",
-            caption="../report/miou_by_cost.rst",
-            labels={"figure": "mIoU by cost"},
+            caption="../report/curves_by_cost.rst",
+            labels={"figure": "{metric} by cost"},
         ),
     log:
-        f"{experiment.logs}/plot_curves.log",
+        f"{experiment.logs}/plot_curves/{{metric}}.log",
     benchmark:
-        f"{experiment.benchmarks}/plot_curves.tsv"
+        f"{experiment.benchmarks}/plot_curves/{{metric}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
@@ -92,6 +92,7 @@ rule plot_curves:
         published=jobs.published_words,
     shell:
         "arseg plot curves {input.table:q}"
+        " --metric {wildcards.metric}"
         " {params.published:q}"
         " --by-distance {output.distance:q}"
         " --by-cost {output.cost:q}"
