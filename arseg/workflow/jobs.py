@@ -7,8 +7,7 @@ from typing import Any
 
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
-from arseg.config import TrainConfig
-from arseg.configured import existing, expanded
+from arseg.config import TrainConfig, existing, expanded
 from arseg.networks import networks
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
@@ -95,7 +94,7 @@ class Jobs:
         if source == "imagenet":
             return [IMAGENET_WEIGHTS]
         key = f"datasets.{wildcards.dataset}.training.initial_weights"
-        return [existing(expanded(source, key), key)]
+        return [existing(source, key)]
 
     def phase1_initial_weights(self, wildcards: Wildcards) -> list[str]:
         """Return the file that a backbone starts from in phase 1, if it starts from one."""

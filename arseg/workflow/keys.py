@@ -8,7 +8,7 @@ Training constants are those of `arseg.config.TrainConfig`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from arseg.configured import Name, bounds
+from arseg.config import Name, bounds
 from arseg.datasets import DatasetKind, Splits
 from arseg.metrics.metric import metrics
 from arseg.networks import networks
