@@ -162,6 +162,11 @@ class Config:
     original_quirks: bool = False
     """Repeat what the published programs did wrong in training and scoring, to compare with them (see below)."""
 
+    @property
+    def has_all_modes(self) -> bool:
+        """Whether HR, LR and AR are evaluated, so that they can be shown side by side."""
+        return {*self.modes} == {"hr", "lr", "ar"}
+
 
 TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "crop": ({"pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}, "Best the size of the frames."),

@@ -175,7 +175,7 @@ experiment = read_experiment(raw, ["x.yaml"], sys.argv[2])
 assert "attentive" in experiment.constraints()["backbone"].split("|")
 assert "/attentive/" in experiment.evaluations()[0]
 at = SimpleNamespace(dataset="synthetic", encoding="x", backbone="attentive", scale="50", seed="1", mode="hr")
-assert Jobs(experiment).evaluation_threads(at) == 1
+assert Jobs(experiment).threads(4)(at) == 1
 assert Jobs(experiment).evaluated_networks(at)[2:] == ["--metrics", "pixel-accuracy"]
 setting = dict(dataset="d", split="s", backbone="attentive", codec="hevc", rate="qp30", gop=12)
 assert "Patches with attention" in describe_setting(setting)
