@@ -33,7 +33,7 @@ ERRNO = re.compile(r"errno = (\d+)")
 """How HDF5 says what the operating system said, whatever exception h5py makes of it."""
 
 
-class NewFile(h5py.File):
+class NewFile(h5py.File):  # type: ignore[misc]  # h5py has no types
     """A file to be written, whose structures have checksums; `create_file` opens it.
 
     HDF5 is never told that it could not write: it crashes when the process ends if a full disk kept it from writing
