@@ -16,10 +16,11 @@ from PIL import Image
 
 from arseg.bench.examples import draw_frames
 from arseg.bench.measure import Action, core_seconds, time_programs
-from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
+from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
 from arseg.codec.clip import DecodedClip
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
+from arseg.config import parse_size
 from arseg.data.clip_plans import plan_clips
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image
@@ -27,6 +28,7 @@ from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import DataError
 from arseg.machine import usable_cores
 from arseg.motion.compose import MotionComposer
+from arseg.options import Count
 from arseg.spec import Encoding, Rate
 from arseg.store import ClipStore, create_stores
 

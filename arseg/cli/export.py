@@ -1,14 +1,13 @@
 """``arseg export``: the networks for runtimes other than PyTorch."""
 
 import logging
-import re
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from cyclopts import Parameter
 
-from arseg.errors import ConfigError
+from arseg.config import parse_size
 from arseg.export.branches import check_folder, export_branches
 from arseg.models.branches import load_branches
 from arseg.provenance.recording import records
@@ -41,7 +40,7 @@ def export(
     scale_percent : int
         Resolution of the LR branch or of the single network, where the folder has several.
     """
-    frame_size = parse_size(size)
+    frame_size = parse_size(size, least=LEAST_SIDE)
     check_folder(output)
     first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
     if difference := (second or first).size_difference(frame_size[1], frame_size[0]):
@@ -49,27 +48,3 @@ def export(
     export_branches(first, second, frame_size, output, report=print)
     for path in sorted(output.glob("*.onnx")):
         print(f"wrote {path}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size as the options write it.
-
-    Parameters
-    ----------
-    text : str
-        WIDTHxHEIGHT.
-
-    Returns
-    -------
-    size : tuple of int
-        Height and width.
-
-    Raises
-    ------
-    ConfigError
-        If it is none, or too small for the networks.
-    """
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if found is None or min(int(side) for side in found.groups()) < LEAST_SIDE:
-        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT in pixels, {LEAST_SIDE} or more each, such as 960x720")
-    return int(found[2]), int(found[1])

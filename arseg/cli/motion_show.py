@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from arseg.cli.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.errors import ConfigError
 from arseg.motion.video import open_frames
+from arseg.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.plots.motion_field import motion_fields
 from arseg.plots.motion_sheet import draw_motion_sheet
 from arseg.plots.motion_video import draw_motion_video

@@ -14,6 +14,7 @@ from arseg.cli.recorded import classes
 from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
+from arseg.options import Device, ManifestFile
 from arseg.provenance.recording import Arguments, records
 from arseg.workers import start_server
 
@@ -32,8 +33,7 @@ class Run:
     SIGUSR1 and Ctrl-C save it first and exit with 75."""
     seed: int = 233
     """Seed of all randomness."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    device: Device = "auto"
     devices: int = 1
     """How many GPUs train together (with --device cpu, processes); they share each batch."""
     workers: int = 2
@@ -80,7 +80,7 @@ def initial_weights(arguments: Arguments) -> list[Path]:
 )
 def phase1(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     train_split: str,
     val_split: str,
     backbone: str,
@@ -93,8 +93,6 @@ def phase1(
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     train_split : str
         Split to learn from.
     val_split : str
@@ -134,7 +132,7 @@ def phase1(
 )
 def phase2(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     hr: Path,
     train_stores: list[Path],
     val_stores: list[Path],
@@ -147,8 +145,6 @@ def phase2(
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     hr : Path
         Checkpoint of the HR branch; it names the backbone, too.
     train_stores : list of Path
