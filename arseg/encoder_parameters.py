@@ -57,27 +57,11 @@ REFUSALS: dict[str, dict[str, str]] = {
 
 
 def read_parameters(text: str, codec: str) -> dict[str, str]:
-    """Take extra encoder parameters apart, and refuse those that would break a promise.
+    """Return extra encoder parameters (``aq-mode=1:psy-rd=0``, may be empty) by name, in order.
 
+    Raises `ConfigError` if the text has another form, names a parameter twice, or names one that would break a promise.
     Whether the others exist and their values are possible, only the encoder knows: `arseg.codec.encode` passes on its
     answer.
-
-    Parameters
-    ----------
-    text : str
-        ``name=value:name=value``, for example ``aq-mode=1:psy-rd=0``; may be empty.
-    codec : str
-        ``h264`` or ``hevc``.
-
-    Returns
-    -------
-    parameters : dict of str to str
-        Values by name, in order.
-
-    Raises
-    ------
-    ConfigError
-        If the text has another form, names a parameter twice, or names one that is refused.
     """
     parameters: dict[str, str] = {}
     for item in text.split(":") if text else []:
@@ -94,7 +78,7 @@ def read_parameters(text: str, codec: str) -> dict[str, str]:
 
 
 def digest_parameters(text: str) -> str:
-    """Short digest of a set of parameters as it is written, for the name of an encoding."""
+    """Return a short digest of a set of parameters as it is written, for the name of an encoding."""
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
