@@ -91,8 +91,8 @@ def reading(
 ) -> Iterator[None]:
     """Raise `FileAccessError` if the system refuses to read a file, and what `damaged` makes if its content is wrong.
 
-    Wrong content is what the reader tells by an OSError without a number, or by one of the types `signs`. FileNotFoundError
-    stays as it is: what to do about a missing file depends on the file.
+    Wrong content is what the reader tells by an OSError without a number, or by one of the types `signs`.
+    FileNotFoundError stays as it is: what to do about a missing file depends on the file.
     """
     try:
         yield
