@@ -36,7 +36,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-settle_gpus(workflow.rules, experiment.config.device, profile_named(sys.argv))
+settle_gpus(workflow, experiment.config.device, profile_named(sys.argv))
 
 
 localrules:

@@ -68,18 +68,9 @@ def find_refusal(error: Exception) -> OSError | None:
 
 
 def access_error(path: Path, error: OSError, *, writes: bool = False, advice: str = "") -> FileAccessError:
-    """Return an error that says what the operating system said, of which file, and what helps.
+    """Return an error that says what the operating system said of reading or writing `path`, and what helps.
 
-    Parameters
-    ----------
-    path : Path
-        The file that is read or written; the folder to look at is that of ``error.filename``, if it names one.
-    error : OSError
-        With its number.
-    writes : bool
-        Whether `path` is written.
-    advice : str
-        What else helps, for the message.
+    `advice` is what else helps, for the message.
     """
     file = path if error.filename is None else Path(os.fsdecode(error.filename))
     folder = path.parent if writes and file.is_relative_to(path.parent) else file.parent
@@ -98,23 +89,10 @@ def access_error(path: Path, error: OSError, *, writes: bool = False, advice: st
 def reading(
     path: Path, damaged: Callable[[Exception], ArsegError] | None = None, *signs: type[Exception]
 ) -> Iterator[None]:
-    """Raise one error if the operating system refuses to read a file, and another if its content is wrong.
+    """Raise `FileAccessError` if the system refuses to read a file, and what `damaged` makes if its content is wrong.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    damaged : callable, optional
-        Makes the error to raise if the content is wrong.
-    *signs : type
-        What the reader raises on wrong content, beside an OSError without a number.
-
-    Raises
-    ------
-    FileNotFoundError
-        As it is: what to do about a missing file depends on the file.
-    FileAccessError
-        If the operating system refuses.
+    Wrong content is what the reader tells by an OSError without a number, or by one of the types `signs`.
+    FileNotFoundError stays as it is: what to do about a missing file depends on the file.
     """
     try:
         yield
@@ -130,15 +108,7 @@ def reading(
 
 @contextmanager
 def writing(path: Path, advice: str = "") -> Iterator[None]:
-    """Raise an error that says why the operating system refuses to write a file, with more advice if there is any.
-
-    Raises
-    ------
-    DiskFullError
-        If there is no space left.
-    FileAccessError
-        If it refuses for another reason.
-    """
+    """Raise `FileAccessError` with more advice if the operating system refuses to write a file; see `access_error`."""
     try:
         yield
     except ArsegError:
@@ -150,20 +120,7 @@ def writing(path: Path, advice: str = "") -> Iterator[None]:
 def zip_damage(path: Path) -> str | None:
     """Return what is wrong with a ZIP archive, by the checksums of its members, which not every reader compares.
 
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    damage : str or None
-        What is wrong with the file; None if nothing is.
-
-    Raises
-    ------
-    FileAccessError
-        If the operating system does not let it be read.
+    None if nothing is. Raises `FileAccessError` if the operating system does not let it be read.
     """
     with reading(path), path.open("rb") as file:
         try:

@@ -1,12 +1,14 @@
-"""Settings as frozen dataclasses, checked when they are made.
+"""Settings: training constants, sizes, and what keys of a configuration have in common.
 
-The flow is YAML -> schema -> Snakemake parameters -> command-line flags -> these classes -> stored in the output.
-Nothing here reads YAML. Field docstrings are what ``arseg ... --help`` shows.
+The flow is YAML -> schema -> Snakemake parameters -> command-line flags -> dataclasses, checked when they are made ->
+stored in the output. Nothing here reads YAML. Field docstrings are what ``arseg ... --help`` shows.
 """
 
+import os
 import re
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from arseg.errors import ConfigError
 from arseg.spec import WarpAlignment
@@ -14,8 +16,47 @@ from arseg.spec import WarpAlignment
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
 
-Backbone = str
-"""Name of a network in `arseg.networks.networks`."""
+
+def bounds(**words: Any) -> tuple[tuple[str, Any], ...]:
+    """Return words of JSON schema as what the annotation of a key can hold."""
+    return tuple(words.items())
+
+
+Count = Annotated[int, bounds(minimum=1)]
+Name = Annotated[str, bounds(pattern="^[A-Za-z0-9_-]+$")]
+
+
+def expanded(path: str, key: str) -> str:
+    """Return a configured path with its environment variables replaced; raise `ConfigError` if one is not set."""
+    result = os.path.expandvars(Path(path).expanduser())
+    if "$" in result:
+        raise ConfigError(
+            f"{key}: {path!r} names an environment variable that is not set. Export it, or write the path."
+        )
+    return result
+
+
+def existing(path: str, key: str) -> str:
+    """Return a configured path likewise; raise `ConfigError` also if nothing is there."""
+    result = expanded(path, key)
+    if not Path(result).exists():
+        raise ConfigError(f"{key}: {result} does not exist. Correct the path.")
+    return result
+
+
+def parse_size(text: str, key: str = "--size", least: int = 1) -> tuple[int, int]:
+    """Return height and width of ``WIDTHxHEIGHT``, in pixels.
+
+    Raises
+    ------
+    ConfigError
+        If it has another form, or a side is less than `least`; the message names the key.
+    """
+    sides = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sides is None or min(map(int, sides.groups())) < least:
+        bound = f", {least} or more each" if least > 1 else ""
+        raise ConfigError(f"{key} {text}: expected WIDTHxHEIGHT in pixels{bound}, for example 960x720")
+    return int(sides[2]), int(sides[1])
 
 
 @dataclass(frozen=True)
@@ -71,14 +112,11 @@ class TrainConfig:
     @property
     def crop_size(self) -> tuple[int, int]:
         """Width and height of the crop in pixels."""
-        match = re.fullmatch(r"(\d+)x(\d+)", self.crop)
-        if not match or not min(int(n) for n in match.groups()):
-            raise ConfigError(f"crop {self.crop!r}: expected WIDTHxHEIGHT in pixels, for example 960x720")
-        return int(match[1]), int(match[2])
+        return parse_size(self.crop, "crop")[::-1]
 
 
 def scaled_size(height: int, width: int, scale_percent: int) -> tuple[int, int]:
-    """Low-resolution size, truncated as in the published programs: 720 rows at 70 % are 503, not 504.
+    """Return height and width in low resolution, truncated as in the published programs: 720 rows at 70 % are 503.
 
     The truncated product is of binary floating-point numbers: ``int(720 * 0.7)`` is 503 because 0.7 is a little
     less than seven tenths. Published features and tables depend on it.

@@ -75,13 +75,7 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def check_space(path: Path, num_bytes: int) -> None:
-    """Refuse to begin writing so many bytes to `path`, of which parents may be missing, if its disk has less room.
-
-    Raises
-    ------
-    DiskFullError
-        If the disk has less room.
-    """
+    """Raise `DiskFullError` if the disk of `path`, of which parents may be missing, has less room than this."""
     existing = next(folder for folder in path.absolute().parents if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if num_bytes > free:
@@ -93,31 +87,14 @@ def check_space(path: Path, num_bytes: int) -> None:
 
 
 def refuse_filled(folder: Path) -> None:
-    """Refuse to write to a folder with something in it, which might be anybody's.
-
-    Raises
-    ------
-    FileAccessError
-        If there is something in it.
-    """
+    """Raise `FileAccessError` if there is something in a folder to write to, which might be anybody's."""
     if _is_filled(folder):
         message = f"{folder}: this folder is not empty. Name another output, or delete it if nobody needs what it has."
         raise FileAccessError(errno.ENOTEMPTY, message)
 
 
 def check_output(path: Path) -> None:
-    """Raise before hours of work what `atomic_path` would raise after them; nothing is made.
-
-    Parameters
-    ----------
-    path : Path
-        Where a finished output shall be.
-
-    Raises
-    ------
-    FileAccessError
-        If no file can be made there.
-    """
+    """Raise before hours of work the `FileAccessError` that `atomic_path` would raise after them; nothing is made."""
     with writing(path):
         folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir():

@@ -33,7 +33,7 @@ ERRNO = re.compile(r"errno = (\d+)")
 """How HDF5 says what the operating system said, whatever exception h5py makes of it."""
 
 
-class NewFile(h5py.File):
+class NewFile(h5py.File):  # type: ignore[misc]  # h5py has no types
     """A file to be written, whose structures have checksums; `create_file` opens it.
 
     HDF5 is never told that it could not write: it crashes when the process ends if a full disk kept it from writing
@@ -47,22 +47,9 @@ class NewFile(h5py.File):
 
 @contextmanager
 def create_file(path: Path) -> Iterator[NewFile]:
-    """Open a file for writing; when the block ends, all of it has been given to the operating system.
+    """Open a file for writing, over what is there; call ``raise_failure()`` of it from time to time.
 
-    Parameters
-    ----------
-    path : Path
-        The file; what is there is overwritten.
-
-    Yields
-    ------
-    file : NewFile
-        To be written, with ``file.raise_failure()`` called from time to time.
-
-    Raises
-    ------
-    OSError
-        If something could not be written.
+    When the block ends, all of it has been given to the operating system; raises OSError if that did not take it.
     """
     with _Disk(path, "w+") as disk:
         with NewFile(disk) as file:
@@ -130,21 +117,8 @@ def as_builtin(value: Any) -> Any:
 def translate_read_errors(path: Path, problem: str, hint: str) -> Iterator[None]:
     """Raise what HDF5 has against reading as errors of ours; no more than that may happen inside.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    problem : str
-        What to say of damage: "frame of sample 3 is damaged".
-    hint : str
-        What to do then.
-
-    Raises
-    ------
-    StoreError
-        If the content is wrong.
-    FileAccessError
-        If the operating system does not let it be read.
+    They are `StoreError` with the problem ("frame of sample 3 is damaged") and a hint if the content is wrong, and
+    `FileAccessError` if the operating system does not let it be read.
     """
     with reading(path, lambda error: StoreError(f"{path}: {problem} ({error}). {hint}"), *SIGNS):
         try:
@@ -165,14 +139,9 @@ def entry(group: h5py.Group, name: str) -> Any:
 
 
 def read_attributes(file: h5py.File, names: Iterable[str], hint: str) -> dict[str, Any]:
-    """Read root attributes as Python's own int, float, bool or str.
+    """Return root attributes as Python's own int, float, bool or str; errors as `translate_read_errors`.
 
-    Raises
-    ------
-    StoreError
-        If they are damaged, or one is not there, as in a file of another version of arseg.
-    FileAccessError
-        If the operating system does not let them be read.
+    One that is not there, as in a file of another version of arseg, is a `StoreError` as well.
     """
     found = all_attributes(file, hint)
     if missing := [name for name in names if name not in found]:
@@ -184,7 +153,7 @@ def read_attributes(file: h5py.File, names: Iterable[str], hint: str) -> dict[st
 
 
 def all_attributes(file: h5py.File, hint: str) -> dict[str, Any]:
-    """Read all root attributes, see `read_attributes`."""
+    """Return all root attributes, see `read_attributes`."""
     with translate_read_errors(Path(file.filename), "the list of attributes is damaged", hint):
         try:
             return {name: as_builtin(value) for name, value in file.attrs.items()}
@@ -195,7 +164,7 @@ def all_attributes(file: h5py.File, hint: str) -> dict[str, Any]:
 def open_finished(
     path: Path, kind: str, *, format_versions: Sequence[int], attributes: set[str], command: str, hint: str
 ) -> h5py.File:
-    """Return a file, open for reading, if it is what it shall be.
+    """Return a file, open for reading, if it is what it shall be; the caller closes it.
 
     Parameters
     ----------
@@ -207,15 +176,8 @@ def open_finished(
         What its root attribute ``format_version`` may be; the first is the one that is written.
     attributes : set of str
         Root attributes that tell the kind.
-    command : str
-        What makes such a file, for the message.
-    hint : str
-        What to do with one that is of no use.
-
-    Returns
-    -------
-    file : h5py.File
-        Open; the caller closes it.
+    command, hint : str
+        What makes such a file, and what to do with one that is of no use, for messages.
 
     Raises
     ------

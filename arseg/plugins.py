@@ -29,15 +29,7 @@ Registered = TypeVar("Registered")
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name, in the order of their registration.
-
-    Parameters
-    ----------
-    kind : str
-        What they are, for messages: "network".
-    group : str
-        Group of the entry points that add to them: "arseg.networks".
-    """
+    """Things of one `kind` by name, in the order of their registration, which entry points of a `group` add to."""
 
     def __init__(self, kind: str, group: str) -> None:
         self.kind = kind
@@ -48,10 +40,7 @@ class Registry(Generic[T]):
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a decorator that registers what it decorates, a `T`, and leaves it as it is.
 
-        Raises
-        ------
-        ConfigError
-            If the name is taken, or cannot be part of a path: it has letters, digits, ``-`` and ``_``.
+        Raises `ConfigError` if the name is taken, or cannot be part of a path: it has letters, digits, ``-`` and ``_``.
         """
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(f"{self.kind} {name!r}: a name has letters, digits, - and _ only")
@@ -73,10 +62,8 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Return what is registered under a name.
 
-        Raises
-        ------
-        ConfigError
-            If nothing is; the message lists what there is. Also if `ARSEG_PLUGINS` names what cannot be imported.
+        Raises `ConfigError` if nothing is; the message lists what there is. Also if `ARSEG_PLUGINS` names what cannot
+        be imported.
         """
         found = self.find(name)
         if found is None:
@@ -89,13 +76,7 @@ class Registry(Generic[T]):
         return found
 
     def names(self) -> tuple[str, ...]:
-        """Return all names, in the order of registration: this package's own first.
-
-        Raises
-        ------
-        ConfigError
-            If `ARSEG_PLUGINS` names what cannot be imported.
-        """
+        """Return all names, in the order of registration: this package's own first."""
         self._load()
         return tuple(self._registered)
 

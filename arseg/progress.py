@@ -23,26 +23,10 @@ def track(
     *,
     status: Callable[[], str] | None = None,
 ) -> Iterator[Item]:
-    """Yield the items of `iterable` and report how many are done.
+    """Yield the items of `iterable` and report how many are done, of `total` if its length is unknown.
 
     On a terminal this is a tqdm bar. Elsewhere (a log file, a cluster job, a test) a bar is noise: there it
-    is a log line at most every ten seconds, and one at the end.
-
-    Parameters
-    ----------
-    iterable : iterable
-        What to loop over.
-    description : str
-        What the loop does, for example "clips".
-    total : int, optional
-        Number of items; by default the length of `iterable`, where it has one.
-    status : callable, optional
-        More to say beside the numbers.
-
-    Yields
-    ------
-    item
-        The items of `iterable`, unchanged and in order.
+    is a log line at most every ten seconds, and one at the end. `status` returns more to say beside the numbers.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)

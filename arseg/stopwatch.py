@@ -9,41 +9,20 @@ from contextlib import contextmanager
 class Stopwatch:
     """Adds up the time that each stage takes. Stages may run in several threads, each stage in one of them.
 
-    Parameters
-    ----------
-    synchronize : callable, optional
-        Waits until a device has done its work, where that goes on by itself; called around stages that ask
-        for it.
-    clock : callable
-        Gives seconds, of which differences count.
-
-    Attributes
-    ----------
-    seconds : defaultdict of float
-        Time by stage.
-    runs : Counter
-        How often each stage ran.
+    `synchronize` waits until a device has done its work, where that goes on by itself; `clock` returns seconds.
     """
 
     def __init__(
         self, synchronize: Callable[[], None] | None = None, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.runs: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()  # how often each stage ran
         self._synchronize = synchronize
         self._clock = clock
 
     @contextmanager
     def __call__(self, stage: str, *, on_device: bool = False) -> Iterator[None]:
-        """Count the time of a ``with`` block towards a stage.
-
-        Parameters
-        ----------
-        stage : str
-            Its name.
-        on_device : bool
-            Whether the block's work goes on on the device when the block is left.
-        """
+        """Count the time of a block towards a stage; one `on_device` ends when the device has done its work."""
         started = self._clock()
         try:
             yield

@@ -14,41 +14,16 @@ FEW_SAMPLES = 100
 
 
 def worthwhile_workers(workers: int, num_samples: int) -> int:
-    """Return how many processes load samples: none for few samples.
-
-    Parameters
-    ----------
-    workers : int
-        Number of processes that are allowed.
-    num_samples : int
-        Samples to load, over all epochs.
-
-    Returns
-    -------
-    workers : int
-        `workers` or 0; changes no sample.
-    """
+    """Return how many of `workers` processes load samples: none for few samples over all epochs. Changes no sample."""
     return workers if num_samples >= FEW_SAMPLES else 0
 
 
 def loader_options(workers: int, num_samples: int, module: str) -> dict[str, Any]:
-    """Return how a `torch.utils.data.DataLoader` starts its processes.
+    """Return how a `torch.utils.data.DataLoader` starts its processes, as keyword arguments.
 
     They come from a fork server, not from a fork of this process: PyTorch, HDF5 and progress bars run threads
     here, and a fork copies the locks that a thread happens to hold, which now and then hangs for ever. They end when
-    this process does, however it ends.
-
-    Parameters
-    ----------
-    workers, num_samples
-        As `worthwhile_workers` takes them.
-    module : str
-        Module to import once in the server instead of once in every process.
-
-    Returns
-    -------
-    options : dict
-        Keyword arguments of the loader.
+    this process does, however it ends. `module` is imported once in the server instead of once in every process.
     """
     workers = worthwhile_workers(workers, num_samples)
     if not workers:

@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 
 from arseg.bench.measure import in_milliseconds, peak_mib, time_networks
-from arseg.bench.report import DEFAULTS, Count, Options, benchmark, parse_size, publish
+from arseg.bench.report import DEFAULTS, Options, benchmark, publish
+from arseg.config import parse_size
 from arseg.models.attention import ATTENTION_VARIABLE, implementations, local_attention
 from arseg.models.creff import WINDOW, CReFF
 from arseg.models.device import resolve_device
+from arseg.options import Count, Device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
@@ -26,7 +28,7 @@ def attention(
     size: str = "960x720",
     channels: Count = 64,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
-    device: str = "auto",
+    device: Device = "auto",
     common: Options = DEFAULTS,
 ) -> None:
     """Time the local attention, and CReFF around it, against what the machine's memory and arithmetic allow.
@@ -43,8 +45,6 @@ def attention(
         Channels of the features.
     dtype : str
         Type of the features.
-    device : str
-        auto, cpu, cuda or cuda:N.
     """
     if common.quick:
         size, channels = "64x48", 16

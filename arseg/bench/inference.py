@@ -25,7 +25,8 @@ from arseg.bench.examples import (
 )
 from arseg.bench.front_end import front_end_row
 from arseg.bench.measure import Action, in_milliseconds, peak_mib, time_networks
-from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
+from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
+from arseg.config import parse_size
 from arseg.errors import ConfigError
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.infer.front_end import STAGES
@@ -36,6 +37,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of, resize, to_low_resolution, warp_keyframe
 from arseg.models.optimize import prepare_for_inference
 from arseg.models.registry import build_network, get_architecture
+from arseg.options import Count, Device
 from arseg.spec import Encoding
 
 Size = tuple[int, int]
@@ -57,7 +59,7 @@ def inference(
     decoded_hr_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 3,
     forms: bool = False,
     front_end_only: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
     common: Options = DEFAULTS,
 ) -> None:
     """Time frames of HR and of AR-Seg: the networks, their parts, and a video from its bitstream to its labels.
@@ -84,8 +86,6 @@ def inference(
         Measure each optimisation of the networks alone as well.
     front_end_only : bool
         Measure what comes before the networks, and no network.
-    device : str
-        auto, cpu, cuda or cuda:N.
     """
     rounds = common.repeats
     if common.quick:

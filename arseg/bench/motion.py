@@ -8,9 +8,11 @@ import numpy as np
 from arseg.bench.examples import draw_frames, write_video
 from arseg.bench.front_end import decode
 from arseg.bench.measure import Action, time_programs
-from arseg.bench.report import DEFAULTS, Count, Options, benchmark, parse_size, publish
+from arseg.bench.report import DEFAULTS, Options, benchmark, publish
+from arseg.config import parse_size
 from arseg.motion.extract import extract_motion
 from arseg.motion.file import MotionFile
+from arseg.options import Count
 from arseg.spec import Encoding
 
 

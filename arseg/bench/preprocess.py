@@ -15,16 +15,18 @@ from PIL import Image
 
 from arseg.bench.examples import draw_frames
 from arseg.bench.measure import Action, core_seconds, time_programs
-from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
+from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
 from arseg.codec.decode import check_readable, read_clip
 from arseg.codec.encode import encode_clip
 from arseg.codec.frame import DecodedClip
+from arseg.config import parse_size
 from arseg.data.clips import make_clip_stores, plan_clips
 from arseg.data.images import read_image
 from arseg.data.manifest import Manifest, ManifestRow
 from arseg.errors import DataError
 from arseg.machine import usable_cores
 from arseg.motion.compose import MotionComposer
+from arseg.options import Count
 from arseg.spec import Encoding, Rate
 from arseg.store import ClipStore
 from arseg.store_writer import create_stores

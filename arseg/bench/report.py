@@ -11,17 +11,15 @@ from typing import Annotated, Any
 
 import torch
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from tabulate import tabulate
 
-from arseg.errors import ConfigError
 from arseg.files import atomic_path
 from arseg.machine import processor_name, usable_cores
+from arseg.options import Count
 from arseg.provenance.recording import P, R, records
 from arseg.provenance.surroundings import describe_code
 
 Row = dict[str, Any]
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 @dataclass(frozen=True)
@@ -83,20 +81,6 @@ def publish(
             everything = json.dumps(found | {"facts": facts, "tables": tables}, indent=1)
             temporary.write_text(f"{everything}\n", encoding="utf-8")
         print(f"\nwrote {output}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return height and width of ``WIDTHxHEIGHT``.
-
-    Raises
-    ------
-    ConfigError
-        If it is something else.
-    """
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT in pixels, for example 960x720")
-    return int(height), int(width)
 
 
 def _shown(value: object) -> str:

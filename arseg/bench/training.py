@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from arseg.bench.measure import peak_mib, time_programs
-from arseg.bench.report import DEFAULTS, Count, Options, Row, benchmark, parse_size, publish
-from arseg.config import TrainConfig
+from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
+from arseg.config import TrainConfig, parse_size
 from arseg.data.augmentation import draw_augmentation
 from arseg.data.clips import make_clip_stores
 from arseg.data.images import read_image, read_label
@@ -28,6 +28,7 @@ from arseg.datasets.frames.manifest import frames_manifest
 from arseg.datasets.synthetic.dataset import synthesize
 from arseg.models.device import resolve_device
 from arseg.models.registry import build_network, get_architecture
+from arseg.options import Count, Device
 from arseg.spec import Encoding, NetworkSpec
 from arseg.split import SplitStores, open_training_stores
 from arseg.stopwatch import Stopwatch
@@ -82,7 +83,7 @@ def training(
     scale_percent: Count = 50,
     batch_size: Count = 2,
     workers: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     common: Options = DEFAULTS,
 ) -> None:
     """Time both phases of training: samples alone, steps and their waiting, and the start up to the first batch.
@@ -102,8 +103,6 @@ def training(
         Samples of a step; the paper's runs take 8.
     workers : int
         Processes that load samples.
-    device : str
-        auto, cpu, cuda or cuda:N.
     """
     repeats = common.repeats
     if common.quick:

@@ -9,6 +9,7 @@ from arseg.cli.recorded import classes, encoder_of, ffmpeg_version_of
 from arseg.data.clips import make_clip_stores, store_path
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
+from arseg.options import ManifestFile
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import Encoding
 
@@ -21,7 +22,7 @@ def stores(arguments: Arguments) -> list[Path]:
 @records("clips", inputs=["manifest", classes], outputs=[stores], facts=ffmpeg_version_of, describe=encoder_of)
 def clips(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     split: str,
     output: Path,
     distances: list[int] | None = None,
@@ -36,8 +37,6 @@ def clips(
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     split : str
         Split whose annotated frames are wanted.
     output : Path

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from arseg.cli.options import Figure
 from arseg.evaluate.compare import compare, read_published_values
 from arseg.evaluate.tables import read_table
 from arseg.metrics.metric import metrics
+from arseg.options import Figure
 from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.provenance.recording import records
 

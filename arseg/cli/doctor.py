@@ -3,17 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from arseg.doctor import Outcome, check_machine
 from arseg.errors import ConfigError
+from arseg.options import Json
 
 MARKS = {Outcome.OK: "", Outcome.NOTE: "note: ", Outcome.MISSING: "MISSING: "}
 
 
-def doctor(*, ffmpeg: str | None = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def doctor(*, ffmpeg: str | None = None, json_: Json = False) -> None:
     """Check what this machine offers; say what is missing, what it is needed for, and how to get it.
 
     Fails only if something is missing that every use needs.
@@ -22,8 +20,6 @@ def doctor(*, ffmpeg: str | None = None, json_: Annotated[bool, Parameter(name="
     ----------
     ffmpeg : str
         FFmpeg to look at; the one of the Python environment by default.
-    json_ : bool
-        Print JSON.
     """
     checks = list(check_machine(Path.cwd(), ffmpeg))
     if json_:

@@ -9,6 +9,7 @@ from arseg.cli.recorded import classes
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.metrics.iou import AbsentRule
+from arseg.options import Device, ManifestFile
 from arseg.provenance.recording import records
 from arseg.spec import Mode
 from arseg.workers import start_server
@@ -18,14 +19,14 @@ from arseg.workers import start_server
 def evaluate(
     *,
     mode: Mode,
-    manifest: Path,
+    manifest: ManifestFile,
     stores: list[Path],
     output: Path,
     hr: Path | None = None,
     lr: Path | None = None,
     scale_percent: int = 100,
     seed: int = 233,
-    device: str = "auto",
+    device: Device = "auto",
     workers: int = 1,
     absent: AbsentRule = "skip",
     metrics: list[str] | None = None,
@@ -36,8 +37,6 @@ def evaluate(
     ----------
     mode : str
         hr: full resolution on each frame. lr: a constant low one. warp: keyframes' features, warped. ar: AR-Seg.
-    manifest : Path
-        Manifest of the data set.
     stores : list of Path
         Clip stores of the test split, all shards, all distances.
     output : Path
@@ -50,8 +49,6 @@ def evaluate(
         Resolution of the low-resolution network, in percent; 100 in modes hr and warp.
     seed : int
         Seed that the networks were trained with; names the result.
-    device : str
-        auto, cpu, cuda or cuda:N.
     workers : int
         Processes that read frames; changes no result.
     absent : str

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from arseg.compat.naming import PublishedSetup
 from arseg.metrics.iou import AbsentRule
+from arseg.options import Device
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import Role
 
@@ -27,7 +28,7 @@ def evaluate_published(
     output: Path = Path("results/published-evaluation"),
     work: Path | None = None,
     seed: int = 233,
-    device: str = "auto",
+    device: Device = "auto",
     workers: int = 1,
     absent: AbsentRule = "skip",
 ) -> None:
@@ -47,8 +48,6 @@ def evaluate_published(
         Folder that keeps converted checkpoints and data; the folder work in --output by default.
     seed : int
         Seed that the networks were trained with; names the results.
-    device : str
-        auto, cpu, cuda or cuda:N.
     workers : int
         Processes that read frames; changes no result.
     absent : str

@@ -1,15 +1,14 @@
 """``arseg export``: the networks for runtimes other than PyTorch."""
 
 import logging
-import re
 from pathlib import Path
 
 import torch
 
-from arseg.cli.options import Output
-from arseg.errors import ConfigError
+from arseg.config import parse_size
 from arseg.export.branches import check_folder, export_branches
 from arseg.models.branches import load_branches
+from arseg.options import Output
 from arseg.provenance.recording import records
 
 LEAST_SIDE = 32
@@ -40,7 +39,7 @@ def export(
     scale_percent : int
         Resolution of the LR branch or of the single network, where the folder has several.
     """
-    frame_size = parse_size(size)
+    frame_size = parse_size(size, least=LEAST_SIDE)
     check_folder(output)
     first, second = load_branches(checkpoint, torch.device("cpu"), scale_percent)
     if difference := (second or first).size_difference(frame_size[1], frame_size[0]):
@@ -48,11 +47,3 @@ def export(
     export_branches(first, second, frame_size, output, report=print)
     for path in sorted(output.glob("*.onnx")):
         print(f"wrote {path}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return height and width from WIDTHxHEIGHT; a ConfigError if it is none, or too small for the networks."""
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if found is None or min(int(side) for side in found.groups()) < LEAST_SIDE:
-        raise ConfigError(f"--size {text}: expected WIDTHxHEIGHT in pixels, {LEAST_SIDE} or more each, such as 960x720")
-    return int(found[2]), int(found[1])

@@ -1,9 +1,9 @@
 """``arseg manifest``: one command for each kind of data set."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from arseg.cli.recorded import written_classes
 from arseg.data.checks import write_checked_manifest
@@ -16,6 +16,9 @@ from arseg.datasets.frames.manifest import frames_manifest
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import SegmentationClass
 
+Name = Annotated[str, Parameter(help="Name of the data set.")]
+Written = Annotated[Path, Parameter(help="Manifest to write; the classes go beside it, as <stem>.classes.csv.")]
+
 
 def sheets(arguments: Arguments) -> list[Path]:
     """Name the sheets that are read."""
@@ -24,17 +27,15 @@ def sheets(arguments: Arguments) -> list[Path]:
 
 
 @records("manifest frames", inputs=["root", sheets], outputs=["output", written_classes])
-def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = None, splits: Path | None = None) -> None:
+def frames(
+    *, dataset: Name, root: Path, output: Written, classes: Path | None = None, splits: Path | None = None
+) -> None:
     """Write the manifest of your own folders of frames and index labels.
 
     Parameters
     ----------
-    dataset : str
-        Name of the data set.
     root : Path
         Folder of the data set.
-    output : Path
-        Manifest to write; the classes go beside it, as <stem>.classes.csv.
     classes : Path
         CSV of the classes: index, name, red, green, blue, void; <root>/classes.csv by default.
     splits : Path
@@ -46,20 +47,18 @@ def frames(*, dataset: str, root: Path, output: Path, classes: Path | None = Non
 @records("manifest camvid", inputs=["frames", "labels", "stills", "sequences"], outputs=["output", written_classes])
 def camvid(
     *,
-    dataset: str,
+    dataset: Name,
     frames: Path,
     labels: Path,
     stills: Path,
     sequences: Path,
     split: Literal["official", "kaggle"],
-    output: Path,
+    output: Written,
 ) -> None:
     """Write the manifest of CamVid.
 
     Parameters
     ----------
-    dataset : str
-        Name of the data set.
     frames : Path
         Folder with one folder of decoded frames per sequence, from arseg camvid frames.
     labels : Path
@@ -70,27 +69,21 @@ def camvid(
         CSV that relates the numbers of stills and decoded frames.
     split : str
         official: 367/101/233 frames. kaggle: 369/100/232, the folders of the Kaggle package.
-    output : Path
-        Manifest to write; the classes go beside it, as <stem>.classes.csv.
     """
     rows = camvid_manifest(dataset, frames=frames, labels=labels, stills=stills, split=split, sequences=sequences)
     _write(output, rows, camvid_classes())
 
 
 @records("manifest cityscapes", inputs=["root", "labels"], outputs=["output", written_classes])
-def cityscapes(*, dataset: str, root: Path, labels: Path, output: Path) -> None:
+def cityscapes(*, dataset: Name, root: Path, labels: Path, output: Written) -> None:
     """Write the manifest of Cityscapes.
 
     Parameters
     ----------
-    dataset : str
-        Name of the data set.
     root : Path
         Folder with gtFine and leftImg8bit_sequence (or, for phase 1 alone, leftImg8bit).
     labels : Path
         Folder of train-id labels, from arseg cityscapes labels.
-    output : Path
-        Manifest to write; the classes go beside it, as <stem>.classes.csv.
     """
     rows = cityscapes_manifest(dataset, root, labels)
     _write(output, rows, cityscapes_classes(), train_ids_hint(root, labels))

@@ -2,8 +2,8 @@
 
 from cyclopts import App
 
-from arseg.cli.options import Count, Output, Video
 from arseg.motion.extract import extract_motion
+from arseg.options import Count, Output, Video
 from arseg.provenance.recording import records
 
 motion = App(name="motion")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from arseg.cli.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.codecs import find_codec
 from arseg.errors import ConfigError
 from arseg.motion.extract import open_frames
+from arseg.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.plots.motion_field import motion_fields
 from arseg.plots.motion_sheet import draw_motion_sheet
 from arseg.plots.motion_video import draw_motion_video

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from arseg.cli.options import Figure
 from arseg.cli.recorded import classes
+from arseg.options import Device, Figure, ManifestFile
 from arseg.plots.panel import qualitative_panel
 from arseg.provenance.recording import records
 
@@ -11,20 +11,18 @@ from arseg.provenance.recording import records
 @records("plot panel", inputs=["manifest", classes, "stores", "hr", "lr", "ar"], outputs=["output"])
 def panel(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     stores: list[Path],
     hr: Path,
     lr: Path,
     ar: Path,
     output: Figure,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> None:
     """Draw examples: keyframe, frame, label, the three predictions, the warped keyframe and the motion.
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     stores : list of Path
         Clip stores at the largest distance, all shards.
     hr : Path
@@ -35,8 +33,6 @@ def panel(
         Checkpoint of AR-Seg's LR branch, at the baseline's scale.
     output : Path
         Figure to write (.png, .pdf, .svg).
-    device : str
-        auto, cpu, cuda or cuda:N.
     """
     qualitative_panel(
         stores=stores, manifest=manifest, hr_path=hr, lr_path=lr, ar_path=ar, output=output, device=device

@@ -5,16 +5,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from tabulate import tabulate
 
 from arseg.machine import usable_cores
+from arseg.options import Count, Json
 from arseg.plan.estimate import Plan, estimate, jobs_to_do
-
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def plan(
@@ -24,7 +20,7 @@ def plan(
     cores: Count | None = None,
     gpus: Count = 1,
     snakefile: Path = Path("Snakefile"),
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    json_: Json = False,
 ) -> None:
     """Print the jobs that a configuration still needs, and the time that they take.
 
@@ -43,8 +39,6 @@ def plan(
         GPUs to use, each for one network at a time.
     snakefile : Path
         The workflow's entry point.
-    json_ : bool
-        Print JSON.
     """
     cores = cores or usable_cores()
     estimated = estimate(jobs_to_do(config, snakefile, cores, targets), cores=cores, gpus=gpus)

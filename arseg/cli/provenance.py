@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from cyclopts import Parameter
 
+from arseg.options import Json
 from arseg.provenance.trace import CHANGED, Origin, trace
 
 SHOWN = ("command_line", "folder", "time", "code", "machine", "result", "facts")
 """Parts of a record that are printed without ``--json``; the command line says most of the options."""
 
 
-def provenance(
-    result: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = False, thorough: bool = False
-) -> None:
+def provenance(result: Path, /, *, json_: Json = False, thorough: bool = False) -> None:
     """Print where a result comes from: command, code, machine, and the chain of files that it was made from.
 
     The exit status is 0 if the result and everything that is still there of its chain is what was recorded, and 1 if
@@ -29,8 +27,6 @@ def provenance(
     ----------
     result : Path
         File or folder that a command of arseg wrote.
-    json_ : bool
-        Print JSON, with all that was recorded.
     thorough : bool
         Read the contents of everything. By default only the result is read; inputs are judged by size and time of
         change.

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from arseg.cli.options import Count, Video
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
 from arseg.infer.outputs import check_outputs, open_output
@@ -18,6 +17,7 @@ from arseg.infer.report import STAGES, describe, summarize
 from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
 from arseg.infer.segment import segment as segment_video
 from arseg.motion.live import Following
+from arseg.options import Count, Device, Video
 from arseg.progress import track
 from arseg.provenance.recording import records
 from arseg.signals import noted_signals
@@ -37,7 +37,7 @@ def segment(
     every: Count = 1,
     max_frames: Count | None = None,
     following: Annotated[Following, Parameter(name="*")] = DEFAULT_FOLLOWING,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> None:
     """Segment a video: keyframes in full resolution, all other frames in low, joined by the codec's motion.
 
@@ -66,8 +66,6 @@ def segment(
         Write every n-th frame only; others cost little.
     max_frames : int
         How many frames to read; all by default.
-    device : str
-        auto, cpu, cuda or cuda:N.
     """
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")

@@ -13,6 +13,7 @@ from arseg.cli.recorded import classes
 from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
+from arseg.options import ManifestFile
 from arseg.provenance.recording import Arguments, records
 from arseg.train.options import RunOptions
 from arseg.workers import start_server
@@ -47,7 +48,7 @@ def initial_weights(arguments: Arguments) -> list[Path]:
 )
 def phase1(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     train_split: str,
     val_split: str,
     backbone: str,
@@ -60,8 +61,6 @@ def phase1(
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     train_split : str
         Split to learn from.
     val_split : str
@@ -97,7 +96,7 @@ def phase1(
 )
 def phase2(
     *,
-    manifest: Path,
+    manifest: ManifestFile,
     hr: Path,
     train_stores: list[Path],
     val_stores: list[Path],
@@ -110,8 +109,6 @@ def phase2(
 
     Parameters
     ----------
-    manifest : Path
-        Manifest of the data set.
     hr : Path
         Checkpoint of the HR branch; it names the backbone, too.
     train_stores : list of Path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from arseg.configured import Name, existing, expanded
+from arseg.config import Name, existing
 from arseg.data.sheets import read_sheet
 from arseg.plugins import Registry
 
@@ -107,7 +107,7 @@ class DatasetKind(ABC):
         A ConfigError with the key says that it names an unset environment variable, or that nothing is there.
         """
         name = f"datasets.{place.dataset}.source.{key}"
-        return existing(expanded(getattr(self, key), name), name)
+        return existing(getattr(self, key), name)
 
     def sheet(self, place: Place, key: str, *columns: str) -> list[dict[str, str]]:
         """Return the rows of the CSV sheet that a key of the source names, by its columns."""

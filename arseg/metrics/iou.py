@@ -29,7 +29,8 @@ def iou_per_class(confusion: NDArray[np.integer]) -> NDArray[np.float64]:
     intersection = np.diagonal(confusion, axis1=-2, axis2=-1)
     union = confusion.sum(axis=-1) + confusion.sum(axis=-2) - intersection
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of an absent class
-        return intersection / union
+        iou: NDArray[np.float64] = intersection / union
+    return iou
 
 
 def num_classes_present(confusion: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -45,7 +46,7 @@ def num_classes_present(confusion: NDArray[np.integer]) -> NDArray[np.int64]:
     count : ndarray of int64, shape (...)
         0 ... K.
     """
-    return np.count_nonzero(~np.isnan(iou_per_class(confusion)), axis=-1)
+    return np.asarray(np.count_nonzero(~np.isnan(iou_per_class(confusion)), axis=-1), np.int64)
 
 
 def mean_iou(confusion: NDArray[np.integer], classes: Sequence[int] | None = None, absent: AbsentRule = "skip") -> Any:

@@ -57,7 +57,8 @@ class Metric(ABC):
 
     def merge(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Return the counts of two shards of a split together, each of shape (L, ...): their sum."""
-        return first + second
+        merged: NDArray[Any] = first + second
+        return merged
 
     @abstractmethod
     def columns(self, counts: NDArray[Any], context: Context) -> Mapping[str, Sequence[Any] | NDArray[Any]]:

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame, num_blocks
+from arseg.codecs import MAX_REFERENCES
 from arseg.errors import MotionError
-from arseg.spec import MAX_REFERENCES, PAPER_MAX_REF_BACK
+from arseg.spec import PAPER_MAX_REF_BACK
 
 MAX_SIDE = 8192
 """Largest side of a frame whose displacements fit int16 in quarter pixels."""

@@ -25,6 +25,7 @@ from arseg.codec.frame import (
     PredictionMode,
     num_blocks,
 )
+from arseg.codecs import MAX_REFERENCES
 from arseg.files import atomic_path
 from arseg.hdf5 import (
     NewFile,
@@ -36,7 +37,6 @@ from arseg.hdf5 import (
     write_attributes,
 )
 from arseg.motion.compose import MotionComposer
-from arseg.spec import MAX_REFERENCES
 
 FORMAT_VERSION = 3
 """Raised when the layout changes so that older programs cannot read it."""

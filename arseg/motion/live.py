@@ -21,10 +21,11 @@ from arseg.codec.frame import DecodedFrame
 from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
 from arseg.codec.stream import PacketStream
 from arseg.codec.tolerant import Damage, KeptPackets, decode_pixels, until_unreadable
+from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
 from arseg.motion.compose import KeyframeFollower
-from arseg.spec import MAX_REFERENCES, PAPER_RULES, MotionRules
+from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)

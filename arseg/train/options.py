@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from arseg.options import Device
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -15,8 +17,7 @@ class RunOptions:
     SIGUSR1 and Ctrl-C save it first and exit with 75."""
     seed: int = 233
     """Seed of all randomness."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    device: Device = "auto"
     devices: int = 1
     """How many GPUs train together (with --device cpu, processes); they share each batch."""
     workers: int = 2

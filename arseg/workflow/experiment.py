@@ -8,18 +8,32 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
+from arseg.data.sheets import read_sheet
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.networks import networks
 from arseg.spec import Encoding, Mode, Rate, parse_fps
 from arseg.workflow.keys import Config, Dataset
-from arseg.workflow.reading import read_config, read_sheet, told_by_snakemake
+from arseg.workflow.reading import read_config, told_by_snakemake
 from arseg.workflow.schema import config_schema
 
 IMAGENET_WEIGHTS = "resources/imagenet/resnet18.pth"
 NATIVE_READER = "resources/native/hevc-motion.json"
+
+
+class Wildcards(Protocol):
+    """The wildcards of a job; each rule has some of them."""
+
+    dataset: str
+    split: str
+    encoding: str
+    backbone: str
+    mode: str
+    scale: str
+    seed: str
+    sequence: str
 
 
 @dataclass(frozen=True)
@@ -69,11 +83,6 @@ class Experiment:
     def published(self) -> str:
         """Sheet of the published values."""
         return str(self.root / "config/published-miou.csv")
-
-    @property
-    def has_all_modes(self) -> bool:
-        """Whether HR, LR and AR are evaluated, so that they can be shown side by side."""
-        return {*self.config.modes} >= {"hr", "lr", "ar"}
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -151,59 +160,51 @@ class Experiment:
             for seed in self.config.seeds
         ]
 
-    def modes_and_scales(self) -> list[tuple[str, int]]:
-        """Return the modes, each with the scales, in percent, that it is evaluated at."""
+    def _evaluated(self) -> list[tuple[Run, str, int]]:
+        """Return all runs, each with the modes, and the scales in percent, that it is evaluated in."""
         scales = [round(scale * 100) for scale in self.config.scales]
-        return [(mode, scale) for mode in self.config.modes for scale in (scales if mode in ("lr", "ar") else [100])]
+        return [
+            (run, mode, scale)
+            for run in self.runs()
+            for mode in self.config.modes
+            for scale in (scales if mode in ("lr", "ar") else [100])
+        ]
 
     def evaluations(self) -> list[str]:
         """Return all files of confusion matrices."""
         return [
             f"{self.results}/evaluation/{run.path}/{mode}/scale{scale}/seed{run.seed}.npz"
-            for run in self.runs()
-            for mode, scale in self.modes_and_scales()
+            for run, mode, scale in self._evaluated()
         ]
 
-    def phase1_weights(self, dataset: str, backbone: str, scale: int | str, seed: int | str) -> str:
-        """Return the checkpoint of the HR branch (scale 100) or of an LR baseline."""
-        return f"{self.results}/phase1/{dataset}/{backbone}/scale{scale}/seed{seed}/weights.pt"
-
-    def phase2_weights(self, dataset: str, encoding: str, backbone: str, scale: int | str, seed: int | str) -> str:
-        """Return the checkpoint of AR-Seg's LR branch."""
-        return f"{self.results}/phase2/{dataset}/{encoding}/{backbone}/scale{scale}/seed{seed}/weights.pt"
+    def weights(self, mode: str, run: Run | Wildcards, scale: int | str) -> dict[str, str]:
+        """Return the checkpoints that a mode needs: the HR branch, the LR baseline, or both branches of AR-Seg."""
+        phase1 = f"{self.results}/phase1/{run.dataset}/{run.backbone}"
+        phase2 = f"{self.results}/phase2/{run.dataset}/{run.encoding}/{run.backbone}"
+        hr, lr, ar = (
+            f"{folder}/scale{percent}/seed{run.seed}/weights.pt"
+            for folder, percent in ((phase1, 100), (phase1, scale), (phase2, scale))
+        )
+        return {"hr": {"hr": hr}, "lr": {"lr": lr}, "warp": {"hr": hr}, "ar": {"hr": hr, "lr": ar}}[mode]
 
     def networks(self) -> list[str]:
         """Return the checkpoints of all networks that the evaluations need."""
-        names = set()
-        for run in self.runs():
-            for mode, scale in self.modes_and_scales():
-                if mode == "ar":
-                    names.add(self.phase1_weights(run.dataset, run.backbone, 100, run.seed))
-                    names.add(self.phase2_weights(run.dataset, run.encoding, run.backbone, scale, run.seed))
-                else:
-                    names.add(self.phase1_weights(run.dataset, run.backbone, scale, run.seed))
-        return sorted(names)
+        return sorted(
+            {path for run, mode, scale in self._evaluated() for path in self.weights(mode, run, scale).values()}
+        )
 
-    def clip_stores(self, dataset: str, encoding: str, role: str, distances: Sequence[int] | None = None) -> list[str]:
-        """Return the clip stores of a split.
+    def clip_stores(self, dataset: str, encoding: str, role: str, *, every_distance: bool = False) -> list[str]:
+        """Return the clip stores of the split that serves a role, which is a field of `Splits`.
 
-        Parameters
-        ----------
-        dataset, encoding : str
-            Names of both.
-        role : str
-            What the split serves; a field of `arseg.datasets.Splits`.
-        distances : sequence of int, optional
-            Reference distances; the largest alone by default.
+        They are those of the largest distance, the hardest case for AR-Seg, or of every distance.
         """
         splits = self.splits(dataset)
-        split = getattr(splits, role)
-        last = self.encodings[dataset][encoding].gop - 1
+        split, gop = getattr(splits, role), self.encodings[dataset][encoding].gop
         kind = "all-distances" if split == splits.test else "last-distance"
         return [
             f"{self.results}/clips/{dataset}/{encoding}/{kind}/{split}/shard{shard}/d{distance:02d}.h5"
             for shard in range(self.config.datasets[dataset].shards)
-            for distance in ([last] if distances is None else distances)
+            for distance in (range(gop) if every_distance else [gop - 1])
         ]
 
     def clips(self) -> list[str]:
@@ -221,7 +222,7 @@ class Experiment:
     def figures(self) -> list[str]:
         """Return curves of each metric and, if HR, LR and AR are there, a figure of examples per run."""
         paths = [f"{self.results}/figures/{metric}_by_{x}.png" for metric in self.metrics for x in ("distance", "cost")]
-        if self.has_all_modes:
+        if self.config.has_all_modes:
             scale = round(self.config.panel_scale * 100)
             paths += [f"{self.results}/figures/panel/{run.path}/scale{scale}/seed{run.seed}.png" for run in self.runs()]
         return paths
@@ -232,11 +233,12 @@ class Experiment:
 
     def published_values(self) -> list[str]:
         """Return the sheet of published values if any run is in it, as far as names tell."""
+        columns = ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps")
+        with told_by_snakemake():
+            rows = [row.cells for row in read_sheet(Path(self.published), columns, "")]
         published = {
             (row["dataset"], row["split"], row["backbone"], int(row["gop"]), float(row["bitrate_mbps"]))
-            for row in read_sheet(
-                self.published, ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps")
-            )
+            for row in rows
             if row["mode"].lower() in self.config.modes
             and (row["mode"] == "HR" or float(row["scale"]) in self.config.scales)
         }
@@ -255,7 +257,7 @@ def clip_outputs(stores: Sequence[str]) -> list[str]:
 
 
 def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: str | Path) -> Experiment:
-    """Read an experiment from Snakemake's configuration.
+    """Return the experiment that Snakemake's configuration asks for.
 
     Parameters
     ----------

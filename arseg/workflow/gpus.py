@@ -4,20 +4,25 @@ A rule asks for `gpu`, a profile may say more: another number, a `gres` in its p
 training uses is `devices`. What contradicts itself is refused here, where it costs nothing.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 
-def settle_gpus(rules: Iterable[Any], device: str, place: str) -> None:
-    """Check what rules ask for, after profile and command line; with device "cpu", have them ask for no GPU.
+def settle_gpus(workflow: Any, device: str, place: str) -> None:
+    """Check what rules ask for, after profile and command line.
+
+    With device "cpu", they ask for no GPU. With "auto" on a machine without one, they do not queue for it; what they
+    ask for on the nodes of a cluster stays.
 
     Parameters
     ----------
-    rules : iterable of snakemake.rules.Rule
-        All rules. Their resources are changed in place.
+    workflow : snakemake.workflow.Workflow
+        All rules are known; their resources are changed in place.
     device : str
         Where networks run, as the configuration says.
     place : str
@@ -29,13 +34,22 @@ def settle_gpus(rules: Iterable[Any], device: str, place: str) -> None:
         If a rule asks for GPUs twice, or for another number than it uses.
     """
     problems = []
-    for rule in rules:
+    for rule in workflow.rules:
         if device == "cpu" and {"gpu", "gres", "gpu_model"} & set(rule.resources):
             _release(rule.resources)
         else:
             problems += [f"{place}: set-resources: {rule.name}: {problem}" for problem in _problems(rule.resources)]
     if problems:
         raise WorkflowError("\n".join(problems))
+    if device == "auto" and "gpu" in workflow.global_resources and not has_gpu():
+        workflow.register_resource("gpu", workflow.global_resources["_cores"].value)  # each job takes a core
+
+
+def has_gpu(devices: Path = Path("/dev")) -> bool:
+    """Return whether this machine seems to have a GPU that PyTorch can use; importing that would take seconds."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return any(next(devices.glob(name), None) for name in ("nvidia[0-9]*", "nvhost-gpu", "nvgpu", "kfd", "dxg"))
 
 
 def _release(resources: Any) -> None:

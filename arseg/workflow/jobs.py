@@ -1,4 +1,7 @@
-"""What single jobs read, write and are told, as functions of their wildcards: inputs, parameters, threads."""
+"""What single jobs read, write and are told, as functions of their wildcards: inputs, parameters, threads.
+
+Functions for parameters take no `input`: Snakemake does not compare what it derives from that.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,13 +11,11 @@ from typing import Any
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.codecs import HEVC_READER, codecs
-from arseg.config import TrainConfig
-from arseg.configured import existing, expanded
+from arseg.config import TrainConfig, existing, expanded
 from arseg.networks import networks
-from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
+from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, Wildcards, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
-from arseg.workflow.wildcards import Wildcards
 
 Options = dict[str, Any]
 """Values of a command's options: numbers and texts, lists of them, or whole flags as lists of words."""
@@ -22,7 +23,7 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of an experiment."""
+    """The jobs of an experiment: methods that take wildcards, and those that return a function of them."""
 
     experiment: Experiment
 
@@ -43,133 +44,89 @@ class Jobs:
     def ffmpeg(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names FFmpeg, if the configuration does."""
         path = self.experiment.config.ffmpeg
-        return flag("ffmpeg", expanded(path, "ffmpeg") if path else None)
+        return flag("ffmpeg", path and expanded(path, "ffmpeg"))
 
     @told_by_snakemake()
     def native_source(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the source of the HEVC reader, if the configuration does."""
         path = self.experiment.config.native_source
-        return flag("source", expanded(path, "native_source") if path else None)
+        return flag("source", path and expanded(path, "native_source"))
 
     def native_reader(self, wildcards: Wildcards) -> list[str]:
         """Return the record of the program that reads HEVC, which other codecs do without."""
         codec = codecs.get(self.experiment.encodings[wildcards.dataset][wildcards.encoding].codec)
         return [NATIVE_READER] if codec.prepare == HEVC_READER else []
 
+    def split(self, role: str) -> Callable[[Wildcards], str]:
+        """Return a function: the split of the manifest that serves a role, which is a field of `Splits`."""
+        return lambda wildcards: getattr(self.experiment.splits(wildcards.dataset), role)
+
+    def stores(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
+        """Return a function: the clip stores of a split, as `Experiment.clip_stores` chooses them."""
+        return lambda wildcards: self.experiment.clip_stores(
+            wildcards.dataset, wildcards.encoding, role, every_distance=every_distance
+        )
+
+    def clips(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
+        """Return a function: what the jobs that make these stores declare."""
+        stores = self.stores(role, every_distance=every_distance)
+        return lambda wildcards: declared(stores(wildcards))
+
+    def training(self, phase: int) -> Callable[[Wildcards], Options]:
+        """Return a function: the constants of a training."""
+
+        def answer(wildcards: Wildcards) -> Options:
+            constants = self._constants(phase, wildcards)
+            for path in self.initial_weights(phase)(wildcards):
+                constants["initial_weights"] = path
+            constants["random_scales"] = [*constants["random_scales"]]
+            constants["original_quirks"] = self.experiment.config.original_quirks
+            return {
+                name: switch(name, value) if isinstance(value, bool) else value for name, value in constants.items()
+            }
+
+        return answer
+
     def _constants(self, phase: int, wildcards: Wildcards) -> Options:
         """Return the constants of a training: the paper's, the data set's, and the exceptions that apply."""
         dataset = self.experiment.config.datasets[wildcards.dataset]
-        constants = {
-            name: value for name, value in asdict(TrainConfig()).items() if name in TRAINING
-        } | dataset.training
+        constants = asdict(TrainConfig()) | dataset.training
         for override in dataset.training_overrides:
             if override.phase in (None, phase) and override.backbone in (None, wildcards.backbone):
                 constants |= override.set
-        return constants
+        meaningless = PHASE2_CONSTANTS if phase == 1 else frozenset()
+        return {name: constants[name] for name in TRAINING if name not in meaningless}
 
-    def _training(self, phase: int, wildcards: Wildcards) -> Options:
-        constants = self._constants(phase, wildcards)
-        if phase == 1:
-            constants = {name: value for name, value in constants.items() if name not in PHASE2_CONSTANTS}
-        for path in self._initial_weights(phase, wildcards):
-            constants["initial_weights"] = path
-        constants["random_scales"] = [*constants["random_scales"]]
-        constants["original_quirks"] = self.experiment.config.original_quirks
-        return {name: switch(name, value) if isinstance(value, bool) else value for name, value in constants.items()}
+    def initial_weights(self, phase: int) -> Callable[[Wildcards], list[str]]:
+        """Return a function: the file that a backbone starts from, if it starts from one."""
 
-    # Parameters take no `input`: Snakemake does not compare what it derives from that.
+        @told_by_snakemake()
+        def answer(wildcards: Wildcards) -> list[str]:
+            constants = self._constants(phase, wildcards)
+            source = constants["initial_weights"]
+            if source == "none" or constants.get("start_from") == "hr":
+                return []
+            if source == "imagenet":
+                return [IMAGENET_WEIGHTS]
+            return [existing(source, f"datasets.{wildcards.dataset}.training.initial_weights")]
 
-    def phase1_training(self, wildcards: Wildcards) -> Options:
-        """Return the constants of a training in phase 1."""
-        return self._training(1, wildcards)
-
-    def phase2_training(self, wildcards: Wildcards) -> Options:
-        """Return the constants of a training in phase 2."""
-        return self._training(2, wildcards)
-
-    @told_by_snakemake()
-    def _initial_weights(self, phase: int, wildcards: Wildcards) -> list[str]:
-        constants = self._constants(phase, wildcards)
-        source = constants["initial_weights"]
-        if source == "none" or (phase == 2 and constants["start_from"] == "hr"):
-            return []
-        if source == "imagenet":
-            return [IMAGENET_WEIGHTS]
-        key = f"datasets.{wildcards.dataset}.training.initial_weights"
-        return [existing(expanded(source, key), key)]
-
-    def phase1_initial_weights(self, wildcards: Wildcards) -> list[str]:
-        """Return the file that a backbone starts from in phase 1, if it starts from one."""
-        return self._initial_weights(1, wildcards)
-
-    def phase2_initial_weights(self, wildcards: Wildcards) -> list[str]:
-        """Return the file that a backbone starts from in phase 2, if it starts from one."""
-        return self._initial_weights(2, wildcards)
-
-    def phase1_train_split(self, wildcards: Wildcards) -> str:
-        """Return the split that trains the HR branch and the LR baseline."""
-        return self.experiment.splits(wildcards.dataset).phase1_train
-
-    def phase1_val_split(self, wildcards: Wildcards) -> str:
-        """Return the split that chooses the best epoch of phase 1."""
-        return self.experiment.splits(wildcards.dataset).phase1_val
-
-    def train_stores(self, wildcards: Wildcards) -> list[str]:
-        """Return the clips that phase 2 learns from."""
-        return self.experiment.clip_stores(wildcards.dataset, wildcards.encoding, "phase2_train")
-
-    def val_stores(self, wildcards: Wildcards) -> list[str]:
-        """Return the clips that choose the best epoch of phase 2."""
-        return self.experiment.clip_stores(wildcards.dataset, wildcards.encoding, "phase2_val")
-
-    def test_stores(self, wildcards: Wildcards) -> list[str]:
-        """Return the test clips at all distances."""
-        distances = range(self.experiment.encodings[wildcards.dataset][wildcards.encoding].gop)
-        return self.experiment.clip_stores(wildcards.dataset, wildcards.encoding, "test", distances)
-
-    def last_distance_stores(self, wildcards: Wildcards) -> list[str]:
-        """Return the test clips at the largest distance, the hardest case for AR-Seg."""
-        return self.experiment.clip_stores(wildcards.dataset, wildcards.encoding, "test")
-
-    def train_clips(self, wildcards: Wildcards) -> list[str]:
-        """Return what the jobs that make `train_stores` declare."""
-        return declared(self.train_stores(wildcards))
-
-    def val_clips(self, wildcards: Wildcards) -> list[str]:
-        """Return what the jobs that make `val_stores` declare."""
-        return declared(self.val_stores(wildcards))
-
-    def test_clips(self, wildcards: Wildcards) -> list[str]:
-        """Return what the jobs that make `test_stores` declare."""
-        return declared(self.test_stores(wildcards))
-
-    def last_distance_clips(self, wildcards: Wildcards) -> list[str]:
-        """Return what the jobs that make `last_distance_stores` declare."""
-        return declared(self.last_distance_stores(wildcards))
+        return answer
 
     def hr_weights(self, wildcards: Wildcards) -> str:
         """Return the checkpoint of the HR branch."""
-        return self.experiment.phase1_weights(wildcards.dataset, wildcards.backbone, 100, wildcards.seed)
+        return self.experiment.weights("hr", wildcards, 100)["hr"]
 
     def lr_weights(self, wildcards: Wildcards) -> str:
         """Return the checkpoint of the LR baseline."""
-        return self.experiment.phase1_weights(wildcards.dataset, wildcards.backbone, wildcards.scale, wildcards.seed)
+        return self.experiment.weights("lr", wildcards, wildcards.scale)["lr"]
 
     def ar_weights(self, wildcards: Wildcards) -> str:
         """Return the checkpoint of AR-Seg's LR branch."""
-        return self.experiment.phase2_weights(
-            wildcards.dataset, wildcards.encoding, wildcards.backbone, wildcards.scale, wildcards.seed
-        )
+        return self.experiment.weights("ar", wildcards, wildcards.scale)["lr"]
 
     def evaluated_weights(self, wildcards: Wildcards) -> dict[str, str]:
-        """Return the checkpoints that a mode needs: the HR branch, the LR baseline, or both branches of AR-Seg."""
-        branches: dict[str, dict[str, Callable[[Wildcards], str]]] = {
-            "hr": {"hr": self.hr_weights},
-            "lr": {"lr": self.lr_weights},
-            "warp": {"hr": self.hr_weights},
-            "ar": {"hr": self.hr_weights, "lr": self.ar_weights},
-        }
-        return {name: weights(wildcards) for name, weights in branches[wildcards.mode].items()}
+        """Return the checkpoints that a mode needs."""
+        return self.experiment.weights(wildcards.mode, wildcards, wildcards.scale)
 
     def evaluated_networks(self, wildcards: Wildcards) -> list[str]:
         """Return the flags that name these checkpoints, and the metrics beside mIoU.
@@ -177,21 +134,16 @@ class Jobs:
         Snakemake evaluates anew where a rule gets one parameter more: the metrics have none of their own.
         """
         metrics = self.experiment.config.metrics
-        weights = self.evaluated_weights(wildcards)
-        words = [word for name, path in weights.items() for word in flag(name, path)]
+        words = [word for name, path in self.evaluated_weights(wildcards).items() for word in flag(name, path)]
         return words + (["--metrics", *metrics] if metrics else [])
 
     def published_words(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the published values, if any run was published."""
         return [word for path in self.experiment.published_values() for word in flag("published", path)]
 
-    def training_threads(self, wildcards: Wildcards) -> int:
-        """Return the cores of a training: the small networks leave a second one idle."""
-        return 1 if networks.get(wildcards.backbone).small else 8
-
-    def evaluation_threads(self, wildcards: Wildcards) -> int:
-        """Return the cores of an evaluation: the small networks leave a second one idle."""
-        return 1 if networks.get(wildcards.backbone).small else 4
+    def threads(self, most: int) -> Callable[[Wildcards], int]:
+        """Return a function: the cores of a job with networks, of which the small ones leave a second one idle."""
+        return lambda wildcards: 1 if networks.get(wildcards.backbone).small else most
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from arseg.codecs import codecs
-from arseg.configured import Name, bounds
+from arseg.config import Name, bounds
 from arseg.datasets import DatasetKind, Splits
 from arseg.metrics.metric import metrics
 from arseg.networks import networks
@@ -155,6 +155,11 @@ class Config:
     It [goes on](../docs/cluster.md) from its saved state; no result depends on it."""
     original_quirks: bool = False
     """Repeat what the published programs did wrong in training and scoring, to compare with them (see below)."""
+
+    @property
+    def has_all_modes(self) -> bool:
+        """Whether HR, LR and AR are evaluated, so that they can be shown side by side."""
+        return {*self.modes} >= {"hr", "lr", "ar"}
 
 
 TRAINING: dict[str, tuple[dict[str, Any], str]] = {

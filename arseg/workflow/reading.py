@@ -1,19 +1,23 @@
-"""From a configuration as YAML has it to `arseg.workflow.keys.Config`, or to one message with a line per problem."""
+"""From a configuration as YAML has it to `arseg.workflow.keys.Config`, or to one message with a line per problem.
 
-from collections.abc import Iterator, Mapping, Sequence
+Snakemake's own ``validate`` prints the whole schema on failure; here each problem is one line with the key's path,
+the value, the reason and, for a misspelt key or choice, the nearest valid one.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+import jsonschema
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
-from arseg.data.sheets import read_sheet as read_checked
 from arseg.datasets import DATASETS
 from arseg.errors import ArsegError, ConfigError
-from arseg.schema import check_config
 from arseg.spec import parse_fps
 from arseg.workflow.keys import Config, Dataset
 
@@ -28,7 +32,7 @@ def told_by_snakemake() -> Iterator[None]:
 
 
 def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -> tuple[Config, dict[str, Any]]:
-    """Check a configuration and complete it with defaults.
+    """Return a configuration, checked and completed with defaults, and the same as YAML would have it.
 
     Parameters
     ----------
@@ -38,13 +42,6 @@ def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -
         Its schema, as `arseg.workflow.schema.config_schema` makes it.
     place : str
         Its file, for messages.
-
-    Returns
-    -------
-    config : Config
-        The configuration.
-    complete : dict
-        The same as YAML would have it.
 
     Raises
     ------
@@ -56,7 +53,7 @@ def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -
     for index, scale in enumerate(config.scales):
         if abs(scale * 100 - round(scale * 100)) > 1e-9:
             raise ConfigError(f"{place}: scales[{index}]: {scale} is not a whole percentage, like 0.45")
-    if {*config.modes} >= {"hr", "lr", "ar"} and config.panel_scale not in config.scales:
+    if config.has_all_modes and config.panel_scale not in config.scales:
         raise ConfigError(f"{place}: panel_scale: {config.panel_scale} is none of scales {[*config.scales]}")
     datasets = {name: _complete(dataset, f"{place}: datasets.{name}") for name, dataset in config.datasets.items()}
     return replace(config, datasets=datasets), complete
@@ -92,18 +89,81 @@ def build(hint: Any, value: Any) -> Any:
     return value
 
 
-def read_sheet(path: str, columns: Sequence[str], hint: str = "") -> list[dict[str, str]]:
-    """Return the rows of a CSV sheet, checked as `arseg.data.sheets.read_sheet` does, by the names of some columns.
-
-    Raises
-    ------
-    WorkflowError
-        If the sheet lacks a column, or separates its cells by something else than commas.
-    """
-    with told_by_snakemake():
-        return [row.cells for row in read_checked(Path(path), columns, hint)]
-
-
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
+
+
+def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], place: str = "config") -> dict[str, Any]:
+    """Return a copy of a configuration with the defaults that its schema states.
+
+    Raises
+    ------
+    ConfigError
+        If anything does not fit; the message has one line per problem.
+    """
+    complete = deepcopy(dict(config))
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = [line for error in validator.iter_errors(complete) for line in _explain(error)]
+    if problems:
+        raise ConfigError(f"{place}: " + f"\n{place}: ".join(problems))
+    _fill_defaults(complete, schema, schema)
+    return complete
+
+
+def _explain(error: jsonschema.ValidationError) -> Iterator[str]:
+    if error.context:  # a failed combination: its branches say what is wrong
+        for nested in error.context:
+            yield from _explain(nested)
+        return
+    where = _path(error.absolute_path)
+    schema: Any = error.schema
+    expected: Any = error.validator_value
+    instance: Any = error.instance
+    if error.validator == "additionalProperties":
+        allowed = sorted(schema.get("properties", {}))
+        for key in sorted(set(instance) - set(allowed)):
+            yield f"{_path([*error.absolute_path, key])}: unknown key{_nearest(key, allowed)}"
+    elif error.validator == "enum":
+        allowed = [str(choice) for choice in expected]
+        yield f"{where}: {instance!r} is not allowed{_nearest(str(instance), allowed)}"
+    elif error.validator == "required":
+        missing = [key for key in expected if key not in instance]
+        yield from (f"{_path([*error.absolute_path, key])}: this key is missing" for key in missing)
+    else:
+        hint = schema.get("description", "")
+        yield f"{where}: {error.message}" + (f" ({hint.rstrip('.')})" if hint else "")
+
+
+def _path(parts: Any) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "(top level)"
+
+
+def _nearest(word: str, allowed: list[str]) -> str:
+    close = get_close_matches(word, allowed, n=1)
+    return (f"; did you mean {close[0]!r}?" if close else ";") + f" Allowed: {', '.join(allowed) or 'none'}"
+
+
+def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
+    """Fill defaults of object properties in place, through references and what applies of ``allOf`` and ``if``."""
+    if "$ref" in schema:
+        _fill_defaults(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
+    for part in schema.get("allOf", []):
+        _fill_defaults(value, part, root)
+    if "if" in schema:
+        applies = jsonschema.Draft202012Validator(schema["if"]).is_valid(value)
+        _fill_defaults(value, schema.get("then" if applies else "else", {}), root)
+    if isinstance(value, dict):
+        for key, subschema in schema.get("properties", {}).items():
+            if key not in value and "default" in subschema:
+                value[key] = deepcopy(subschema["default"])
+            if key in value and key not in ("training", "set"):
+                # Training constants stay as they are written: what is absent is the command's own default.
+                _fill_defaults(value[key], subschema, root)
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            for key in set(value) - set(schema.get("properties", {})):
+                _fill_defaults(value[key], extra, root)

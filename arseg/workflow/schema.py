@@ -219,7 +219,7 @@ def _rows(cls: type) -> Iterator[str]:
 
 def _choices(hint: Any) -> list[Any]:
     schema = _of_type(hint)
-    return schema.get("items", schema).get("enum", [])
+    return list(schema.get("items", schema).get("enum", []))
 
 
 def _shown_default(key: "Field[Any]") -> str:

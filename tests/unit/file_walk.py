@@ -259,7 +259,7 @@ OWN = {
     "machine.py": "the kernel's",
     "models/attention/": "source and cache of a kernel",
     "models/imagenet.py:write_imagenet": "a copy of what was read just now",
-    "workflow/folders.py:_digest_folder": "names and times in a folder, which Snakemake is about to read",
+    "workflow/sources.py:_digest_folder": "names and times in a folder, which Snakemake is about to read",
     "workflow/schema.py:main": "files of a checkout, for its developers",
     "plan/dry_run.py:main": "a pipe between two processes",
     "plan/estimate.py:jobs_to_do": "its other end",

@@ -12,10 +12,10 @@ from video_examples import encode_with_x264, moving_texture
 
 from arseg.bench import examples, measure
 from arseg.bench.preprocess import preprocess
-from arseg.bench.report import Common, parse_size, publish
+from arseg.bench.report import Common, publish
 from arseg.bench.training import time_starts
 from arseg.cli.main import main
-from arseg.errors import ConfigError, DataError
+from arseg.errors import DataError
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.models.attention import implementations
 
@@ -215,11 +215,7 @@ def test_results_carry_machine_versions_and_date(tmp_path, monkeypatch, capsys):
         assert text in shown
 
 
-def test_sizes_and_options_that_cannot_be_are_refused(capsys):
-    assert parse_size("960x720") == (720, 960)
-    for size in ("960", "960x0", "x", "960x-720"):
-        with pytest.raises(ConfigError, match=f"--size {size}: expected WIDTHxHEIGHT"):
-            parse_size(size)
+def test_options_that_cannot_be_are_refused(capsys):
     assert Common().repeats == 3
     for words, message in (
         (["attention", "--repeats", "0"], 'Invalid value "0" for --repeats. Must be >= 1.'),

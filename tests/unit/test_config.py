@@ -1,10 +1,11 @@
 import hashlib
+import re
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
-from arseg.config import TrainConfig, scaled_size
+from arseg.config import TrainConfig, parse_size, scaled_size
 from arseg.errors import ConfigError
 from arseg.spec import Encoding, parse_fps
 
@@ -102,14 +103,20 @@ def test_a_parameter_is_given_once():
         Encoding(parameters="aq-mode=1:aq_mode=2")
 
 
-def test_crop_is_width_by_height():
+def test_a_size_is_width_by_height():
     assert TrainConfig(crop="960x720").crop_size == (960, 720)
+    assert parse_size("960x720", least=720) == (720, 960)
 
 
-@pytest.mark.parametrize("crop", ["960", "960x", "0x720", "a x b"])
-def test_malformed_crops_are_refused(crop):
-    with pytest.raises(ConfigError, match="expected WIDTHxHEIGHT"):
-        TrainConfig(crop=crop)
+@pytest.mark.parametrize("size", ["960", "960x", "0x720", "a x b", "960*720", "960x-720", "960x720x3"])
+def test_sizes_that_cannot_be_are_refused(size):
+    expected = re.escape(f"{size}: expected WIDTHxHEIGHT in pixels, for example 960x720")
+    with pytest.raises(ConfigError, match=f"^--size {expected}"):
+        parse_size(size)
+    with pytest.raises(ConfigError, match=f"^crop {expected}"):
+        TrainConfig(crop=size)
+    with pytest.raises(ConfigError, match="--size 31x720: expected WIDTHxHEIGHT in pixels, 32 or more each, for"):
+        parse_size("31x720", least=32)
 
 
 @pytest.mark.parametrize(

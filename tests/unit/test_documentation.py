@@ -10,8 +10,8 @@ import yaml
 
 import arseg
 from arseg.cli.main import app
-from arseg.schema import check_config
 from arseg.spec import Encoding
+from arseg.workflow.reading import check_config
 from arseg.workflow.schema import config_schema
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,7 +17,6 @@ SUPPORTED = SpecifierSet(PROJECT["project"]["requires-python"])
 PYTHONS = [f"3.{minor}" for minor in range(8, 20)]
 OLDEST = next(python for python in PYTHONS if python in SUPPORTED)
 CONDA = REPOSITORY / "envs/arseg.yaml"
-CONTAINERFILE = REPOSITORY / "envs/Containerfile"
 
 
 def test_conda_installs_what_the_project_asks_for():
@@ -39,25 +38,6 @@ def test_conda_installs_what_the_project_asks_for():
 def test_rules_name_an_environment_that_is_there(rules):
     for name in re.findall(r'conda:\s+"([^"]+)"', rules.read_text()):
         assert (rules.parent / name).resolve() == CONDA
-
-
-def test_the_installer_looks_for_supported_pythons():
-    script = (REPOSITORY / "envs/install.sh").read_text()
-    candidates = re.findall(r"python(3\.\d+)", script)
-    assert candidates
-    assert all(python in SUPPORTED for python in candidates)
-    assert OLDEST in candidates
-    assert f"sys.version_info < ({OLDEST.replace('.', ', ')})" in script
-    subprocess.run(["bash", "-n", REPOSITORY / "envs/install.sh"], check=True)
-
-
-def test_the_container_has_a_supported_python_and_what_pip_needs_of_the_checkout():
-    text = CONTAINERFILE.read_text()
-    assert re.findall(r"PYTHON_VERSION=([\d.]+)", text)[0] in SUPPORTED
-    copied = {word for line in re.findall(r"^COPY (.*) \S+$", text, flags=re.MULTILINE) for word in line.split()}
-    let_through = CONTAINERFILE.with_name("Containerfile.dockerignore").read_text().splitlines()
-    assert {"pyproject.toml", PROJECT["project"]["readme"], "arseg"} <= copied
-    assert all((REPOSITORY / name).exists() and f"!{name}" in let_through for name in copied)
 
 
 def test_the_installed_package_has_all_of_its_files():

@@ -16,7 +16,7 @@ from video_examples import texture
 
 from arseg.ar import ClipPredictor
 from arseg.cli import export as command
-from arseg.cli.export import export, parse_size
+from arseg.cli.export import export
 from arseg.cli.main import main
 from arseg.errors import ConfigError, FileAccessError
 from arseg.export import branches
@@ -316,10 +316,3 @@ def test_a_size_unlike_that_of_the_training_is_said(exported, tmp_path, monkeypa
         "--size 960x640: the network was trained on frames of 96x64 pixels, these have 960x640: things in them are "
         "10 times as large as it has learnt. Resize the frames, or train on some of that size"
     ]
-
-
-def test_sizes():
-    assert parse_size("960x720") == (720, 960)
-    for text in ("960", "960*720", "31x720", "-960x720", "960x720x3"):
-        with pytest.raises(ConfigError, match=r"--size .*expected WIDTHxHEIGHT"):
-            parse_size(text)

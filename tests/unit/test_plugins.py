@@ -184,7 +184,7 @@ experiment = read_experiment(raw, ["x.yaml"], sys.argv[2])
 assert "attentive" in experiment.constraints()["backbone"].split("|")
 assert "/attentive/" in experiment.evaluations()[0]
 at = SimpleNamespace(dataset="synthetic", encoding="x", backbone="attentive", scale="50", seed="1", mode="hr")
-assert Jobs(experiment).evaluation_threads(at) == 1
+assert Jobs(experiment).threads(4)(at) == 1
 assert Jobs(experiment).evaluated_networks(at)[2:] == ["--metrics", "pixel-accuracy"]
 names = [f"{metric}_by_{x}.png" for metric in ("miou", "pixel-accuracy") for x in ("distance", "cost")]
 assert [path.rpartition("/")[2] for path in experiment.figures()][:4] == names

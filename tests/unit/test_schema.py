@@ -10,9 +10,9 @@ from arseg.config import TrainConfig
 from arseg.datasets import DatasetKind, Frames
 from arseg.datasets.synthetic.dataset import StreetOptions
 from arseg.errors import ConfigError
-from arseg.schema import check_config
 from arseg.spec import Encoding
 from arseg.workflow.keys import TRAINING
+from arseg.workflow.reading import check_config
 from arseg.workflow.schema import SCHEMA, config_schema, schema_text, with_tables
 
 CONFIGS = ["config.yaml", "demo.yaml", "camvid-sequence.yaml"]

@@ -131,16 +131,16 @@ def test_an_encoding_says_what_was_chosen(experiment_of):
 
 def test_trainings_get_every_constant_and_the_exceptions_that_apply(experiment_of):
     jobs = Jobs(experiment_of("config"))
-    camvid = jobs.phase1_training(wildcards(backbone="psp18"))
+    camvid = jobs.training(1)(wildcards(backbone="psp18"))
     assert (camvid["crop"], camvid["epochs"], camvid["initial_weights"]) == ("960x720", 100, IMAGENET_WEIGHTS)
     assert "start_from" not in camvid  # a constant of phase 2 must not train phase 1 again
     bise = wildcards(dataset="cityscapes", backbone="bise18")
-    assert jobs.phase1_training(bise)["normalization"] == "bisenet"
-    second = jobs.phase2_training(bise)
+    assert jobs.training(1)(bise)["normalization"] == "bisenet"
+    second = jobs.training(2)(bise)
     assert (second["batch_size"], second["jitter"], second["start_from"]) == (16, 0.5, "hr")
     assert (second["feature_similarity"], second["channels_last"]) == ("--feature-similarity", "--no-channels-last")
-    assert jobs.phase1_initial_weights(bise) == [IMAGENET_WEIGHTS]
-    assert jobs.phase2_initial_weights(bise) == []  # it starts from the HR branch
+    assert jobs.initial_weights(1)(bise) == [IMAGENET_WEIGHTS]
+    assert jobs.initial_weights(2)(bise) == []  # it starts from the HR branch
 
 
 def test_only_hevc_needs_its_reader(experiment_of):
@@ -165,10 +165,9 @@ def test_modes_name_their_networks(experiment_of):
 
 def test_small_networks_take_one_core_and_load_for_themselves(experiment_of):
     jobs = Jobs(experiment_of("demo"))
-    assert (
-        jobs.training_threads(wildcards(backbone="small")) == jobs.evaluation_threads(wildcards(backbone="tiny")) == 1
-    )
-    assert (jobs.training_threads(wildcards(backbone="psp18")), loader_workers(wildcards(), 8)) == (8, 8)
+    threads = [jobs.threads(8)(wildcards(backbone=name)) for name in ("small", "tiny", "psp18")]
+    assert threads == [1, 1, 8]
+    assert loader_workers(wildcards(), 8) == 8
     assert loader_workers(wildcards(), 1) == 0
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from arseg.workflow.folders import digest_folders
+from arseg.workflow.sources import digest_folders
 
 
 @pytest.fixture

@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from snakemake.exceptions import WorkflowError
 from snakemake.resources import Resources
 
-from arseg.workflow.gpus import profile_named, settle_gpus
+from arseg.workflow.gpus import has_gpu, profile_named, settle_gpus
 
 
 def rule(profile, **own):
@@ -12,6 +16,10 @@ def rule(profile, **own):
     resources = Resources.from_mapping(own)
     resources.update(Resources.parse([f"{name}={value}" for name, value in profile.items()], allow_expressions=True))
     return SimpleNamespace(name="train_phase1", resources=resources)
+
+
+def settle(settled, device):
+    settle_gpus(SimpleNamespace(rules=[settled], global_resources={}), device, "profiles/mine")
 
 
 TRAINING = {"gpu": 1, "devices": 1}
@@ -32,7 +40,7 @@ NETWORK = {"gpu": 1}
 )
 def test_requests_that_contradict_themselves_are_refused(own, profile, problem):
     with pytest.raises(WorkflowError) as caught:
-        settle_gpus([rule(profile, **own)], "auto", "profiles/mine")
+        settle(rule(profile, **own), "auto")
     assert str(caught.value).startswith("profiles/mine: set-resources: train_phase1: ")
     assert problem in str(caught.value)
 
@@ -52,14 +60,14 @@ def test_requests_that_contradict_themselves_are_refused(own, profile, problem):
 )
 def test_what_agrees_stays_as_it_is(own, profile):
     checked, untouched = rule(profile, **own), rule(profile, **own)
-    settle_gpus([checked], "cuda", "profiles/mine")
+    settle(checked, "cuda")
     assert checked.resources.args == untouched.resources.args
 
 
 @pytest.mark.parametrize("profile", [{}, {"gpu": 4, "gpu_model": "a100"}, {"gpu": 0, "gres": "gpu:1"}])
 def test_networks_on_the_processor_ask_for_no_gpu(profile):
     on_cpu = rule(profile, **TRAINING)
-    settle_gpus([on_cpu], "cpu", "profiles/mine")
+    settle(on_cpu, "cpu")
     assert on_cpu.resources["gpu"].value == 0
     for name in ("gres", "gpu_model"):
         assert name not in on_cpu.resources or on_cpu.resources[name].value == ""
@@ -67,7 +75,7 @@ def test_networks_on_the_processor_ask_for_no_gpu(profile):
 
 def test_other_generic_resources_stay_on_the_processor():
     on_cpu = rule({"gres": "lscratch:10"}, **NETWORK)
-    settle_gpus([on_cpu], "cpu", "profiles/mine")
+    settle(on_cpu, "cpu")
     assert on_cpu.resources["gres"].raw == "lscratch:10"
 
 
@@ -81,3 +89,30 @@ def test_other_generic_resources_stay_on_the_processor():
 )
 def test_messages_name_the_profile(words, name):
     assert profile_named(words) == name
+
+
+@pytest.mark.parametrize(
+    ("found", "visible", "usable"), [("nvidia0", "0", True), ("null", "0", False), ("nvidia0", "", False)]
+)
+def test_a_gpu_is_known_by_its_device(found, visible, usable, tmp_path, monkeypatch):
+    (tmp_path / found).touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert has_gpu(tmp_path) is usable
+
+
+@pytest.mark.parametrize(("device", "at_a_time"), [("auto", 2), ("cuda", 1)])
+def test_networks_do_not_queue_for_a_gpu_that_is_not_there(device, at_a_time, tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        "from arseg.workflow.gpus import settle_gpus\n"
+        "rule train:\n    output: 'weights'\n    resources: gpu=1\n    shell: 'touch {output}'\n"
+        f"settle_gpus(workflow, {device!r}, 'x')\n"
+    )
+    run = subprocess.run(
+        [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--resources", "gpu=1"],
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f'Provided resources: gpu=Resource("gpu", {at_a_time})' in run.stderr

@@ -7,7 +7,7 @@ rule evaluate:
         unpack(jobs.evaluated_weights),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        stores=jobs.test_clips,
+        stores=jobs.clips("test", every_distance=True),
     output:
         f"{experiment.results}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
     log:
@@ -16,7 +16,7 @@ rule evaluate:
         f"{experiment.benchmarks}/evaluate/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: jobs.evaluation_threads
+    threads: jobs.threads(4)
     resources:
         gpu=1,
         workers=loader_workers,
@@ -25,7 +25,7 @@ rule evaluate:
     params:
         stage=STAGES["evaluate"],
         networks=jobs.evaluated_networks,
-        stores=jobs.test_stores,
+        stores=jobs.stores("test", every_distance=True),
         absent="nan" if experiment.config.original_quirks else "skip",
         device=experiment.config.device,
     shell:

@@ -106,7 +106,7 @@ rule plot_panel:
         hr=jobs.hr_weights,
         lr=jobs.lr_weights,
         ar=jobs.ar_weights,
-        stores=jobs.last_distance_clips,
+        stores=jobs.clips("test"),
     output:
         report(
             f"{experiment.results}/figures/panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.png",
@@ -122,14 +122,14 @@ rule plot_panel:
         f"{experiment.benchmarks}/plot_panel/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}.tsv"
     conda:
         "../../envs/arseg.yaml"
-    threads: jobs.evaluation_threads
+    threads: jobs.threads(4)
     resources:
         gpu=1,
         mem_mb=8000,
         runtime=60,
     params:
         stage=STAGES["plots"],
-        stores=jobs.last_distance_stores,
+        stores=jobs.stores("test"),
         device=experiment.config.device,
     shell:
         "arseg plot panel"

@@ -51,7 +51,7 @@ rule fetch_imagenet_weights:
 
 rule train_phase1:
     input:
-        initial_weights=jobs.phase1_initial_weights,
+        initial_weights=jobs.initial_weights(1),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
     output:
@@ -64,7 +64,7 @@ rule train_phase1:
     retries: experiment.config.restarts
     conda:
         "../../envs/arseg.yaml"
-    threads: jobs.training_threads
+    threads: jobs.threads(8)
     resources:
         gpu=1,
         devices=1,
@@ -75,9 +75,9 @@ rule train_phase1:
         stage=STAGES["phase1"],
         files=sources.digest,
         resume=subpath(output.weights, parent=True),
-        train_split=jobs.phase1_train_split,
-        val_split=jobs.phase1_val_split,
-        training=jobs.phase1_training,
+        train_split=jobs.split("phase1_train"),
+        val_split=jobs.split("phase1_val"),
+        training=jobs.training(1),
         device=experiment.config.device,
     shell:
         "exec arseg train phase1"
@@ -90,12 +90,12 @@ rule train_phase1:
 
 rule train_phase2:
     input:
-        initial_weights=jobs.phase2_initial_weights,
+        initial_weights=jobs.initial_weights(2),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         hr=jobs.hr_weights,
-        train=jobs.train_clips,
-        val=jobs.val_clips,
+        train=jobs.clips("phase2_train"),
+        val=jobs.clips("phase2_val"),
     output:
         weights=f"{experiment.results}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/weights.pt",
         history=f"{experiment.results}/phase2/{{dataset}}/{{encoding}}/{{backbone}}/scale{{scale}}/seed{{seed}}/history.csv",
@@ -106,7 +106,7 @@ rule train_phase2:
     retries: experiment.config.restarts
     conda:
         "../../envs/arseg.yaml"
-    threads: jobs.training_threads
+    threads: jobs.threads(8)
     resources:
         gpu=1,
         devices=1,
@@ -116,9 +116,9 @@ rule train_phase2:
     params:
         stage=STAGES["phase2"],
         resume=subpath(output.weights, parent=True),
-        train=jobs.train_stores,
-        val=jobs.val_stores,
-        training=jobs.phase2_training,
+        train=jobs.stores("phase2_train"),
+        val=jobs.stores("phase2_val"),
+        training=jobs.training(2),
         device=experiment.config.device,
     shell:
         "exec arseg train phase2"

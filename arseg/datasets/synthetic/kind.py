@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from arseg.configured import Count, bounds
+from arseg.config import Count, bounds
 from arseg.datasets.kind import DATASETS, DatasetKind, Place, words
 
 

@@ -1,4 +1,4 @@
-"""Types of options that several commands have; what they refuse is refused before a command begins."""
+"""Types of options that several commands have, with their help; what they refuse is refused before a command begins."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,3 +18,6 @@ Video = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is the stand
 Output = Annotated[Path, Parameter(name=["--output", "-o"])]
 Figure = Annotated[Path, Parameter(validator=_validate_figure)]
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
+ManifestFile = Annotated[Path, Parameter(help="Manifest of the data set.")]

@@ -1,4 +1,7 @@
-"""What a keyframe policy is: what it is asked, what it answers, and how policies are named and combined."""
+"""Which frames of a video become keyframes: policies, by name.
+
+A policy of your own is one class, registered by a decorator (docs/keyframes.md, docs/extending.md).
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -73,18 +76,10 @@ class Policy(ABC):
 
     @abstractmethod
     def decide(self, frame: Candidate) -> str | None:
-        """Decide on the next frame in display order.
+        """Return why a frame becomes a keyframe, in a word that keyframes are counted by; None if it need not.
 
-        Parameters
-        ----------
-        frame : Candidate
-            Every frame of the video is asked for once, also those that become keyframes for another reason.
-
-        Returns
-        -------
-        reason : str or None
-            Why the frame becomes a keyframe, in a word by which keyframes are counted; usually the policy's name. None
-            if it need not become one.
+        Every frame of the video is asked for once, in display order, also those that become keyframes for another
+        reason.
         """
 
 
@@ -92,38 +87,58 @@ POLICIES: Registry[Callable[..., Policy]] = Registry("keyframe policy", "arseg.k
 """Policies by name. Each is made without an argument, or with the number that its option says."""
 
 
-class AnyOf(Policy):
-    """Makes a keyframe where any of several policies does; the first of these in order gives the reason.
+@POLICIES.register("coded")
+class Coded(Policy):
+    """Keyframes where the codec made them."""
 
-    Parameters
-    ----------
-    policies : sequence of Policy
-        All are asked for every frame, so that one that counts misses none.
+    def decide(self, frame: Candidate) -> str | None:  # noqa: D102
+        return "coded" if frame.is_coded_keyframe else None
+
+
+@POLICIES.register("distance")
+class Distance(Policy):
+    """A keyframe where the last one would be further away than `max_distance` frames.
+
+    By default, that is the largest distance that the LR branch was trained for.
     """
+
+    def __init__(self, max_distance: float | None = None) -> None:
+        if max_distance is not None and (max_distance < 0 or max_distance % 1):
+            raise ConfigError("the largest distance must be a whole number of frames, 0 or more")
+        self.max_distance: int | None = None if max_distance is None else int(max_distance)
+
+    def decide(self, frame: Candidate) -> str | None:  # noqa: D102
+        limit = frame.max_distance if self.max_distance is None else self.max_distance
+        return "distance" if frame.distance > limit else None
+
+
+@POLICIES.register("cut")
+class Cut(Policy):
+    """A keyframe where at least this share of the blocks is predicted from no other frame: a new scene begins."""
+
+    def __init__(self, share: float = 0.5) -> None:
+        if not 0 < share <= 1:
+            raise ConfigError("the share of intra blocks must be above 0 and at most 1")
+        self._share = share
+
+    def decide(self, frame: Candidate) -> str | None:  # noqa: D102
+        return "cut" if frame.intra_share >= self._share else None
+
+
+class AnyOf(Policy):
+    """A keyframe where any of several policies wants one; the first of these in order gives the reason."""
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self.policies = tuple(policies)
         self.needs_feedback = any(policy.needs_feedback for policy in policies)
 
-    def decide(self, frame: Candidate) -> str | None:
-        """Return the reason of the first policy that has one."""
-        reasons = [policy.decide(frame) for policy in self.policies]
+    def decide(self, frame: Candidate) -> str | None:  # noqa: D102
+        reasons = [policy.decide(frame) for policy in self.policies]  # all, so that one that counts misses no frame
         return next((reason for reason in reasons if reason is not None), None)
 
 
 def parse_policies(text: str) -> AnyOf:
-    """Make policies from their names.
-
-    Parameters
-    ----------
-    text : str
-        Names of registered policies, separated by commas, each with its option where it takes one:
-        "coded,distance=11,cut=0.9".
-
-    Returns
-    -------
-    policy : AnyOf
-        Fresh policies in that order.
+    """Return fresh policies by their names, as options write them: "coded,distance=11,cut=0.9".
 
     Raises
     ------
