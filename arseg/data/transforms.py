@@ -42,6 +42,8 @@ class PairSample:
 
     Stored motion is int16; `apply` gives float32 because a random scale leaves no whole quarter pixels.
     """
+    edges: Pixels | None = None
+    """1 where classes meet, else 0, shape (H, W); None where no loss asks for it."""
 
 
 def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
@@ -57,15 +59,16 @@ def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
     Returns
     -------
     augmented : PairSample
-        Labels and motion are exactly those of whole pictures, resized and then cut; images within 2 of 255 (see
+        Labels, edges and motion are exactly those of whole pictures, resized and then cut; images within 2 of 255 (see
         `_exact_part`).
     """
-    keyframe, motion = sample.keyframe, sample.motion_qpel
+    keyframe, motion, edges = sample.keyframe, sample.motion_qpel, sample.edges
     return PairSample(
         image=_augment_image(augmentation, sample.image),
         keyframe=None if keyframe is None else _augment_image(augmentation, keyframe),
         labels=_augment_labels(augmentation, sample.labels),
         motion_qpel=None if motion is None else _augment_motion(augmentation, motion),
+        edges=None if edges is None else _augment_labels(augmentation, edges),
     )
 
 

@@ -7,6 +7,7 @@ loader processes, nor on how the clips were divided into shards.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,8 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from arseg.config import TrainConfig
 from arseg.data.augmentation import draw_augmentation
+from arseg.data.edges import label_edges
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
+from arseg.data.pidnet_augmentation import augment_as_pidnet
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
@@ -38,7 +41,7 @@ class Draw(NamedTuple):
 class StillDataset(Dataset[Item]):
     """Annotated frames without video around them, for phase 1.
 
-    Items are ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W).
+    Items are ``image``, uint8 (H, W, 3), RGB, ``labels`` and, where asked for, ``edges``, uint8 (H, W).
 
     Parameters
     ----------
@@ -50,6 +53,8 @@ class StillDataset(Dataset[Item]):
         Crop and augmentation.
     augmented : bool
         Training samples if true; the whole, unchanged frames otherwise.
+    edges : bool
+        Whether training samples have a map of where classes meet (`arseg.data.edges`).
 
     Raises
     ------
@@ -57,7 +62,15 @@ class StillDataset(Dataset[Item]):
         If a row has no label.
     """
 
-    def __init__(self, rows: Sequence[ManifestRow], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+    def __init__(
+        self,
+        rows: Sequence[ManifestRow],
+        num_classes: int,
+        config: TrainConfig,
+        *,
+        augmented: bool,
+        edges: bool = False,
+    ) -> None:
         unlabelled = next((row for row in rows if not row.label), None)
         if unlabelled:
             raise DataError(
@@ -68,6 +81,7 @@ class StillDataset(Dataset[Item]):
         self._num_classes = num_classes
         self._config = config
         self._augmented = augmented
+        self._edges = edges
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -81,7 +95,7 @@ class StillDataset(Dataset[Item]):
         row = self._rows[draw.sample]
         try:
             sample = PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
-            return _finish(sample, row.image, draw, self._config, augmented=self._augmented)
+            return _finish(sample, row.image, draw, self._config, augmented=self._augmented, edges=self._edges)
         except ArsegError as error:
             return error
 
@@ -90,13 +104,14 @@ class PairDataset(Dataset[Item]):
     """Annotated frames with their keyframe and the motion between them, for phase 2.
 
     Items are ``image`` and ``keyframe``, uint8 (H, W, 3), RGB; ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
-    float32 if augmented (a random scale leaves no whole ones), else int16; ``labels``, uint8 (H, W).
+    float32 if augmented (a random scale leaves no whole ones), else int16; ``labels`` and, where asked for, ``edges``,
+    uint8 (H, W).
 
     Parameters
     ----------
     stores : SplitStores
         Clip stores of one split at one distance, all shards.
-    num_classes, config, augmented
+    num_classes, config, augmented, edges
         As for `StillDataset`.
 
     Raises
@@ -105,7 +120,9 @@ class PairDataset(Dataset[Item]):
         If the stores hold no sample.
     """
 
-    def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+    def __init__(
+        self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool, edges: bool = False
+    ) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
         self.split = stores.attributes.split
@@ -114,6 +131,7 @@ class PairDataset(Dataset[Item]):
         self._num_classes = num_classes
         self._config = config
         self._augmented = augmented
+        self._edges = edges
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -133,7 +151,7 @@ class PairDataset(Dataset[Item]):
                 read_label(identity.label, self._num_classes),
                 self._stores[stored.store_index].read_motion(stored.index),
             )
-            return _finish(sample, identity.image, draw, self._config, augmented=self._augmented)
+            return _finish(sample, identity.image, draw, self._config, augmented=self._augmented, edges=self._edges)
         except ArsegError as error:
             return error
 
@@ -143,7 +161,9 @@ def _frame_size(path: str) -> tuple[int, int]:
     return width, height
 
 
-def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool) -> Item:
+def _finish(
+    sample: PairSample, image_path: str, draw: Draw, config: TrainConfig, *, augmented: bool, edges: bool
+) -> Item:
     height, width = sample.image.shape[:2]
     if sample.labels.shape != (height, width):
         raise DataError(
@@ -151,7 +171,13 @@ def _finish(sample: PairSample, image_path: str, draw: Draw, config: TrainConfig
             f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
         )
     if augmented:
-        sample = apply(draw_augmentation((width, height), random.Random(draw.seed), config), sample)
+        if edges:
+            sample = replace(sample, edges=label_edges(sample.labels, config.edge_margin))
+        rng = random.Random(draw.seed)
+        if config.augmentation == "pidnet":
+            sample = augment_as_pidnet(sample, rng, config)
+        else:
+            sample = apply(draw_augmentation((width, height), rng, config), sample)
     # Bytes for the time being: the device makes of them what networks and losses take, quicker than any loader.
     return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
 

@@ -67,13 +67,15 @@ def train_phase1(
         If an input is missing or does not fit.
     """
     data = read_manifest(manifest)
-    train = StillDataset(data.split(train_split), data.num_classes, config, augmented=True)
+    architecture = get_architecture(backbone)
+    train = StillDataset(
+        data.split(train_split), data.num_classes, config, augmented=True, edges=architecture.boundaries
+    )
     val = StillDataset(data.split(val_split), data.num_classes, config, augmented=False)
     processes = len(machine.devices)
     loader = training_loader(train, config, seed, workers, processes)
 
     torch.manual_seed(seed)
-    architecture = get_architecture(backbone)
     network = build_network(backbone, data.num_classes, fusion=False)
     initialized = initialize_network(network, backbone, config.initial_weights)
 

@@ -88,14 +88,14 @@ def train_phase2(
             "Both phases need the same one."
         )
     stores = open_training_stores(train_stores, data)
-    train = PairDataset(stores, data.num_classes, config, augmented=True)
+    backbone = branch.spec.backbone
+    architecture = get_architecture(backbone)
+    train = PairDataset(stores, data.num_classes, config, augmented=True, edges=architecture.boundaries)
     val = PairDataset(open_training_stores(val_stores, data), data.num_classes, config, augmented=False)
     processes = len(machine.devices)
     loader = training_loader(train, config, seed, workers, processes)
 
     torch.manual_seed(seed)
-    backbone = branch.spec.backbone
-    architecture = get_architecture(backbone)
     network = build_network(backbone, data.num_classes, fusion=True)
     if config.start_from == "hr":
         initialized = None

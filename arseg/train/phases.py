@@ -12,13 +12,14 @@ from torch import Tensor
 
 from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import TrainConfig
+from arseg.errors import ConfigError
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import Architecture
 from arseg.train.step import phase1_loss, phase2_loss
 
 Batch = Mapping[str, Tensor]
 """``image`` and, in phase 2, ``keyframe``, normalised float32 (N, 3, H, W); ``labels`` (N, H, W); in phase 2
-``motion_qpel`` (N, H, W, 2)."""
+``motion_qpel`` (N, H, W, 2); ``edges`` (N, H, W) where the loss takes them."""
 
 
 class Phase(ABC):
@@ -36,6 +37,11 @@ class Phase(ABC):
         Resolution that the network sees.
     seed : int
         The experiment's seed.
+
+    Raises
+    ------
+    ConfigError
+        If class weights are given that the network's loss does not take, or too many or too few.
     """
 
     def __init__(
@@ -52,6 +58,12 @@ class Phase(ABC):
         self.scale_percent = scale_percent
         self.seed = seed
         self.epoch = 0
+        weights = config.class_weights
+        if weights and not (architecture.boundaries and len(weights) == network.num_classes):
+            wanted = f"one for each of {network.num_classes} classes" if architecture.boundaries else "none"
+            raise ConfigError(
+                f"training.class_weights: {len(weights)} are given, and the loss of this network takes {wanted}"
+            )
 
     def to(self, device: torch.device) -> None:
         """Move all networks to a device, and into the memory format that the configuration names."""
@@ -64,6 +76,14 @@ class Phase(ABC):
         """Seed the dropout by epoch and batch, so that a resumed run draws what an uninterrupted one would."""
         source = random.Random(f"{self.seed}/{self.epoch}/{batch}/{process}")
         torch.manual_seed(source.getrandbits(63))
+
+    def boundaries(self, batch: Batch) -> dict[str, Tensor | None]:
+        """Return what the loss of a network with a boundary branch takes beside the labels."""
+        if not self.architecture.boundaries:
+            return {}
+        weights = self.config.class_weights
+        tensor = torch.tensor(weights, device=batch["edges"].device) if weights else None
+        return {"edges": batch["edges"], "class_weights": tensor}
 
     @abstractmethod
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -93,6 +113,7 @@ class Phase1(Phase):
             batch["labels"],
             self.scale_percent,
             original=self.config.original_quirks,
+            boundaries=self.boundaries(batch),
         )
 
     def predict_frame(self, batch: Batch) -> Tensor:
@@ -135,6 +156,7 @@ class Phase2(Phase):
             feature_similarity=self.config.feature_similarity,
             alignment=self.config.warp_alignment,
             original=self.config.original_quirks,
+            boundaries=self.boundaries(batch),
         )
 
     def predict_frame(self, batch: Batch) -> Tensor:

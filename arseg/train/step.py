@@ -3,6 +3,9 @@
 The loop around them, with its optimiser, devices and checkpoints, is not here. See docs/method.md, 'Training'.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -12,6 +15,8 @@ from arseg.models.network import Prediction, SegmentationNetwork
 from arseg.models.registry import Architecture
 from arseg.spec import WarpAlignment
 
+NO_BOUNDARIES: Mapping[str, Tensor | None] = MappingProxyType({})
+
 
 def phase1_loss(
     network: SegmentationNetwork,
@@ -20,6 +25,7 @@ def phase1_loss(
     labels: Tensor,
     scale_percent: int,
     original: bool = False,
+    boundaries: Mapping[str, Tensor | None] = NO_BOUNDARIES,
 ) -> dict[str, Tensor]:
     """Loss of the HR branch (scale 100) or of the constant-low-resolution baseline.
 
@@ -37,13 +43,15 @@ def phase1_loss(
         Scale in percent at which the network sees the crop.
     original : bool
         Restore what the published losses do wrong.
+    boundaries : mapping of str to Tensor or None
+        What the architecture's loss takes beside, if it has `boundaries`.
 
     Returns
     -------
     parts : dict of str to Tensor
         Named parts whose sum is the loss.
     """
-    return architecture.loss(network(to_low_resolution(image, scale_percent)), labels, original)
+    return architecture.loss(network(to_low_resolution(image, scale_percent)), labels, original, **boundaries)
 
 
 def start_phase2(hr: SegmentationNetwork, lr: SegmentationNetwork, feature_similarity: bool) -> None:
@@ -79,6 +87,7 @@ def phase2_loss(
     feature_similarity: bool,
     alignment: WarpAlignment,
     original: bool = False,
+    boundaries: Mapping[str, Tensor | None] = NO_BOUNDARIES,
 ) -> dict[str, Tensor]:
     """Loss of the LR branch under a frozen HR branch.
 
@@ -110,6 +119,8 @@ def phase2_loss(
         Convention of the warp.
     original : bool
         Restore what the published losses do wrong.
+    boundaries : mapping of str to Tensor or None
+        What the architecture's loss takes beside, if it has `boundaries`.
 
     Returns
     -------
@@ -129,7 +140,7 @@ def phase2_loss(
         feature = encoded.feature
         height, width = low.shape[-2:]
         scores = lr.classify(feature, (height, width))
-    parts = architecture.loss(Prediction(scores, feature, encoded.auxiliary), labels, original)
+    parts = architecture.loss(Prediction(scores, feature, encoded.auxiliary), labels, original, **boundaries)
     if feature_similarity:
         with torch.no_grad():
             hr_feature = hr.encode(image).feature
