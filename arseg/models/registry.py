@@ -16,7 +16,7 @@ from arseg.fusions import BuildFusion, fusions
 from arseg.models.bisenet import BiSeNet
 from arseg.models.creff import CReFF  # noqa: F401  (registers itself)
 from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pidnet_loss, pspnet_loss, small_loss
-from arseg.models.network import Prediction, SegmentationNetwork
+from arseg.models.network import SegmentationNetwork
 from arseg.models.pidnet import PIDNet
 from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
