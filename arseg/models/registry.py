@@ -47,6 +47,8 @@ class Architecture:
     """Segmentation loss of both phases, as named parts."""
     boundaries: bool = False
     """Whether the loss also takes boundaries between labels, and weights of the classes."""
+    takes_parts: bool = False
+    """Whether it may start from a file without its last convolution: whatever has equal name and shape is taken."""
     backbone_modules: Mapping[str, str] = field(default_factory=dict)
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
 
@@ -102,7 +104,7 @@ PSP18_CITYSCAPES = Architecture(
     backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
 )
 BISE18 = Architecture(build=BiSeNet, loss=bisenet_loss, backbone_modules=_inside("cp.resnet."))
-PIDNET_S = Architecture(build=PIDNet, loss=pidnet_loss, boundaries=True)
+PIDNET_S = Architecture(build=PIDNet, loss=pidnet_loss, boundaries=True, takes_parts=True)
 TINY = Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss)
 SMALL = Architecture(build=partial(TinyNet, widths=(16, 32, 64), dilations=(1, 2, 4)), loss=small_loss)
 
