@@ -15,6 +15,7 @@ from arseg.errors import CheckpointError, ConfigError
 from arseg.fusions import BuildFusion, fusions
 from arseg.models.bisenet import BiSeNet
 from arseg.models.creff import CReFF  # noqa: F401  (registers itself)
+from arseg.models.gated import Gated  # noqa: F401  (registers itself)
 from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pidnet_loss, pspnet_loss, small_loss
 from arseg.models.network import SegmentationNetwork
 from arseg.models.pidnet import PIDNet
