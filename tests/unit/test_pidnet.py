@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import distributed, multiprocessing
 from training_examples import machine_of, phase1, phase2
 
 from arseg.config import TrainConfig
@@ -15,6 +16,8 @@ from arseg.data.pidnet_augmentation import augment_as_pidnet
 from arseg.data.transforms import PairSample
 from arseg.errors import ConfigError
 from arseg.models.checkpoint import load_checkpoint
+from arseg.models.losses import pidnet_loss
+from arseg.models.network import Prediction
 from arseg.train.data import Draw, StillDataset
 from arseg.train.optimizer import learning_rate, schedule_length
 from arseg.train.phases import Phase1
@@ -115,6 +118,41 @@ def test_small_frames_are_padded_and_motion_follows_scale_and_mirror():
         assert (augmented.motion_qpel[inside] == (-4 if mirrored else 4, -2)).all()
         assert not augmented.motion_qpel[outside].any()
     assert seen == {False, True}
+
+
+def loss_and_gradients(share):
+    """Compute PIDNet's loss for a share of four images, the first of which has no label."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = [3 * torch.randn(4, channels, 6, 8, generator=generator) for channels in (5, 5, 1)]
+    labels = torch.randint(0, 5, (4, 12, 16), generator=generator)
+    labels[0] = 255
+    edges = torch.rand(4, 12, 16, generator=generator) > 0.7
+    scores, detail, boundary = (output[share].clone().requires_grad_() for output in outputs)
+    parts = pidnet_loss(
+        Prediction(scores, scores, (detail, boundary)),
+        labels[share],
+        edges=edges[share],
+        class_weights=torch.linspace(0.5, 1.5, 5),
+        min_kept=300,
+    )
+    sum(parts.values()).backward()
+    return {name: part.detach() for name, part in parts.items()}, [t.grad for t in (scores, detail, boundary)]
+
+
+def train_share(rank, folder):
+    distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(loss_and_gradients(slice(2 * rank, 2 * rank + 2)), f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_loss_of_one(tmp_path):
+    multiprocessing.spawn(train_share, (tmp_path,), nprocs=2)
+    parts, gradients = loss_and_gradients(slice(4))
+    shares = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for name, part in parts.items():
+        torch.testing.assert_close((shares[0][0][name] + shares[1][0][name]) / 2, part)
+    for whole, *halves in zip(gradients, shares[0][1], shares[1][1], strict=True):
+        torch.testing.assert_close(torch.cat(halves) / 2, whole)  # gradients are averaged over the processes
 
 
 def test_poly_schedule():
