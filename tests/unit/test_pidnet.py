@@ -15,6 +15,7 @@ from arseg.data.manifest import read_manifest
 from arseg.data.pidnet_augmentation import augment_as_pidnet
 from arseg.data.transforms import PairSample
 from arseg.errors import ConfigError
+from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint
 from arseg.models.losses import pidnet_loss
 from arseg.models.network import Prediction
@@ -62,7 +63,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_pa
     assert all(torch.equal(ours[name], tensor) for name, tensor in expected.items())
 
 
-def test_phase_2_has_all_parts_of_the_loss(tiny_dataset, hr, tmp_path):
+def test_phase_2_has_all_parts_of_the_loss_and_is_evaluated(tiny_dataset, hr, tmp_path):
     folder, config = hr
     stores = {"train_stores": tiny_dataset.train_stores, "val_stores": tiny_dataset.val_stores}
     config = replace(config, optimizer="adam")  # features of the hardly trained HR branch are in the hundreds
@@ -70,6 +71,9 @@ def test_phase_2_has_all_parts_of_the_loss(tiny_dataset, hr, tmp_path):
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     for part in ("auxiliary", "ohem", "ohem_boundary", "boundary", "feature_similarity"):
         assert f"train_{part}" in header.split(",")
+    words = {"stores": tiny_dataset.test_stores, "manifest": tiny_dataset.manifest, "mode": "ar", "scale_percent": 50}
+    words |= {"hr": folder / "weights.pt", "lr": tmp_path / "weights.pt", "seed": 3, "device": "cpu", "workers": 0}
+    assert evaluate(**words).is_complete
 
 
 @pytest.mark.parametrize(
