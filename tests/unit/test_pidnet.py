@@ -1,11 +1,13 @@
 """PIDNet in training: boundaries, class weights, its own augmentation and schedule, both phases, and going on."""
 
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from command_line import phase1_words, refusal
 from torch import distributed, multiprocessing
 from training_examples import machine_of, phase1, phase2
 
@@ -14,7 +16,6 @@ from arseg.data.edges import label_edges
 from arseg.data.manifest import read_manifest
 from arseg.data.pidnet_augmentation import augment_as_pidnet
 from arseg.data.transforms import PairSample
-from arseg.errors import ConfigError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint
 from arseg.models.losses import pidnet_loss
@@ -80,10 +81,10 @@ def test_phase_2_has_all_parts_of_the_loss_and_is_evaluated(tiny_dataset, hr, tm
     ("backbone", "message"),
     [("pidnet-s", "2 are given, .* takes one for each of"), ("tiny", "2 are given, .* takes none")],
 )
-def test_class_weights_that_do_not_fit_are_refused(tiny_dataset, tmp_path, backbone, message):
-    config = replace(CONFIG, class_weights=(1.0, 2.0))
-    with pytest.raises(ConfigError, match=rf"training\.class_weights: {message}"):
-        phase1(tiny_dataset.manifest, tmp_path, config, backbone=backbone)
+def test_class_weights_that_do_not_fit_are_refused(tiny_dataset, tmp_path, capsys, backbone, message):
+    words = phase1_words(tiny_dataset.manifest, tmp_path / "weights.pt", backbone=backbone)
+    answer = " ".join(refusal(capsys, *words, "--class-weights", 1.5, 2).split())
+    assert re.search(rf"training\.class_weights: {message}", answer)
 
 
 @pytest.mark.parametrize("augmentation", ["paper", "pidnet"])
