@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.errors import DataError
 from arseg.fusions import fusions
+from arseg.models.creff import require_alike
 from arseg.models.resize import resize
 
 HIDDEN_CHANNELS = 32
@@ -54,11 +54,7 @@ class Gated(nn.Module):
         DataError
             If the features disagree in batch size or channels.
         """
-        if warped_feature.shape[:2] != lr_feature.shape[:2]:
-            raise DataError(
-                f"keyframe feature of shape {tuple(warped_feature.shape)} and LR feature of shape "
-                f"{tuple(lr_feature.shape)} differ in batch size or channels; both branches need one architecture"
-            )
+        require_alike(warped_feature, lr_feature)
         height, width = warped_feature.shape[-2:]
         lr_feature = resize(lr_feature, (height, width))
         difference = warped_feature - lr_feature
