@@ -63,6 +63,9 @@ def parse_size(text: str, key: str = "--size", least: int = 1) -> tuple[int, int
 class TrainConfig:
     """Constants of a training run (docs/method.md, 'Training'); the defaults are the paper's for CamVid."""
 
+    augmentation: Literal["paper", "pidnet"] = "paper"
+    """How samples are scaled and cropped: as the paper's programs do, or as the public PIDNet does, which pads frames
+    that are smaller than the crop, mirrors last, and leaves colours alone."""
     crop: str = "960x720"
     """Size of a training sample, WIDTHxHEIGHT in pixels."""
     random_scales: tuple[float, ...] = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
@@ -74,11 +77,17 @@ class TrainConfig:
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam, or SGD with momentum 0.9 and weight decay 5e-4."""
     learning_rate: float = 1e-3
-    """Learning rate at the first iteration; a cosine schedule lowers it in every iteration."""
+    """Learning rate at the first iteration; the schedule lowers it in every iteration."""
+    schedule: Literal["cosine", "poly"] = "cosine"
+    """Course of the learning rate: half a cosine, or PIDNet's power 0.9 of the iterations left."""
     epochs: int = 100
     """Passes over the training split."""
     batch_size: int = 8
     """Samples per optimisation step; an incomplete last batch is dropped."""
+    class_weights: tuple[float, ...] = ()
+    """Networks with a boundary branch only: weight of each class in the loss; empty for 1."""
+    edge_margin: int = 0
+    """Networks with a boundary branch only: pixels along the frame's sides without boundaries."""
     unfused_epochs: int = 50
     """Phase 2 only: first epochs, in which the LR branch runs without fusion."""
     feature_similarity: bool = True
@@ -104,8 +113,9 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)}: must be at least 1")
-        if not self.unfused_epochs >= 0:
-            raise ConfigError(f"unfused_epochs {self.unfused_epochs}: must not be negative")
+        for name in ("unfused_epochs", "edge_margin"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} {getattr(self, name)}: must not be negative")
         if not self.random_scales or min(self.random_scales) <= 0:
             raise ConfigError(f"random_scales {self.random_scales}: one or more positive factors are needed")
 

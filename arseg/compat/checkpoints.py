@@ -1,7 +1,8 @@
 """Checkpoints of the published programs, in and out.
 
-A published checkpoint is a plain state dict with ``module.`` before every name, and says nothing about itself: the
-user names its network and what it was trained for, and `import_checkpoint` checks what can be checked.
+A published checkpoint is a plain state dict with ``module.`` before every name (the public PIDNet's: ``model.``), and
+says nothing about itself: the user names its network and what it was trained for, and `import_checkpoint` checks what
+can be checked.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from arseg.files import atomic_path, file_digest
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.state_dict import (
+    OF_LOSS,
+    PIDNET_PREFIX,
     PREFIX,
     first_names,
     guess_network,
@@ -28,6 +31,9 @@ from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
 """Seed of both published trainings (docs/method.md, 'Training')."""
+PIDNET = "pidnet-s"
+PIDNET_SEED = 304
+"""Seed of the public PIDNet's trainings."""
 
 
 def import_checkpoint(
@@ -93,14 +99,18 @@ def import_checkpoint(
     named = parse_checkpoint_name(source)
     trained_on = TrainedOn(
         stage=STAGES["phase2" if mode == "ar" else "phase1"],
-        seed=PUBLISHED_SEED,
+        seed=PIDNET_SEED if backbone == PIDNET else PUBLISHED_SEED,
         imported_from={"file": source.name, "sha256": file_digest(source)},
         epoch=None if named is None else named.epoch,
     )
     save_checkpoint(output, loaded.network, spec, trained_on)
     lines = [f"{loaded.description}: {loaded.num_tensors} tensors"]
-    if loaded.left_out:
-        lines.append(f"left out, because only a network with fusion uses them: {', '.join(loaded.left_out)}")
+    of_loss = [name for name in loaded.left_out if name.startswith(OF_LOSS)]
+    of_fusion = [name for name in loaded.left_out if name not in of_loss]
+    if of_fusion:
+        lines.append(f"left out, because only a network with fusion uses them: {', '.join(of_fusion)}")
+    if of_loss:
+        lines.append(f"left out, because only the loss uses them (training.class_weights): {', '.join(of_loss)}")
     if loaded.differing_twins:
         twins = ", ".join(loaded.differing_twins)
         lines.append(f"listed under two names with different values, of which the last was taken: {twins}")
@@ -122,7 +132,8 @@ def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool)
         raise CheckpointError(f"this {backbone} has no fusion to export; give a checkpoint of phase 2")
     first = first_names(backbone)
     tensors = {first[name]: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    return {f"{PREFIX}{name}": tensors[first[name]] for name in network_entries(backbone, network.num_classes, fusion)}
+    prefix = PIDNET_PREFIX if backbone == PIDNET else PREFIX
+    return {f"{prefix}{name}": tensors[first[name]] for name in network_entries(backbone, network.num_classes, fusion)}
 
 
 def export_checkpoint(source: Path, output: Path) -> None:

@@ -19,6 +19,8 @@ NORMALIZATIONS = {
     ("camvid", "bise18"): "camvid",
     ("cityscapes", "psp18-cityscapes"): "imagenet",
     ("cityscapes", "bise18"): "bisenet",
+    ("camvid", "pidnet-s"): "imagenet",
+    ("cityscapes", "pidnet-s"): "imagenet",
 }
 """What the published networks normalise images with, by data set and backbone (docs/method.md, 'Data sets')."""
 

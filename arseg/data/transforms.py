@@ -42,20 +42,23 @@ class PairSample:
 
     Stored motion is int16; `apply` gives float32 because a random scale leaves no whole quarter pixels.
     """
+    edges: Pixels | None = None
+    """1 where classes meet, else 0, shape (H, W); None where no loss asks for it."""
 
 
 def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
     """Return the sample with what was drawn for its size done to it.
 
-    Labels and motion are exactly those of whole pictures, resized and then cut; images are within 2 of 255 (see
+    Labels, edges and motion are exactly those of whole pictures, resized and then cut; images are within 2 of 255 (see
     `_exact_part`).
     """
-    keyframe, motion = sample.keyframe, sample.motion_qpel
+    keyframe, motion, edges = sample.keyframe, sample.motion_qpel, sample.edges
     return PairSample(
         image=_augment_image(augmentation, sample.image),
         keyframe=None if keyframe is None else _augment_image(augmentation, keyframe),
         labels=_augment_labels(augmentation, sample.labels),
         motion_qpel=None if motion is None else _augment_motion(augmentation, motion),
+        edges=None if edges is None else _augment_labels(augmentation, edges),
     )
 
 

@@ -12,6 +12,15 @@ WINDOW = 7
 """Side length k of the attention's window, in pixels of the HR feature."""
 
 
+def require_alike(warped_feature: Tensor, lr_feature: Tensor) -> None:
+    """Raise a `DataError` unless two features to fuse have the same batch size and channels."""
+    if warped_feature.shape[:2] != lr_feature.shape[:2]:
+        raise DataError(
+            f"keyframe feature of shape {tuple(warped_feature.shape)} and LR feature of shape "
+            f"{tuple(lr_feature.shape)} differ in batch size or channels; both branches need one architecture"
+        )
+
+
 @fusions.register("creff")
 class CReFF(nn.Module):
     """Cross-resolution feature fusion: a local attention from the LR feature to the warped HR feature.
@@ -53,12 +62,7 @@ class CReFF(nn.Module):
         DataError
             If the features disagree in batch size or channels.
         """
-        if warped_feature.shape[:2] != lr_feature.shape[:2]:
-            raise DataError(
-                f"keyframe feature of shape {tuple(warped_feature.shape)} and LR feature of shape "
-                f"{tuple(lr_feature.shape)} differ in batch size or channels; both branches need one "
-                "architecture"
-            )
+        require_alike(warped_feature, lr_feature)
         convolutions = (self.lr_query_conv, self.hr_key_conv, self.hr_value_conv)
         parameters = [x for convolution in convolutions for x in convolution.parameters()]  # weight, bias, and so on
         fused = fuse_on_cpu(warped_feature, lr_feature, parameters, WINDOW)

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
+from torch import Tensor
 
 from arseg.access import HINTS, access_error
 from arseg.errors import CheckpointError, ConfigError
@@ -20,6 +22,7 @@ from arseg.models.registry import Architecture, build_network, get_architecture
 from arseg.models.state_dict import (
     COUNTER,
     FUSION,
+    classifier_name,
     first_names,
     guess_network,
     is_own_checkpoint,
@@ -28,6 +31,9 @@ from arseg.models.state_dict import (
 )
 
 log = logging.getLogger(__name__)
+
+MIN_SHARE = 0.25
+"""Least part of a network's tensors that a file must have for the network to start from it."""
 
 HINT_CACHED = "delete this file to download it again"
 
@@ -140,8 +146,11 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
         trained, spec, _ = load_checkpoint(path)
         if spec.backbone != backbone:
             raise CheckpointError(f"initial_weights {path}: is a checkpoint of {spec.backbone}; {hint}")
-        return _take(network, backbone, trained, path)
+        return _take(network, backbone, trained.state_dict(), f"{path}, {_form(backbone, trained)}", path)
     state_dict = read_state_dict(path, hint)
+    architecture = get_architecture(backbone)
+    if architecture.takes_parts and classifier_name(backbone) not in state_dict:
+        return _take(network, backbone, state_dict, f"{path}, a part of {backbone}", path)
     if "conv1.weight" not in state_dict:  # as torchvision names it, and none of the networks does
         fusion = any(name.startswith(FUSION) for name in state_dict)
         try:
@@ -150,8 +159,7 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
             guess = guess_network(state_dict)
             likely = f"\nThis looks like {guess.description}" if guess and guess.backbone != backbone else ""
             raise CheckpointError(f"initial_weights {path}: {error}{likely}") from None
-        return _take(network, backbone, trained, path)
-    architecture = get_architecture(backbone)
+        return _take(network, backbone, trained.state_dict(), f"{path}, {_form(backbone, trained)}", path)
     _require_resnet(architecture, backbone, str(path))
     try:
         architecture.load_imagenet(network, state_dict)
@@ -161,22 +169,26 @@ def _load_file(network: SegmentationNetwork, backbone: str, path: Path) -> dict[
     return None
 
 
-def _take(network: SegmentationNetwork, backbone: str, trained: SegmentationNetwork, path: Path) -> dict[str, Any]:
-    """Copy what a network of the same backbone, for whatever classes, has in common with this one."""
-    first, own, theirs = first_names(backbone), network.state_dict(), trained.state_dict()
+def _form(backbone: str, network: SegmentationNetwork) -> str:
+    fusion = "without" if network.fuse_attention is None else "with"
+    return f"{backbone} {fusion} fusion, {network.num_classes} classes"
+
+
+def _take(
+    network: SegmentationNetwork, backbone: str, theirs: Mapping[str, Tensor], described: str, path: Path
+) -> dict[str, Any]:
+    """Copy what the file of a network of the same backbone has in common with this one."""
+    first, own = first_names(backbone), network.state_dict()
     taken = {
         name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
     }
+    num_taken = len({first[name] for name in taken})
+    if num_taken < len(own) * MIN_SHARE:
+        raise CheckpointError(
+            f"initial_weights {path}: has {num_taken} of the {len(own)} tensors of {backbone}, by name and shape; give "
+            f"a file of {backbone}, or of a large part of it"
+        )
     network.load_state_dict(own | taken, strict=True)
     left = [name for name in own if name not in taken and first[name] == name and not name.endswith(COUNTER)]
-    num_taken = len({first[name] for name in taken})
-    log.info(
-        "starts from %s, %s %s fusion, %d classes: %d tensors; left random: %s",
-        path,
-        backbone,
-        "without" if trained.fuse_attention is None else "with",
-        trained.num_classes,
-        num_taken,
-        ", ".join(left) or "none",
-    )
+    log.info("starts from %s: %d tensors; left random: %s", described, num_taken, ", ".join(left) or "none")
     return {"file": path.name, "sha256": file_digest(path), "num_taken": num_taken, "left_random": left}

@@ -23,7 +23,15 @@ OHEM_THRESHOLD = -math.log(0.7)
 OHEM_MIN_FRACTION = 16
 """At least one in so many valid pixels is kept."""
 AUXILIARY_WEIGHT = 0.4
-"""Weight of the auxiliary head in `auxiliary_cross_entropy_loss` and `small_loss`."""
+"""Weight of the auxiliary head in `auxiliary_cross_entropy_loss`, `small_loss` and `pidnet_loss`."""
+PIDNET_OHEM_THRESHOLD = 0.9
+"""In `pidnet_loss`, pixels whose true class got a lower probability are hard."""
+PIDNET_OHEM_MIN_KEPT = 131072
+"""In `pidnet_loss`, at least so many pixels of a batch are kept."""
+BOUNDARY_WEIGHT = 20
+"""Weight of the boundary branch's own loss in `pidnet_loss`."""
+BOUNDARY_THRESHOLD = 0.8
+"""In `pidnet_loss`, pixels with a higher probability of a boundary are judged a second time."""
 
 
 def nll(log_probabilities: Tensor, labels: Tensor, original: bool = False) -> Tensor:
@@ -194,3 +202,87 @@ def small_loss(prediction: Prediction, labels: Tensor, original: bool = False) -
         "ohem": ohem_cross_entropy(_at_label_size(prediction.scores, labels), labels, original),
         "auxiliary": AUXILIARY_WEIGHT * cross_entropy(auxiliary, labels[:, rows[:, None], columns], original),
     }
+
+
+def pidnet_loss(
+    prediction: Prediction,
+    labels: Tensor,
+    original: bool = False,
+    *,
+    edges: Tensor,
+    class_weights: Tensor | None = None,
+    threshold: float = PIDNET_OHEM_THRESHOLD,
+    min_kept: int = PIDNET_OHEM_MIN_KEPT,
+) -> dict[str, Tensor]:
+    """Loss of PIDNet: detail branch, OHEM of the scores, OHEM of them at predicted boundaries, and boundary branch.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Logits, those of the detail branch, and those of the boundary branch.
+    labels : Tensor of integers, shape (N, H, W)
+        Class indices; 255 is ignored.
+    original : bool
+        Changes nothing: the published program fails where there is no pixel to average.
+    edges : Tensor of integers, shape (N, H, W)
+        1 where a boundary between classes is, else 0 (`arseg.data.edges`).
+    class_weights : Tensor, shape (K,), optional
+        What cross-entropies are multiplied by, which is not divided out of their means; one for all by default.
+    threshold, min_kept : float, int
+        Of the OHEM.
+
+    Returns
+    -------
+    parts : dict of str to Tensor
+        Named parts whose sum is the loss.
+    """
+    detail, boundary = prediction.auxiliary
+    # Of all pixels, ignored ones included, as published.
+    auxiliary = _weighted_cross_entropy(_at_label_size(detail, labels), labels, class_weights).mean()
+    scores = _at_label_size(prediction.scores, labels)
+    boundary = _at_label_size(boundary, labels).squeeze(1)
+    at_boundaries = torch.where(boundary.detach().sigmoid() > BOUNDARY_THRESHOLD, labels, IGNORE_INDEX)
+    ohem, ohem_boundary = (
+        _probability_ohem(scores, chosen, class_weights, threshold, min_kept) for chosen in (labels, at_boundaries)
+    )
+    return {
+        "auxiliary": AUXILIARY_WEIGHT * auxiliary,
+        "ohem": ohem,
+        "ohem_boundary": ohem_boundary,
+        "boundary": BOUNDARY_WEIGHT * balanced_bce(boundary, edges),
+    }
+
+
+def _weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Return the cross-entropy of each pixel, shape (N, H, W); zero where it is ignored."""
+    weights = None if class_weights is None else class_weights.to(logits)
+    return F.cross_entropy(logits, labels.long(), weights, ignore_index=IGNORE_INDEX, reduction="none")
+
+
+def _probability_ohem(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None, threshold: float, min_kept: int
+) -> Tensor:
+    """Average over the pixels whose true class got too low a probability; zero where no pixel is valid.
+
+    If they are fewer than `min_kept`, that many are taken: those with the lowest probabilities.
+    """
+    valid = labels != IGNORE_INDEX
+    losses = gather_over_processes(_weighted_cross_entropy(logits, labels, class_weights)[valid])
+    with torch.no_grad():
+        true_class = torch.where(valid, labels, 0).long().unsqueeze(1)
+        probabilities = F.softmax(logits, dim=1).gather(1, true_class).squeeze(1)[valid]
+        probabilities = gather_over_processes(probabilities)
+        if len(probabilities) and int((probabilities <= threshold).sum()) <= min_kept:
+            rank = min(min_kept, len(probabilities) - 1)
+            threshold = max(threshold, float(probabilities.topk(rank + 1, largest=False, sorted=False).values.max()))
+        taken = probabilities < threshold
+    return losses[taken].sum() / taken.sum().clamp(min=1)
+
+
+def balanced_bce(logits: Tensor, edges: Tensor) -> Tensor:
+    """Mean binary cross-entropy of boundary logits (N, H, W), in which both kinds of pixels weigh the same in sum."""
+    is_edge = edges > 0
+    total = edges.numel() * num_processes()
+    num_edges = sum_over_processes(is_edge.sum())
+    weights = torch.where(is_edge, (total - num_edges) / total, num_edges / total)
+    return F.binary_cross_entropy_with_logits(logits, edges.to(logits.dtype), weights.to(logits.dtype))

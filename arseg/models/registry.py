@@ -3,7 +3,7 @@
 Training, evaluation, checkpoints and costs know networks by this module alone. docs/extending.md adds one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pkgutil import resolve_name
@@ -15,8 +15,10 @@ from arseg.errors import CheckpointError, ConfigError
 from arseg.fusions import BuildFusion, fusions
 from arseg.models.bisenet import BiSeNet
 from arseg.models.creff import CReFF  # noqa: F401  (registers itself)
-from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pspnet_loss, small_loss
-from arseg.models.network import Prediction, SegmentationNetwork
+from arseg.models.gated import Gated  # noqa: F401  (registers itself)
+from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pidnet_loss, pspnet_loss, small_loss
+from arseg.models.network import SegmentationNetwork
+from arseg.models.pidnet import PIDNet
 from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
 from arseg.models.tiny import TinyNet
@@ -30,11 +32,10 @@ class BuildNetwork(Protocol):
         """Build for a number of classes, with the fusion of an LR branch, or without one."""
 
 
-class SegmentationLoss(Protocol):
-    """Judges a prediction."""
-
-    def __call__(self, prediction: Prediction, labels: Tensor, original: bool = False) -> dict[str, Tensor]:
-        """Give the loss as named parts whose sum it is."""
+SegmentationLoss = Callable[..., dict[str, Tensor]]
+"""Judges a prediction: takes it, ``labels`` (N, H, W) and ``original`` (bool), and returns named parts whose sum is the
+loss. That of an architecture with `boundaries` also takes ``edges`` (N, H, W), 1 where classes meet, and
+``class_weights`` (K,) or None, by name."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Architecture:
     """Makes the network."""
     loss: SegmentationLoss
     """Segmentation loss of both phases, as named parts."""
+    boundaries: bool = False
+    """Whether the loss also takes boundaries between labels, and weights of the classes."""
+    takes_parts: bool = False
+    """Whether it may start from a file without its last convolution: whatever has equal name and shape is taken."""
     backbone_modules: Mapping[str, str] = field(default_factory=dict)
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
 
@@ -100,6 +105,7 @@ PSP18_CITYSCAPES = Architecture(
     backbone_modules=_inside("") | {"conv1": "layer0.0", "bn1": "layer0.1"},
 )
 BISE18 = Architecture(build=BiSeNet, loss=bisenet_loss, backbone_modules=_inside("cp.resnet."))
+PIDNET_S = Architecture(build=PIDNet, loss=pidnet_loss, boundaries=True, takes_parts=True)
 TINY = Architecture(build=TinyNet, loss=auxiliary_cross_entropy_loss)
 SMALL = Architecture(build=partial(TinyNet, widths=(16, 32, 64), dilations=(1, 2, 4)), loss=small_loss)
 

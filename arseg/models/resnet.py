@@ -12,6 +12,13 @@ PLAIN: tuple[tuple[int, int], ...] = ((1, 1), (1, 1))
 """Dilations of both convolutions of both blocks of an ordinary stage."""
 
 
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+    """Return a block's 1x1 convolution around it; None where its input can be added as it is."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut.
 
@@ -23,26 +30,33 @@ class BasicBlock(nn.Module):
         Stride of the first convolution and of the shortcut.
     dilations : tuple of int
         Dilations of the two convolutions.
+    rectified : bool
+        Whether the sum goes through a ReLU.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, dilations: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        dilations: tuple[int, int] = (1, 1),
+        rectified: bool = True,
+    ) -> None:
         super().__init__()
         first, second = dilations
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, first, first, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, second, second, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
+        self.downsample = shortcut(in_channels, out_channels, stride)
+        self.rectified = rectified
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride))."""
-        shortcut = x if self.downsample is None else self.downsample(x)
+        direct = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+        x = self.bn2(self.conv2(x)) + direct
+        return F.relu(x) if self.rectified else x
 
 
 def stage(

@@ -21,6 +21,12 @@ from arseg.networks import networks
 PREFIX = "module."
 """What data parallelism puts before every name."""
 
+PIDNET_PREFIX = "model."
+"""What the public PIDNet's training puts before the names of the network in it."""
+
+OF_LOSS = "sem_loss."
+"""Beginning of the names of the class weights that its files have beside the network."""
+
 NESTS = ("state_dict", "model", "net")
 """Entries under which other programs keep the state dict, beside an optimiser's or an epoch."""
 
@@ -46,7 +52,7 @@ class LoadedNetwork(NamedTuple):
     num_tensors: int
     """Tensors of the network that the file has; one with two names counts once."""
     left_out: tuple[str, ...]
-    """Names in the file of the fusion, in a network without it."""
+    """Names in the file of the fusion, in a network without it, and of the loss."""
     differing_twins: tuple[str, ...]
     """Names whose value was preferred to another one under the tensor's other name."""
 
@@ -82,7 +88,7 @@ def read_state_dict(path: Path, hint: str = HINT) -> dict[str, Tensor]:
     Returns
     -------
     state_dict : dict of str to Tensor
-        On the CPU; names and their order as in the file, without ``module.`` if all begin with it.
+        On the CPU; names and their order as in the file, but see `without_prefix`.
 
     Raises
     ------
@@ -114,9 +120,11 @@ def read_state_dict(path: Path, hint: str = HINT) -> dict[str, Tensor]:
 
 
 def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without ``module.`` before their names, if all have it."""
-    prefix = PREFIX if all(name.startswith(PREFIX) for name in state_dict) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+    """Return the tensors without the ``module.`` or ``model.`` that all names of the network begin with."""
+    for prefix in (PREFIX, PIDNET_PREFIX):
+        if all(name.startswith((prefix, OF_LOSS)) for name in state_dict):
+            return {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+    return dict(state_dict)
 
 
 @cache
@@ -150,7 +158,7 @@ def network_from_state_dict(state_dict: Mapping[str, Tensor], backbone: str, *, 
 
     Of two values for one tensor, the last listed wins, as in the published programs. Counters of batch norm may be
     absent, and are then zero. A network without fusion leaves that of the file out: published baselines of one low
-    resolution have it although nothing runs it.
+    resolution have it although nothing runs it. So are the class weights in files of the public PIDNet.
 
     Parameters
     ----------
@@ -184,10 +192,10 @@ def network_from_state_dict(state_dict: Mapping[str, Tensor], backbone: str, *, 
     network = build_network(backbone, num_classes or 1, fusion)
     own = network.state_dict()
     known = {first[name] for name in own}
-    left_out = tuple(name for name in found if name in first and name not in known)
+    left_out = tuple(name for name in found if name not in known and (name in first or name.startswith(OF_LOSS)))
     matched = {name: found[first[name]] for name in own if first[name] in found}
     counters = {name: tensor for name, tensor in own.items() if name.endswith(COUNTER)}
-    unexpected = {name: tensor for name, tensor in found.items() if name not in first}
+    unexpected = {name: tensor for name, tensor in found.items() if name not in first and name not in left_out}
     # PyTorch would turn whole numbers, as quantised weights are, into floating-point ones.
     problems = [
         f"{name}: is {str(tensor.dtype).removeprefix('torch.')}, expected {str(own[name].dtype).removeprefix('torch.')}"
@@ -221,7 +229,11 @@ def _guess(state_dict: Mapping[str, Tensor], backbone: str, fusion: bool) -> Gue
     num_classes = _num_classes(found, backbone)
     expected = {first[name]: tensor for name, tensor in network_entries(backbone, num_classes or 1, fusion).items()}
     theirs, ours = (
-        {(name, tensor.shape) for name, tensor in tensors.items() if not name.endswith(COUNTER)}
+        {
+            (name, tensor.shape)
+            for name, tensor in tensors.items()
+            if not (name.endswith(COUNTER) or name.startswith(OF_LOSS))
+        }
         for tensors in (found, expected)
     )
     agreement = len(theirs & ours) / len(theirs | ours)
@@ -235,12 +247,12 @@ def _describe(backbone: str, fusion: bool, num_classes: int | None) -> str:
 
 def _num_classes(found: Mapping[str, Tensor], backbone: str) -> int | None:
     """Return the number of classes by the last convolution's shape; None if there is none."""
-    classifier = found.get(_classifier(backbone))
+    classifier = found.get(classifier_name(backbone))
     return len(classifier) if classifier is not None and classifier.ndim and len(classifier) else None
 
 
 @cache
-def _classifier(backbone: str) -> str:
+def classifier_name(backbone: str) -> str:
     """Return the first name of the weight of the last convolution."""
     with torch.device("meta"):
         network = build_network(backbone, 1, fusion=True)

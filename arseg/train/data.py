@@ -8,6 +8,7 @@ loader processes, nor on how the clips were divided into shards.
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,8 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from arseg.config import TrainConfig
 from arseg.data.augmentation import draw_augmentation
+from arseg.data.edges import label_edges
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import ManifestRow
+from arseg.data.pidnet_augmentation import augment_as_pidnet
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
@@ -40,7 +43,8 @@ class Draw(NamedTuple):
 class TrainingFrames(Dataset[Item], ABC):
     """Samples of one split for a phase of training; if they are not augmented, whole, unchanged frames.
 
-    Items have ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W): 0 ... K - 1 or 255. Bytes for the time
+    Items have ``image``, uint8 (H, W, 3), RGB, and ``labels``, uint8 (H, W): 0 ... K - 1 or 255; if they are augmented
+    and `edges` is asked for, also ``edges``, uint8 (H, W), where classes meet (`arseg.data.edges`). Bytes for the time
     being: the device makes of them what networks and losses take, quicker than any loader. `images` are the paths of
     the annotated frames.
     """
@@ -49,13 +53,21 @@ class TrainingFrames(Dataset[Item], ABC):
     """Of the clips whose motion is read."""
 
     def __init__(
-        self, split: str, images: Sequence[str], num_classes: int, config: TrainConfig, *, augmented: bool
+        self,
+        split: str,
+        images: Sequence[str],
+        num_classes: int,
+        config: TrainConfig,
+        *,
+        augmented: bool,
+        edges: bool,
     ) -> None:
         self.split = split
         self._images = images
         self._num_classes = num_classes
         self._config = config
         self._augmented = augmented
+        self._edges = edges
 
     def __len__(self) -> int:
         return len(self._images)
@@ -76,10 +88,18 @@ class TrainingFrames(Dataset[Item], ABC):
                     f"{sample.labels.shape[1]}x{sample.labels.shape[0]}. Bring both to one size."
                 )
             if self._augmented:
-                sample = apply(draw_augmentation((width, height), random.Random(draw.seed), self._config), sample)
+                sample = self._augment(sample, random.Random(draw.seed))
         except ArsegError as error:
             return error
         return {name: torch.from_numpy(array) for name, array in vars(sample).items() if array is not None}
+
+    def _augment(self, sample: PairSample, rng: random.Random) -> PairSample:
+        if self._edges:
+            sample = replace(sample, edges=label_edges(sample.labels, self._config.edge_margin))
+        if self._config.augmentation == "pidnet":
+            return augment_as_pidnet(sample, rng, self._config)
+        height, width = sample.image.shape[:2]
+        return apply(draw_augmentation((width, height), rng, self._config), sample)
 
     @abstractmethod
     def _read(self, index: int) -> PairSample:
@@ -89,13 +109,23 @@ class TrainingFrames(Dataset[Item], ABC):
 class StillDataset(TrainingFrames):
     """Annotated frames without video around them, for phase 1: rows of one split, each with a label."""
 
-    def __init__(self, rows: Sequence[ManifestRow], num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+    def __init__(
+        self,
+        rows: Sequence[ManifestRow],
+        num_classes: int,
+        config: TrainConfig,
+        *,
+        augmented: bool,
+        edges: bool = False,
+    ) -> None:
         unlabelled = next((row for row in rows if not row.label), None)
         if unlabelled:
             raise DataError(
                 f"{unlabelled.image}: split {unlabelled.split!r} needs labels for training, and it has none"
             )
-        super().__init__(rows[0].split, [row.image for row in rows], num_classes, config, augmented=augmented)
+        super().__init__(
+            rows[0].split, [row.image for row in rows], num_classes, config, augmented=augmented, edges=edges
+        )
         self._rows = rows
 
     def _read(self, index: int) -> PairSample:
@@ -110,11 +140,13 @@ class PairDataset(TrainingFrames):
     float32 if augmented (a random scale leaves no whole ones), else int16.
     """
 
-    def __init__(self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool) -> None:
+    def __init__(
+        self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool, edges: bool = False
+    ) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
         images = [stored.identity.image for stored in stores.samples]
-        super().__init__(stores.attributes.split, images, num_classes, config, augmented=augmented)
+        super().__init__(stores.attributes.split, images, num_classes, config, augmented=augmented, edges=edges)
         self.encoding = stores.attributes.encoding
         self._samples = stores.samples
         self._stores = [ClipStore(path) for path in stores.paths]

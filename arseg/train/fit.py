@@ -60,7 +60,7 @@ def fit(
     assert isinstance(sampler, SeededSampler)
     phase.to(device)
     span_processes(phase.network)
-    t_max = schedule_length(config.epochs, sampler.num_samples, config.batch_size)
+    t_max = schedule_length(config.epochs, sampler.num_samples, config.batch_size, config.schedule)
     optimization = Optimization(phase.network, config, t_max)
     progress = Progress()
     if state is not None:

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from arseg.train.parallel import average_gradients
 
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 """Of SGD (docs/method.md, 'Training')."""
+
+Schedule = Literal["cosine", "poly"]
+POLY_POWER = 0.9
+"""Exponent of the schedule "poly"."""
 
 
 class Optimization:
@@ -38,7 +42,7 @@ class Optimization:
     def step(self, number: int, loss_parts: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Do step `number`, from 0; return the named parts of the loss and their sum ``loss``, without gradients."""
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(number, self._config.learning_rate, self._t_max)
+            group["lr"] = learning_rate(number, self._config.learning_rate, self._t_max, self._config.schedule)
         with autocast(self._config, self._device):
             parts = loss_parts()
             loss = torch.stack(list(parts.values())).sum()
@@ -70,18 +74,47 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
-def learning_rate(step: int, first_rate: float, t_max: int) -> float:
-    """Return the learning rate of a step: half a cosine from `first_rate` at step 0 to zero at step `t_max`."""
+def learning_rate(step: int, first_rate: float, t_max: int, schedule: Schedule = "cosine") -> float:
+    """Return the learning rate of a step, which falls from `first_rate` at step 0 to zero at step `t_max`.
+
+    Parameters
+    ----------
+    step : int
+        Number of the optimisation step, from 0.
+    first_rate : float
+        Rate at step 0.
+    t_max : int
+        Period, see `schedule_length`.
+    schedule : {"cosine", "poly"}
+        Half a cosine; or the published PIDNet's power, one step late: steps 0 and 1 have the first rate.
+    """
+    if schedule == "poly":
+        return first_rate * (1 - max(0, step - 1) / t_max) ** POLY_POWER
     return first_rate * (1 + math.cos(math.pi * step / t_max)) / 2
 
 
-def schedule_length(epochs: int, num_samples: int, batch_size: int) -> int:
-    """Return the period, in steps, of the cosine of the learning rate, for batches over all devices.
+def schedule_length(epochs: int, num_samples: int, batch_size: int, schedule: Schedule = "cosine") -> int:
+    """Return the period T_max of the learning-rate schedule, in iterations.
 
-    Published quirk: each epoch is counted with one step more than full batches, though incomplete last batches are
-    dropped. The schedule therefore never quite reaches zero.
+    Published quirk of the cosine: each epoch is counted with one iteration more than full batches, though incomplete
+    last batches are dropped. It therefore never quite reaches zero.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training split.
+    num_samples : int
+        Samples in the training split.
+    batch_size : int
+        Samples per optimisation step, over all devices.
+    schedule : {"cosine", "poly"}
+        Kind of schedule.
+
+    Returns
+    -------
+    t_max : int
     """
-    return epochs * (num_samples // batch_size + 1)
+    return epochs * (num_samples // batch_size + (schedule == "cosine"))
 
 
 def _keep_the_compiler_out() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from arseg.ar import AlteringResolution, ConstantResolution
 from arseg.config import TrainConfig
+from arseg.errors import ConfigError
 from arseg.models.inference import to_low_resolution, warp_keyframe
 from arseg.models.losses import feature_similarity
 from arseg.models.network import Prediction, SegmentationNetwork
@@ -20,7 +21,8 @@ from arseg.spec import NetworkSpec
 
 Batch = Mapping[str, Tensor]
 """``image`` and, in phase 2, ``keyframe``, normalised float32 RGB (N, 3, H, W); ``labels`` (N, H, W), 255 is ignored;
-in phase 2 ``motion_qpel`` (N, H, W, 2): (x, y) in quarter pixels from each pixel to its source in the keyframe."""
+in phase 2 ``motion_qpel`` (N, H, W, 2): (x, y) in quarter pixels from each pixel to its source in the keyframe;
+``edges`` (N, H, W) where the loss takes them."""
 
 
 class Phase(ABC):
@@ -29,7 +31,13 @@ class Phase(ABC):
     def __init__(self, network: SegmentationNetwork, spec: NetworkSpec, config: TrainConfig, seed: int) -> None:
         self.network, self.spec, self.config, self.seed = network, spec, config, seed
         self.epoch = 0
-        self._loss = get_architecture(spec.backbone).loss
+        self._architecture = get_architecture(spec.backbone)
+        weights = config.class_weights
+        if weights and not (self._architecture.boundaries and len(weights) == spec.num_classes):
+            wanted = f"one for each of {spec.num_classes} classes" if self._architecture.boundaries else "none"
+            raise ConfigError(
+                f"training.class_weights: {len(weights)} are given, and the loss of this network takes {wanted}"
+            )
 
     def to(self, device: torch.device) -> None:
         """Move all networks to a device, and into the memory format that the configuration names."""
@@ -42,6 +50,15 @@ class Phase(ABC):
         """Seed the dropout by epoch and batch, so that a resumed run draws what an uninterrupted one would."""
         source = random.Random(f"{self.seed}/{self.epoch}/{batch}/{process}")
         torch.manual_seed(source.getrandbits(63))
+
+    def _loss(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Return the network's own loss, which a boundary branch's takes edges and weights of classes for."""
+        boundaries: dict[str, Tensor | None] = {}
+        if self._architecture.boundaries:
+            weights = self.config.class_weights
+            tensor = torch.tensor(weights, device=batch["edges"].device) if weights else None
+            boundaries = {"edges": batch["edges"], "class_weights": tensor}
+        return self._architecture.loss(prediction, batch["labels"], self.config.original_quirks, **boundaries)
 
     @abstractmethod
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -65,7 +82,7 @@ class Phase1(Phase):
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the segmentation loss of the crop at the network's resolution."""
         low = to_low_resolution(batch["image"], self.spec.scale_percent)
-        return self._loss(self.network(low), batch["labels"], self.config.original_quirks)
+        return self._loss(self.network(low), batch)
 
     def predict_frame(self, batch: Batch) -> Tensor:
         """Run the plain pass at the network's resolution."""
@@ -113,7 +130,7 @@ class Phase2(Phase):
             height, width = low.shape[-2:]
             scores = self.network.classify(feature, (height, width))
         prediction = Prediction(scores, feature, encoded.auxiliary)
-        parts = self._loss(prediction, batch["labels"], self.config.original_quirks)
+        parts = self._loss(prediction, batch)
         if self.config.feature_similarity:
             with torch.no_grad():
                 hr_feature = self.hr.encode(batch["image"]).feature

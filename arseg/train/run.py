@@ -20,7 +20,7 @@ from arseg.models.device import resolve_devices
 from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
 from arseg.models.processes import process_index
-from arseg.models.registry import build_network
+from arseg.models.registry import build_network, get_architecture
 from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
 from arseg.split import open_training_stores
 from arseg.stages import STAGES
@@ -54,8 +54,9 @@ def train_phase1(
     a sample cannot be read, the loss stops being finite, or another process of the training fails.
     """
     data = read_manifest(manifest)
+    edges = get_architecture(backbone).boundaries
     train, val = (
-        StillDataset(data.split(split), data.num_classes, config, augmented=augmented)
+        StillDataset(data.split(split), data.num_classes, config, augmented=augmented, edges=edges)
         for split, augmented in ((train_split, True), (val_split, False))
     )
     spec = NetworkSpec(
@@ -99,8 +100,9 @@ def train_phase2(
             f"training.normalization is {config.normalization}, and {hr} was trained with another. "
             "Both phases need the same one."
         )
+    edges = get_architecture(branch.spec.backbone).boundaries
     train, val = (
-        PairDataset(open_training_stores(stores, data), data.num_classes, config, augmented=augmented)
+        PairDataset(open_training_stores(stores, data), data.num_classes, config, augmented=augmented, edges=edges)
         for stores, augmented in ((train_stores, True), (val_stores, False))
     )
     spec = NetworkSpec(

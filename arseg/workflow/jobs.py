@@ -80,6 +80,7 @@ class Jobs:
             for path in self.initial_weights(phase)(wildcards):
                 constants["initial_weights"] = path
             constants["random_scales"] = [*constants["random_scales"]]
+            constants["class_weights"] = flag("class-weights", constants["class_weights"])
             constants["original_quirks"] = self.experiment.config.original_quirks
             return {
                 name: switch(name, value) if isinstance(value, bool) else value for name, value in constants.items()
@@ -152,8 +153,9 @@ def loader_workers(wildcards: Wildcards, threads: int) -> int:
 
 
 def flag(name: str, value: object) -> list[str]:
-    """Return an option with its value as words; none where there is no value."""
-    return [] if value in (None, "") else [f"--{name}", str(value)]
+    """Return an option with its value, or its values, as words; none where there is no value."""
+    values = value if isinstance(value, list | tuple) else [] if value in (None, "") else [value]
+    return [f"--{name}", *map(str, values)] if values else []
 
 
 def switch(name: str, value: bool) -> str:

@@ -81,7 +81,8 @@ class Dataset:
 
     As many bits per pixel as the paper's 3 Mbit/s at 960x720 and 30 frames/s are `375k` at 480x360 and 15 frames/s."""
     backbones: tuple[Backbone, ...]
-    """Networks: `psp18` (PSPNet-18, CamVid form), `psp18-cityscapes`, `bise18` (BiSeNet-18), `small` and `tiny`.
+    """Networks: `psp18` (PSPNet-18, CamVid form), `psp18-cityscapes`, `bise18` (BiSeNet-18), `pidnet-s` (PIDNet-S),
+    `small` and `tiny`.
 
     The last two are this project's own, 280 and 20 thousand parameters, for a first look and for tests; they need
     `initial_weights: none`. [Your own](../docs/extending.md) have their names here, too."""
@@ -163,14 +164,18 @@ class Config:
 
 
 TRAINING: dict[str, tuple[dict[str, Any], str]] = {
+    "augmentation": ({}, "`pidnet` for [PIDNet-S](../docs/method.md#pidnet-s)."),
     "crop": ({"pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}, "Best the size of the frames."),
     "random_scales": ({"items": {"exclusiveMinimum": 0}}, ""),
     "jitter": ({"minimum": 0, "maximum": 1}, ""),
     "normalization": ({}, "`imagenet` for PSPNet and `bisenet` for BiSeNet on Cityscapes. One for both phases."),
     "optimizer": ({}, "`sgd` for Cityscapes."),
     "learning_rate": ({"exclusiveMinimum": 0}, ""),
+    "schedule": ({}, "`poly` for PIDNet-S."),
     "epochs": ({"minimum": 1}, ""),
     "batch_size": ({"minimum": 1}, ""),
+    "class_weights": ({"items": {"minimum": 0}}, "Cityscapes' are in [The method](../docs/method.md#losses)."),
+    "edge_margin": ({"minimum": 0}, "6 for Cityscapes."),
     "unfused_epochs": ({"minimum": 0}, ""),
     "feature_similarity": ({}, ""),
     "warp_alignment": ({}, "`consistent` makes zero motion the identity."),

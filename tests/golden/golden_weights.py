@@ -17,6 +17,7 @@ from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
 
 DATA = Path(__file__).parent / "data" / "models"
+PIDNET = DATA.parent / "pidnet"
 
 HR_SALT = ""
 LR_SALT = "lr:"
@@ -45,13 +46,13 @@ def rule_tensor(name: str, shape: tuple[int, ...], salt: str) -> Tensor:
 
 
 def rule_network(
-    backbone: str, fusion: bool, salt: str, calibration: str | None, num_classes: int = 12
+    backbone: str, fusion: bool, salt: str, calibration: str | None, num_classes: int = 12, data: Path = DATA
 ) -> SegmentationNetwork:
     """Build a network with the rule's weights; `calibration` names batch-norm statistics."""
     network = build_network(backbone, num_classes, fusion)
     state = {name: rule_tensor(name, tuple(own.shape), salt) for name, own in network.state_dict().items()}
     if calibration is not None:
-        statistics = np.load(DATA / "calib" / f"{calibration}.npz")
+        statistics = np.load(data / "calib" / f"{calibration}.npz")
         assert set(statistics.files) <= set(state)
         state |= {name: torch.from_numpy(statistics[name]) for name in statistics.files}
     network.load_state_dict(state, strict=True)
@@ -68,16 +69,16 @@ def lr_network(backbone: str) -> SegmentationNetwork:
     return rule_network(backbone, True, LR_SALT, f"camvid-{backbone}-fuse__lr")
 
 
-def load_arrays(name: str) -> dict[str, NDArray]:
+def load_arrays(name: str, data: Path = DATA) -> dict[str, NDArray]:
     """Load a golden file; float16 stands for float32 there."""
-    with np.load(DATA / f"{name}.npz") as file:
+    with np.load(data / f"{name}.npz") as file:
         arrays = {key: file[key] for key in file.files}
     return {key: a.astype(np.float32) if a.dtype == np.float16 else a for key, a in arrays.items()}
 
 
-def load_json(name: str) -> dict:
+def load_json(name: str, data: Path = DATA) -> dict:
     """Load a golden JSON file."""
-    return json.loads((DATA / f"{name}.json").read_text())
+    return json.loads((data / f"{name}.json").read_text())
 
 
 def assert_matches(found: Tensor, golden: dict[str, NDArray], quantity: str, tolerance: float) -> None:

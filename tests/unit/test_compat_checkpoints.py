@@ -117,6 +117,22 @@ def test_fusion_that_a_baseline_never_runs_is_left_out(backbone):
         assert torch.equal(loaded.network(image).scores, example(backbone, True)(image).scores)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_public_pidnet_files(tmp_path, nested):
+    tensors = export_network(example("pidnet-s", False), "pidnet-s", fusion=False)
+    assert all(name.startswith("model.") for name in tensors)  # of which the public loader cuts six characters off
+    tensors["sem_loss.criterion.weight"] = torch.ones(5)
+    torch.save({"epoch": 3, "state_dict": tensors} if nested else tensors, tmp_path / "best.pt")
+    assert describe_state_dict(tmp_path / "best.pt")["looks like"] == "pidnet-s without fusion, 5 classes"
+    words = {"backbone": "pidnet-s", "mode": "hr", "scale_percent": 100, "classes": CLASSES}
+    report = import_checkpoint(tmp_path / "best.pt", tmp_path / "weights.pt", normalization="imagenet", **words)
+    assert "479 tensors" in report
+    assert "only the loss uses them (training.class_weights): sem_loss.criterion.weight" in report
+    network, _, trained_on = load_checkpoint(tmp_path / "weights.pt")
+    assert_same_network(network, example("pidnet-s", False))
+    assert trained_on.seed == 304
+
+
 def test_counters_of_old_files_may_be_absent():
     tensors = published("psp18", False)
     old = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}

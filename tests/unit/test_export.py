@@ -77,9 +77,10 @@ def assert_equal(found, expected):
     assert len(expected.argmax(dim=1).unique()) > 1
 
 
-def test_a_group_of_pictures_equals_the_evaluation(tmp_path):
+@pytest.mark.parametrize(("backbone", "alignment"), [("psp18-cityscapes", "consistent"), ("pidnet-s", "published")])
+def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment):
     """The tiny network's is compared with `arseg segment`, below; all others' graphs are compared without a runtime."""
-    hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", "psp18-cityscapes", "consistent")], CPU)
+    hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", backbone, alignment)], CPU)
     export_branches(hr, lr, ODD, tmp_path / "onnx")
     keyframe, image, motion = frames(ODD)
     predict = ClipPredictor(hr, lr)

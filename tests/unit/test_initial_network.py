@@ -15,6 +15,7 @@ from arseg.spec import NetworkSpec
 HEADS = {
     "tiny": ["final_conv.weight", "final_conv.bias", "aux.weight", "aux.bias"],
     "psp18": ["final_conv.weight", "final_conv.bias", "classifier.2.weight", "classifier.2.bias"],
+    "pidnet-s": [f"{head}.conv2.{kind}" for head in ("seghead_p", "final_layer") for kind in ("weight", "bias")],
     "bise18": [f"conv_out{stride}.conv_out.{kind}" for stride in ("", 16, 32) for kind in ("weight", "bias")],
 }
 
@@ -49,6 +50,20 @@ def test_all_but_the_heads_is_taken_from_a_network_of_other_classes(tmp_path, ca
         assert torch.equal(tensor, (before if name in left else theirs)[name])
     assert f"{backbone} without fusion, 3 classes: {facts['num_taken']} tensors" in caplog.text
     assert f"left random: {', '.join(HEADS[backbone])}" in caplog.text
+
+
+def test_a_pidnet_may_start_from_the_part_of_it_that_saw_imagenet(tmp_path):
+    source, network = trained("pidnet-s"), trained("pidnet-s", 5, seed=2)
+    tensors = {name: tensor for name, tensor in source.state_dict().items() if name.startswith("layer")}
+    part = tensors | {"linear.weight": torch.ones(1000, 3), "conv1.0.weight": torch.ones(1)}
+    torch.save({"state_dict": part}, tmp_path / "imagenet.pth.tar")
+    facts = initialize_network(network, "pidnet-s", str(tmp_path / "imagenet.pth.tar"))
+    assert facts["num_taken"] == len(tensors)
+    assert "conv1.0.weight" in facts["left_random"]
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in tensors.items())
+    torch.save({"linear.weight": torch.ones(2)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: has 0 of the 479 tensors of pidnet-s.* give a file of"):
+        initialize_network(network, "pidnet-s", str(tmp_path / "other.pth"))
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(True, False), (False, True), (True, True)])

@@ -37,7 +37,7 @@ def pair(height, width, motion=(3.0, -2.0)):
     shades = np.arange(height * width, dtype=np.uint8).reshape(height, width)
     image = np.stack([shades, shades // 2, 255 - shades], axis=2)
     motion_qpel = np.broadcast_to(np.float32(motion), (height, width, 2)).copy()
-    return PairSample(image, image[::-1].copy(), shades % 5, motion_qpel)
+    return PairSample(image, image[::-1].copy(), shades % 5, motion_qpel, shades % 2)
 
 
 def source(sample):
@@ -56,6 +56,7 @@ def test_flip_mirrors_all_and_negates_x_motion():
     np.testing.assert_array_equal(flipped.image, sample.image[:, ::-1])
     np.testing.assert_array_equal(flipped.keyframe, sample.keyframe[:, ::-1])
     np.testing.assert_array_equal(flipped.labels, sample.labels[:, ::-1])
+    np.testing.assert_array_equal(flipped.edges, sample.edges[:, ::-1])
     np.testing.assert_array_equal(flipped.motion_qpel[0], [[-3, -2], [-3, -2], [-7, 8]])
     assert all(array.flags.c_contiguous and array.flags.writeable for array in vars(flipped).values())
 

@@ -130,12 +130,17 @@ def test_an_encoding_says_what_was_chosen(experiment_of):
 
 
 def test_trainings_get_every_constant_and_the_exceptions_that_apply(experiment_of):
-    jobs = Jobs(experiment_of("config"))
+    def weigh_classes(config):
+        config["datasets"]["camvid"].setdefault("training", {})["class_weights"] = [1, 0.5]
+
+    jobs = Jobs(experiment_of("config", weigh_classes))
     camvid = jobs.training(1)(wildcards(backbone="psp18"))
+    assert camvid["class_weights"] == ["--class-weights", "1", "0.5"]
     assert (camvid["crop"], camvid["epochs"], camvid["initial_weights"]) == ("960x720", 100, IMAGENET_WEIGHTS)
     assert "start_from" not in camvid  # a constant of phase 2 must not train phase 1 again
     bise = wildcards(dataset="cityscapes", backbone="bise18")
     assert jobs.training(1)(bise)["normalization"] == "bisenet"
+    assert jobs.training(1)(bise)["class_weights"] == []
     second = jobs.training(2)(bise)
     assert (second["batch_size"], second["jitter"], second["start_from"]) == (16, 0.5, "hr")
     assert (second["feature_similarity"], second["channels_last"]) == ("--feature-similarity", "--no-channels-last")

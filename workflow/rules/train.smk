@@ -8,14 +8,18 @@
 # What both phases are told.
 TRAINING_OPTIONS = (
     " --seed {wildcards.seed}"
+    " --augmentation {params.training[augmentation]}"
     " --crop {params.training[crop]}"
     " --random-scales {params.training[random_scales]}"
     " --jitter {params.training[jitter]}"
     " --normalization {params.training[normalization]}"
     " --optimizer {params.training[optimizer]}"
     " --learning-rate {params.training[learning_rate]}"
+    " --schedule {params.training[schedule]}"
     " --epochs {params.training[epochs]}"
     " --batch-size {params.training[batch_size]}"
+    " {params.training[class_weights]}"
+    " --edge-margin {params.training[edge_margin]}"
     " --validate-every {params.training[validate_every]}"
     " --initial-weights {params.training[initial_weights]:q}"
 )
