@@ -5,16 +5,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from arseg.datasets.synthetic.dataset import StreetOptions
 from arseg.datasets.synthetic.dataset import synthesize as synthesize_frames
+from arseg.datasets.synthetic.kind import Synthetic
 from arseg.provenance.recording import records
 
-DEFAULTS = StreetOptions()
+DEFAULTS = Synthetic()
 
 
 @records("synthesize", outputs=["output"])
 def synthesize(
-    *, output: Path, options: Annotated[StreetOptions, Parameter(name="*")] = DEFAULTS, workers: int = 1
+    *,
+    output: Path,
+    options: Annotated[Synthetic, Parameter(name="*")] = DEFAULTS,
+    gop: int = 12,
+    workers: int = 1,
 ) -> None:
     """Draw synthetic street videos: frames, exact labels, classes and splits (train, val, test).
 
@@ -22,8 +26,10 @@ def synthesize(
     ----------
     output : Path
         Folder to write.
+    gop : int
+        Largest GOP that clips shall have room for.
     workers : int
         Processes that draw; changes no file.
     """
-    synthesize_frames(output, num_workers=workers, **vars(options))
+    synthesize_frames(output, gop=gop, num_workers=workers, **vars(options))
     print(f"wrote {output}")

@@ -8,7 +8,7 @@ import yaml
 
 from arseg.config import TrainConfig
 from arseg.datasets import DatasetKind, Frames
-from arseg.datasets.synthetic.dataset import StreetOptions
+from arseg.datasets.synthetic.kind import Synthetic
 from arseg.errors import ConfigError
 from arseg.spec import Encoding
 from arseg.workflow.keys import TRAINING
@@ -81,7 +81,7 @@ def test_the_source_gets_the_defaults_of_its_kind(config, schema, repository):
     demo = yaml.safe_load((repository / "config/demo.yaml").read_text())
     source = check_config(demo, schema)["datasets"]["synthetic"]["source"]
     assert source.pop("seed") == 1
-    defaults = vars(StreetOptions())
+    defaults = vars(Synthetic())
     assert source == {name: defaults[name] for name in source}
 
 

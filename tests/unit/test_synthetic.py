@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +9,11 @@ import pytest
 from arseg.data.images import read_image, read_label
 from arseg.data.manifest import read_manifest, write_manifest
 from arseg.datasets.frames.manifest import frames_manifest
-from arseg.datasets.synthetic.canvas import Canvas, Polygon
+from arseg.datasets.synthetic.canvas import Canvas
 from arseg.datasets.synthetic.dataset import synthesize
 from arseg.datasets.synthetic.render import Street
 from arseg.datasets.synthetic.scene import CLASSES, Camera, Label
+from arseg.datasets.synthetic.street import paint_building
 from arseg.datasets.synthetic.things import paint_lamp
 from arseg.errors import ConfigError
 
@@ -58,23 +58,22 @@ def test_camera_projects_by_the_pinhole_rule():
     assert CAMERA.project((3.0, 2.0, 40.0)) == (60.0, 37.5)
 
 
-def empty_canvas(width, height):
-    scene = Street(np.random.default_rng(0), 1, width, height)
-    return Canvas(CAMERA, scene.scene.look, scene.textures, width, height)
+def empty_canvas(width: int, height: int) -> Canvas:
+    return Street(np.random.default_rng(0), 1, width, height).canvas(0)
 
 
 def test_label_is_sampled_in_the_centre_and_colour_averaged():
     canvas = empty_canvas(4, 3)
     # Covers pixel 1 up to its middle, pixel 2 wholly, and 3/4 of pixel 3: centres of 1 (on the edge), 2 and 3.
-    canvas.polygon(Polygon([(1.5, 0.0), (3.75, 0.0), (3.75, 2.0), (1.5, 2.0)]), 7, (100.0, 0.0, 0.0))
-    np.testing.assert_array_equal(canvas.label, [[0, 7, 7, 7], [0, 7, 7, 7], [0, 0, 0, 0]])
+    canvas.polygon([(1.5, 0.0), (3.75, 0.0), (3.75, 2.0), (1.5, 2.0)], 7, (100.0, 0.0, 0.0))
+    np.testing.assert_array_equal(canvas.label.values, [[0, 7, 7, 7], [0, 7, 7, 7], [0, 0, 0, 0]])
     np.testing.assert_allclose(canvas.pixels()[0, :, 0], [0, 50, 100, 100])
 
 
 @pytest.mark.parametrize("points", [[(1.0, 1.0), (17.0, 3.0), (6.0, 14.0)], [(6.0, 14.0), (17.0, 3.0), (1.0, 1.0)]])
 def test_polygon_is_filled_as_by_edge_tests_in_either_orientation(points):
     canvas = empty_canvas(20, 16)
-    canvas.polygon(Polygon(points), 1, (1.0, 1.0, 1.0))
+    canvas.polygon(points, 1, (1.0, 1.0, 1.0))
     (ax, ay), (bx, by), (cx, cy) = points
     inside = np.zeros((16, 20), dtype=bool)
     for row in range(16):
@@ -87,30 +86,29 @@ def test_polygon_is_filled_as_by_edge_tests_in_either_orientation(points):
             ]
             inside[row, column] = all(turn >= 0 for turn in turns) or all(turn <= 0 for turn in turns)
     assert abs(inside.sum() - 99) < 10  # the area of the triangle
-    np.testing.assert_array_equal(canvas.label == 1, inside)
+    np.testing.assert_array_equal(canvas.label.values == 1, inside)
 
 
 def test_polygon_outside_or_edge_on_paints_nothing():
     canvas = empty_canvas(8, 8)
-    canvas.polygon(Polygon([(-9.0, 0.0), (-2.0, 0.0), (-2.0, 5.0)]), 1, (1.0, 1.0, 1.0))
-    canvas.polygon(Polygon([(1.0, 2.5), (6.0, 2.5), (4.0, 2.5)]), 1, (1.0, 1.0, 1.0))
-    assert not canvas.label.any()
-    assert not canvas.color.any()
+    canvas.polygon([(-9.0, 0.0), (-2.0, 0.0), (-2.0, 5.0)], 1, (1.0, 1.0, 1.0))
+    canvas.polygon([(1.0, 2.5), (6.0, 2.5), (4.0, 2.5)], 1, (1.0, 1.0, 1.0))
+    assert not canvas.label.values.any()
+    assert not canvas.color.values.any()
 
 
 def test_objects_move_as_the_camera_does():
     """A lamp's post is where the camera projects it, in every frame, and grows as it comes closer."""
-    size = 192, 128
-    street = Street(np.random.default_rng(5), 24, *size)
+    street = Street(np.random.default_rng(5), 24, 192, 128)
+    behind, things = street.layers
     lamp = next(
-        found for found in street.scene.street if found.paint is paint_lamp and found.parts["x"] > 0 and found.z > 16
+        found for found in things if found.paint.func is paint_lamp and found.paint.keywords["x"] > 0 and found.z > 16
     )
-    street.scene = replace(street.scene, street=(lamp,), behind=[b for b in street.scene.behind if "front" in b.parts])
+    street.layers = [[thing for thing in behind if thing.paint.func is paint_building], [lamp]]
     columns, heights = [], []
     for frame in (0, 8, 16):
         _, label = street.render(frame)
-        camera = street.scene.camera(frame, *size)
-        column, foot = camera.project((lamp.parts["x"], 0.0, lamp.z))
+        column, foot = street.canvas(frame).camera.project((lamp.paint.keywords["x"], 0.0, lamp.z))
         rows = np.flatnonzero(label[:, int(column)] == Label.POLE)
         assert abs(rows[-1] - (foot - 0.5)) <= 1
         columns.append(column)

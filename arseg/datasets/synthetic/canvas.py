@@ -6,6 +6,7 @@ pixel's centre alone: smooth edges in the frames, exact ones in the label maps.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,54 +14,41 @@ from numpy.typing import NDArray
 from arseg.datasets.synthetic.scene import Camera, Color, Look, Point, Values, WorldPoint
 from arseg.datasets.synthetic.textures import Textures
 
-Shader = Callable[[Values, Values], Values]
-"""Returns colours (h, w, 3) for rows of shape (h, 1) and columns of shape (w,), both in pixels."""
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels."""
-Window = tuple[slice, slice]
-"""Rows and columns of samples."""
+Shader = Callable[[Values, Values], Values]  # colours (h, w, 3) of rows (h, 1) and columns (w,) in pixels
+Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
+Window = tuple[slice, slice]  # rows and columns of samples
 
 COLOR_SAMPLES = 2
 """Colour samples per pixel along each axis."""
 
 
-class Polygon:
-    """A convex polygon in pixels.
-
-    Attributes
-    ----------
-    box : Box
-        What it lies in.
-    sides : list of ndarray of float32, shape (3, n), or None
-        Row, column and columns per row of its edges on the left and on the right; None if it is seen edge-on.
-    """
+class Outline:
+    """The box of a convex polygon (pixels), and its edges on the left and on the right; none if seen edge-on."""
 
     def __init__(self, points: Sequence[Point]) -> None:
         columns, rows = zip(*points, strict=True)
         self.box: Box = min(columns), min(rows), max(columns), max(rows)
         edges = list(zip(points, [*points[1:], points[0]], strict=True))
         clockwise = sum(a[0] * b[1] - b[0] * a[1] for a, b in edges) > 0
-        sides: tuple[list[tuple[float, float, float]], ...] = [], []
+        sides: tuple[list[tuple[float, float, float]], ...] = [], []  # row, column, columns per row
         for (x0, y0), (x1, y1) in edges:
             if y0 != y1:
                 sides[(y1 > y0) == clockwise].append((y0, x0, (x1 - x0) / (y1 - y0)))
-        self.sides = [np.array(side, dtype=np.float32).T for side in sides] if all(sides) else None
+        self.sides = [np.array(side, dtype=np.float32).T for side in sides] if all(sides) else []
 
 
-class SampleGrid:
-    """Positions of samples, `density` per pixel along each axis.
+class Layer:
+    """Samples of a frame, `density` per pixel along each axis.
 
-    Attributes
-    ----------
-    rows : ndarray of float32, shape (H * density, 1)
-    columns : ndarray of float32, shape (W * density,)
-        In pixels; the centre of the first pixel is at 0.5.
+    `rows` (H * density, 1) and `columns` (W * density,) are their positions in pixels, 0.5 in the centre of the first;
+    `values` (H * density, W * density, ...) holds what was painted.
     """
 
-    def __init__(self, width: int, height: int, density: int) -> None:
+    def __init__(self, width: int, height: int, density: int, dtype: type, *channels: int) -> None:
         self.density = density
         self.rows = ((np.arange(height * density, dtype=np.float32) + 0.5) / density)[:, None]
         self.columns = (np.arange(width * density, dtype=np.float32) + 0.5) / density
+        self.values: NDArray[Any] = np.zeros((height * density, width * density, *channels), dtype=dtype)
 
     def window(self, box: Box) -> Window | None:
         """Return the samples in a box; None if there are none."""
@@ -69,97 +57,72 @@ class SampleGrid:
         columns = slice(max(0, math.ceil(left - 0.5)), min(len(self.columns), math.floor(right - 0.5) + 1))
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
-    def inside(self, polygon: Polygon) -> tuple[Window, NDArray[np.bool_]] | None:
-        """Return a window around a convex polygon, and which of its samples (h, w) the polygon holds; None if none."""
-        window = self.window(polygon.box)
-        if window is None or polygon.sides is None:
+    def inside(self, outline: Outline) -> tuple[Window, NDArray[np.bool_]] | None:
+        """Return a window around a polygon, and which of its samples (h, w) the polygon holds; None if none."""
+        window = self.window(outline.box)
+        if window is None or not outline.sides:
             return None
         # A row meets a convex polygon in one interval: cheaper than to test every sample against every edge.
         rows, columns = self.rows[window[0]], self.columns[window[1]]
-        first, last = ((rows - row) * slope + column for row, column, slope in polygon.sides)
+        first, last = ((rows - row) * slope + column for row, column, slope in outline.sides)
         left, right = first.max(axis=1, keepdims=True), last.min(axis=1, keepdims=True)
         return window, (columns >= left) & (columns <= right)
 
 
 class Canvas:
-    """One frame in the making.
+    """A frame of the drive in the making: `color` is RGB, 0 ... 255, in float32, `label` the class indices in uint8."""
 
-    Attributes
-    ----------
-    fine, centers : SampleGrid
-        Where colours are sampled; where labels are: in the centres of the pixels.
-    color : ndarray of float32, shape (H * COLOR_SAMPLES, W * COLOR_SAMPLES, 3)
-        RGB, 0 ... 255.
-    label : ndarray of uint8, shape (H, W)
-        Class indices.
-    """
-
-    def __init__(self, camera: Camera, look: Look, textures: Textures, width: int, height: int) -> None:
-        self.camera, self.look, self.textures = camera, look, textures
+    def __init__(self, frame: int, camera: Camera, look: Look, textures: Textures, width: int, height: int) -> None:
+        self.frame, self.camera, self.look, self.textures = frame, camera, look, textures
         self.width, self.height = width, height
-        self.fine, self.centers = SampleGrid(width, height, COLOR_SAMPLES), SampleGrid(width, height, 1)
-        self.color = np.zeros((height * COLOR_SAMPLES, width * COLOR_SAMPLES, 3), dtype=np.float32)
-        self.label = np.zeros((height, width), dtype=np.uint8)
+        self.color = Layer(width, height, COLOR_SAMPLES, np.float32, 3)
+        self.label = Layer(width, height, 1, np.uint8)
 
     def pixels(self) -> Values:
         """Return the mean of the colour samples of each pixel, shape (H, W, 3)."""
         step = range(COLOR_SAMPLES)
-        parts = [self.color[row::COLOR_SAMPLES, column::COLOR_SAMPLES] for row in step for column in step]
+        parts = [self.color.values[row::COLOR_SAMPLES, column::COLOR_SAMPLES] for row in step for column in step]
         return sum(parts[1:], start=parts[0]) / np.float32(len(parts))
 
-    def polygon(self, polygon: Polygon, label: int, fill: Color | Shader) -> None:
-        """Paint a polygon in one colour or by a shader."""
-        if found := self.fine.inside(polygon):
-            window, inside = found
-            if callable(fill):
-                colors = fill(self.fine.rows[window[0]], self.fine.columns[window[1]])
-                np.copyto(self.color[window], colors, where=inside[..., None])
+    def polygon(self, points: Sequence[Point], label: int, fill: Color | Shader) -> None:
+        """Paint a convex polygon in one colour or by a shader."""
+        outline = Outline(points)
+        for layer, value in ((self.color, fill), (self.label, label)):
+            found = layer.inside(outline)
+            if found is None:
+                return
+            (rows, columns), inside = found
+            if callable(value):
+                colors = value(layer.rows[rows], layer.columns[columns])
+                np.copyto(layer.values[rows, columns], colors, where=inside[..., None])
             else:
-                self.color[window][inside] = fill
-            if found := self.centers.inside(polygon):
-                window, inside = found
-                self.label[window][inside] = label
+                layer.values[rows, columns][inside] = value
 
     def face(
-        self,
-        points: Sequence[WorldPoint],
-        label: int,
-        fill: Color | Shader,
-        light: float = 1.0,
-        distance: float | None = None,
+        self, points: Sequence[WorldPoint], label: int, fill: Color | Shader, light: float = 1.0, ahead: float = 0.0
     ) -> None:
-        """Paint a plane polygon, given in the world, by a shader or in a colour lit and in the haze of its distance."""
+        """Paint a plane polygon of the world by a shader, or in a colour lit and in the haze of its distance ahead."""
         if not callable(fill):
-            fill = self.look.flat(fill, points[0][2] - self.camera.z if distance is None else distance, light)
-        self.polygon(self._project(points), label, fill)
+            fill = self.look.flat(fill, ahead or points[0][2] - self.camera.z, light)
+        self.polygon([self.camera.project(point) for point in points], label, fill)
 
     def darken(self, points: Sequence[WorldPoint], factor: float) -> None:
-        """Lay a shadow over a convex plane polygon, given in the world; labels stay."""
-        if found := self.fine.inside(self._project(points)):
+        """Lay a shadow over a convex plane polygon of the world; labels stay."""
+        if found := self.color.inside(Outline([self.camera.project(point) for point in points])):
             window, inside = found
-            self.color[window][inside] *= factor
-
-    def _project(self, points: Sequence[WorldPoint]) -> Polygon:
-        return Polygon([self.camera.project(point) for point in points])
+            self.color.values[window][inside] *= factor
 
     def sprite(self, box: Box, label: int, brightness: Values, color: Color) -> None:
         """Paint an image (h, w) of factors on a colour into a rectangle; 0 is transparent."""
-        for grid in (self.fine, self.centers):
-            window = grid.window(box)
-            if window is None:
-                continue
-            texels = _resample(brightness, box, grid, window)
-            if grid is self.fine:
-                colors = texels[..., None] * np.asarray(color, dtype=np.float32)
-                np.copyto(self.color[window], colors, where=texels[..., None] > 0)
-            else:
-                self.label[window][texels > 0] = label
-
-
-def _resample(image: Values, box: Box, grid: SampleGrid, window: Window) -> Values:
-    """Look up, by nearest neighbour, the samples of a window in an image that fills a rectangle."""
-    left, top, right, bottom = box
-    height, width = image.shape
-    rows = (grid.rows[window[0]] - top) * (height / (bottom - top))
-    columns = (grid.columns[window[1]] - left) * (width / (right - left))
-    return image[np.clip(rows.astype(np.int32), 0, height - 1), np.clip(columns.astype(np.int32), 0, width - 1)]
+        left, top, right, bottom = box
+        height, width = brightness.shape
+        for layer in (self.color, self.label):
+            if window := layer.window(box):
+                rows = ((layer.rows[window[0]] - top) * (height / (bottom - top))).astype(np.int32)
+                columns = ((layer.columns[window[1]] - left) * (width / (right - left))).astype(np.int32)
+                texels = brightness[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+                if layer is self.label:
+                    layer.values[window][texels > 0] = label
+                else:
+                    colors = texels[..., None] * np.asarray(color, dtype=np.float32)
+                    np.copyto(layer.values[window], colors, where=texels[..., None] > 0)

@@ -1,7 +1,6 @@
 """Writing a synthetic data set as a tree of files that the frames adapter reads."""
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import product, starmap
 from multiprocessing import get_context
@@ -13,51 +12,17 @@ from PIL import Image
 from arseg.data.manifest import write_classes
 from arseg.data.sheets import write_sheet
 from arseg.datasets.frames.manifest import SPLIT_COLUMNS
+from arseg.datasets.synthetic.kind import Synthetic
 from arseg.datasets.synthetic.render import Street
 from arseg.datasets.synthetic.scene import CLASSES
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
 
-FRAME_STEP = 1
 COMPRESSION = 1
 """Level of the PNG files: 1 takes a third of the time of Pillow's default for files a fifth larger."""
 
 
-@dataclass(frozen=True)
-class StreetOptions:
-    """Which synthetic street videos to write."""
-
-    seed: int = 0
-    """Seed of all scenes; the same seed and sizes give the same files."""
-    num_train_sequences: int = 12
-    """Videos to train on; no video is in two splits."""
-    num_val_sequences: int = 2
-    """Videos to choose the best epoch by."""
-    num_test_sequences: int = 4
-    """Videos to test on."""
-    frames_per_sequence: int = 27
-    """Length of a video; at least 2 gop - 1."""
-    annotate_every: int = 2
-    """Step from one annotated frame of a video to the next."""
-    width: int = 192
-    """Width of the frames in pixels."""
-    height: int = 128
-    """Height of the frames in pixels."""
-    gop: int = 12
-    """Largest GOP that clips shall have room for."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1 and name != "seed":
-                raise ConfigError(f"{name} {value}: must be at least 1")
-        if self.frames_per_sequence < 2 * self.gop - 1:
-            raise ConfigError(
-                f"frames_per_sequence {self.frames_per_sequence}: a test frame needs gop - 1 = {self.gop - 1} frames "
-                f"before and after it. Set frames_per_sequence to {2 * self.gop - 1} or more, or gop lower"
-            )
-
-
-def synthesize(output_dir: str | Path, *, num_workers: int = 1, **options: int) -> None:
+def synthesize(output_dir: str | Path, *, gop: int = 12, num_workers: int = 1, **options: int) -> None:
     """Write synthetic street videos, every frame with exact labels.
 
     The folder `output_dir` gets ``images/`` and ``labels/`` (``{split}{number}_{frame}.png``),
@@ -72,10 +37,12 @@ def synthesize(output_dir: str | Path, *, num_workers: int = 1, **options: int) 
     ----------
     output_dir : path
         Where to write: a new or an empty folder.
+    gop : int
+        Largest GOP that clips shall have room for.
     num_workers : int
         Processes that render; the files do not depend on it.
     **options : int
-        Fields of `StreetOptions`.
+        Fields of `Synthetic`.
 
     Raises
     ------
@@ -84,9 +51,15 @@ def synthesize(output_dir: str | Path, *, num_workers: int = 1, **options: int) 
     DataError
         If there is something in `output_dir`.
     """
-    told = StreetOptions(**options)
-    if num_workers < 1:
-        raise ConfigError(f"num_workers {num_workers}: must be at least 1")
+    told = Synthetic(**options)
+    for name, value in (vars(told) | {"gop": gop, "num_workers": num_workers}).items():
+        if value < 1 and name != "seed":
+            raise ConfigError(f"{name} {value}: must be at least 1")
+    if told.frames_per_sequence < 2 * gop - 1:
+        raise ConfigError(
+            f"frames_per_sequence {told.frames_per_sequence}: a test frame needs gop - 1 = {gop - 1} frames before and "
+            f"after it. Set frames_per_sequence to {2 * gop - 1} or more, or gop lower"
+        )
     counts = {"train": told.num_train_sequences, "val": told.num_val_sequences, "test": told.num_test_sequences}
     names = {split: [f"{split}{number:02d}" for number in range(count)] for split, count in counts.items()}
     with atomic_path(Path(output_dir)) as tree:
@@ -105,11 +78,11 @@ def synthesize(output_dir: str | Path, *, num_workers: int = 1, **options: int) 
             with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
                 list(pool.map(write_sequence, *zip(*sequences, strict=True)))
         for split, own in names.items():
-            last = told.frames_per_sequence - (told.gop if split == "test" else 1)
-            annotated = range(told.gop - 1, last + 1, told.annotate_every)
+            last = told.frames_per_sequence - (gop if split == "test" else 1)
+            annotated = range(gop - 1, last + 1, told.annotate_every)
             lines = [f"{name}_{frame:03d}\n" for name, frame in product(own, annotated)]
             (tree / "lists" / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
-        rules = [(split, "images", "labels", f"lists/{split}.txt", "", "", "", FRAME_STEP) for split in names]
+        rules = [(split, "images", "labels", f"lists/{split}.txt", "", "", "", 1) for split in names]
         write_sheet(tree / "splits.csv", SPLIT_COLUMNS, rules)
         write_classes(tree / "classes.csv", CLASSES)
 

@@ -1,23 +1,14 @@
 """Random streets: which buildings, trees, cars and people a seed gives."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
 from numpy.random import Generator
 
-from arseg.datasets.synthetic.scene import (
-    BUILDING_LINE,
-    ROAD_HALF_WIDTH,
-    VIEW_DISTANCE,
-    Camera,
-    Color,
-    Look,
-    Scene,
-    Thing,
-)
+from arseg.datasets.synthetic.scene import BUILDING_LINE, ROAD_HALF_WIDTH, Color, Look, Thing
 from arseg.datasets.synthetic.street import paint_building
 from arseg.datasets.synthetic.things import (
     CAR_LENGTH,
@@ -60,43 +51,6 @@ SKINS = ((232, 196, 168), (208, 160, 124), (150, 104, 76), (104, 70, 52))
 SIGN_KINDS = tuple(kind for kind in SIGNS if kind != "lights")
 
 
-def random_scene(rng: Generator, num_frames: int) -> Scene:
-    """Return a street long enough for a drive of `num_frames` frames; the same state of `rng` gives the same one."""
-    lane, speed = rng.uniform(1.2, 2.0), rng.uniform(6.0, 12.0) / FRAMES_PER_SECOND
-    camera = partial(_camera, lane, speed, rng.uniform(0.02, 0.07), rng.uniform(50, 110), rng.uniform(0, 2 * math.pi))
-    length = speed * num_frames + VIEW_DISTANCE
-    crossing = speed * num_frames + rng.uniform(5, 14)
-    buildings = {side: _buildings(rng, side, length) for side in (-1, 1)}
-    lamps = _lamps(rng, length)
-    look = _look(rng)
-    kerb, gardens = _trees(rng, length, buildings)
-    street = [*lamps, *_signs(rng, length, crossing), *kerb]
-    street += _cars(rng, lane, speed, length, num_frames)
-    street += _people(rng, length, crossing)
-    crossings = crossing, crossing + rng.uniform(28, 45)
-    behind = (*buildings[-1], *buildings[1], *gardens)
-    return Scene(look, camera, behind, tuple(street), crossings, texture_seed=int(rng.integers(1 << 31)))
-
-
-def _camera(
-    lane: float,
-    speed: float,
-    pan_amplitude: float,
-    pan_period: float,
-    phase: float,
-    frame: int,
-    width: int,
-    height: int,
-) -> Camera:
-    """Return the camera on its way; it turns by an amplitude in radians to either side, with a period in frames."""
-    angle = 2 * math.pi * frame / pan_period + phase
-    focal = 0.9 * width
-    # A small turn of the head moves the frame sideways as a whole.
-    center_column = width / 2 + focal * pan_amplitude * math.sin(angle)
-    horizon_row = height * (0.46 + 0.004 * math.sin(0.9 * frame + phase))
-    return Camera(focal, center_column, horizon_row, lane + 0.1 * math.sin(0.7 * angle), 1.55, speed * frame)
-
-
 def _one_of(rng: Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]
 
@@ -108,118 +62,129 @@ def _vary(rng: Generator, color: Color, amount: float) -> Color:
     return red, green, blue
 
 
-def _look(rng: Generator) -> Look:
+def _along(start: float, end: float, step: Callable[[], float]) -> Iterator[float]:
+    """Yield places along the road; each step is drawn when what stands at the place before has been."""
+    while start < end:
+        yield start
+        start += step()
+
+
+def random_look(rng: Generator) -> Look:
+    """Return light, weather and the colours of the ground."""
     sky_and_light = _one_of(rng, LOOKS)
     gray, paving = rng.uniform(78, 108), rng.uniform(148, 178)
     lawn = _vary(rng, (96, 128, 58), 14)
     return Look(*sky_and_light, (gray, gray, gray + 4), (paving + 4, paving, paving - 8), lawn)
 
 
-def _buildings(rng: Generator, side: int, length: float) -> list[Thing]:
+def random_buildings(rng: Generator, side: int, length: float) -> list[Thing]:
+    """Return the buildings on the left (-1) or right (1) of a street."""
     buildings = []
     near = rng.uniform(-12, 0)
     while near < length:
         far = near + rng.uniform(8, 20)
         tall = rng.random() < 0.5
-        parts = {
-            "front": BUILDING_LINE + (0.0 if tall else rng.uniform(0.0, 2.5)),
-            "depth": rng.uniform(7, 10),
-            "height": rng.uniform(8, 14) if tall else rng.uniform(3.4, 6.4),
-            "roof_height": 0.0 if tall else rng.uniform(1.8, 3.0),
-            "wall": _vary(rng, _one_of(rng, WALLS), 10),
-            "glass": _vary(rng, (62, 78, 98), 14),
-            "window_pitch": rng.uniform(1.9, 2.8),
-            "shop": tall and rng.random() < 0.6,
-        }
-        buildings.append(Thing(paint_building, near, 0.0, far - near, side=side, far=far, **parts))
+        paint = partial(
+            paint_building,
+            side=side,
+            far=far,
+            front=BUILDING_LINE + (0.0 if tall else rng.uniform(0.0, 2.5)),
+            depth=rng.uniform(7, 10),
+            height=rng.uniform(8, 14) if tall else rng.uniform(3.4, 6.4),
+            roof_height=0.0 if tall else rng.uniform(1.8, 3.0),
+            wall=_vary(rng, _one_of(rng, WALLS), 10),
+            glass=_vary(rng, (62, 78, 98), 14),
+            window_pitch=rng.uniform(1.9, 2.8),
+            shop=tall and rng.random() < 0.6,
+        )
+        buildings.append(Thing(paint, near, length=far - near))
         near = far + (0.0 if rng.random() < 0.45 else rng.uniform(2.5, 9.0))
     return buildings
 
 
-def _trees(rng: Generator, length: float, buildings: Mapping[int, list[Thing]]) -> tuple[list[Thing], list[Thing]]:
+def random_trees(
+    rng: Generator, length: float, buildings: Mapping[int, list[Thing]]
+) -> tuple[list[Thing], list[Thing]]:
     """Return trees at the kerb, and trees and bushes in the gaps between buildings."""
-    kerb: list[Thing] = []
-    gardens: list[Thing] = []
 
     def tree(x: float, z: float, trunk: float) -> Thing:
         width = rng.uniform(2.6, 4.2)
-        size = width, width * rng.uniform(0.95, 1.35)
-        return Thing(paint_tree, z, x=x, trunk=trunk, size=size, crown=rng.integers(4), leaf=_vary(rng, LEAF, 18))
+        size, crown = (width, width * rng.uniform(0.95, 1.35)), int(rng.integers(4))
+        return Thing(partial(paint_tree, x=x, trunk=trunk, size=size, crown=crown, leaf=_vary(rng, LEAF, 18)), z)
 
+    kerb: list[Thing] = []
+    gardens: list[Thing] = []
     for side, own in buildings.items():
-        z = rng.uniform(4, 16)
-        while z < length:
-            kerb.append(tree(side * (ROAD_HALF_WIDTH + 0.7), z, rng.uniform(1.9, 2.6)))
-            z += rng.uniform(9, 26)
+        places = _along(rng.uniform(4, 16), length, lambda: rng.uniform(9, 26))
+        kerb += [tree(side * (ROAD_HALF_WIDTH + 0.7), z, rng.uniform(1.9, 2.6)) for z in places]
         for building, following in pairwise(own):
-            far = building.parts["far"]
+            far = building.paint.keywords["far"]
             gap = following.z - far
             if gap > 2:
                 x = side * (BUILDING_LINE + rng.uniform(1.5, 4.0))
                 gardens.append(tree(x, far + gap / 2, rng.uniform(1.0, 2.0)))
-                bush, x = rng.uniform(1.0, 1.6), side * (BUILDING_LINE + 0.9)
-                z = far + gap * rng.uniform(0.2, 0.8)
-                parts = {"size": (bush * 1.6, bush), "crown": rng.integers(4), "leaf": _vary(rng, BUSH, 14)}
-                gardens.append(Thing(paint_tree, z, x=x, trunk=0.0, **parts))
+                bush, z = rng.uniform(1.0, 1.6), far + gap * rng.uniform(0.2, 0.8)
+                crown, leaf, x = int(rng.integers(4)), _vary(rng, BUSH, 14), side * (BUILDING_LINE + 0.9)
+                gardens.append(
+                    Thing(partial(paint_tree, x=x, trunk=0.0, size=(bush * 1.6, bush), crown=crown, leaf=leaf), z)
+                )
     return kerb, gardens
 
 
-def _lamps(rng: Generator, length: float) -> list[Thing]:
+def random_lamps(rng: Generator, length: float) -> list[Thing]:
+    """Return street lamps on both sides, in turns."""
     spacing, start, height = rng.uniform(12, 18), rng.uniform(5, 15), rng.uniform(5.0, 6.5)
     return [
-        Thing(paint_lamp, start + spacing * (index + offset), x=side * (ROAD_HALF_WIDTH + 0.35), height=height)
+        Thing(partial(paint_lamp, x=side * (ROAD_HALF_WIDTH + 0.35), height=height), start + spacing * (index + offset))
         for side, offset in ((-1, 0.0), (1, 0.5))
         for index in range(int(length / spacing))
     ]
 
 
-def _signs(rng: Generator, length: float, crossing: float) -> list[Thing]:
+def random_signs(rng: Generator, length: float, crossing: float) -> list[Thing]:
+    """Return the lights of a crossing, and signs along the street."""
     x = ROAD_HALF_WIDTH + 0.45
-    signs = [Thing(paint_sign, crossing + 1.5, x=side * x, height=3.3, kind="lights") for side in (-1, 1)]
-    z = rng.uniform(6, 12)
-    while z < length:
+    signs = [Thing(partial(paint_sign, x=side * x, height=3.3, kind="lights"), crossing + 1.5) for side in (-1, 1)]
+    for z in _along(rng.uniform(6, 12), length, lambda: rng.uniform(6, 15)):
         x = (1 if rng.random() < 0.65 else -1) * (ROAD_HALF_WIDTH + 0.5)
-        signs.append(Thing(paint_sign, z, x=x, kind=_one_of(rng, SIGN_KINDS), height=rng.uniform(2.3, 2.9)))
-        z += rng.uniform(6, 15)
+        kind, height = _one_of(rng, SIGN_KINDS), rng.uniform(2.3, 2.9)
+        signs.append(Thing(partial(paint_sign, x=x, kind=kind, height=height), z))
     return signs
 
 
-def _cars(rng: Generator, lane: float, speed: float, length: float, num_frames: int) -> list[Thing]:
+def random_cars(rng: Generator, lane: float, speed: float, length: float, num_frames: int) -> list[Thing]:
+    """Return parked and oncoming cars and, on most drives, one ahead in the own lane."""
+
     def car(x: float, z: float, own_speed: float, *, oncoming: bool) -> Thing:
         color = _vary(rng, _one_of(rng, CAR_COLORS), 8)
-        return Thing(paint_car, z, own_speed, CAR_LENGTH, x=x, oncoming=oncoming, color=color)
+        return Thing(partial(paint_car, x=x, oncoming=oncoming, color=color), z, own_speed, CAR_LENGTH)
 
     cars = []
     for side in (-1, 1):
-        z = rng.uniform(4, 14)
-        while z < length:
-            cars.append(car(side * (ROAD_HALF_WIDTH - 1.1), z, 0.0, oncoming=side < 0))
-            z += 5.4 + (0.0 if rng.random() < 0.35 else rng.uniform(4, 22))
+        places = _along(rng.uniform(4, 14), length, lambda: 5.4 + (0.0 if rng.random() < 0.35 else rng.uniform(4, 22)))
+        cars += [car(side * (ROAD_HALF_WIDTH - 1.1), z, 0.0, oncoming=side < 0) for z in places]
     if rng.random() < 0.7:  # the leading car may come closer, but never closer than 6 m
         ahead = rng.uniform(11, 20)
         slower = rng.uniform(-0.03, min(0.06, (ahead - 6) / num_frames))
         cars.append(car(lane, ahead, speed - slower, oncoming=False))
-    z = rng.uniform(14, 30)
-    while z < length + 40:
-        cars.append(car(-1.7, z, -rng.uniform(0.22, 0.34), oncoming=True))
-        z += rng.uniform(24, 45)
-    return cars
+    places = _along(rng.uniform(14, 30), length + 40, lambda: rng.uniform(24, 45))
+    return cars + [car(-1.7, z, -rng.uniform(0.22, 0.34), oncoming=True) for z in places]
 
 
-def _people(rng: Generator, length: float, crossing: float) -> list[Thing]:
+def random_people(rng: Generator, length: float, crossing: float) -> list[Thing]:
+    """Return people on the sidewalks, and some on a crossing."""
+
     def person(x: float, z: float, speed_x: float, speed_z: float) -> Thing:
         height = rng.uniform(1.55, 1.9)
         shirt, trousers = _vary(rng, _one_of(rng, SHIRTS), 12), _vary(rng, _one_of(rng, TROUSERS), 8)
-        parts = {"colors": (shirt, trousers, _one_of(rng, SKINS)), "phase": rng.uniform(0, 2 * math.pi)}
-        return Thing(paint_person, z, speed_z, x=x, speed=speed_x, height=height, **parts)
+        colors, phase = (shirt, trousers, _one_of(rng, SKINS)), rng.uniform(0, 2 * math.pi)
+        return Thing(partial(paint_person, x=x, speed=speed_x, height=height, colors=colors, phase=phase), z, speed_z)
 
     people = []
     for side in (-1, 1):
-        z = rng.uniform(5, 12)
-        while z < length:
+        for z in _along(rng.uniform(5, 12), length, lambda: rng.uniform(2.5, 12)):
             x = side * rng.uniform(ROAD_HALF_WIDTH + 1.2, BUILDING_LINE - 0.4)
             people.append(person(x, z, 0.0, WALK * (int(rng.choice((-1, 1))) * rng.uniform(0.7, 1.2))))
-            z += rng.uniform(2.5, 12)
     for _ in range(rng.integers(2, 5)):
         direction, x = int(rng.choice((-1, 1))), rng.uniform(-4.5, 4.5)
         people.append(person(x, crossing + rng.uniform(0.4, 2.6), direction * WALK, 0.0))

@@ -1,14 +1,14 @@
-"""What a synthetic street is made of: classes, light, the camera's drive, and things that can be painted.
+"""What a synthetic street is made of: classes, light, the camera, and things that can be painted.
 
 World coordinates are metres: x to the right of the road's middle, y up from the ground, z along the road.
 Speeds are metres per frame, colours RGB from 0 to 255.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,42 +16,24 @@ from numpy.typing import NDArray
 from arseg.spec import SegmentationClass
 
 Color = tuple[float, float, float]
-Point = tuple[float, float]
-"""Column and row in pixels."""
+Point = tuple[float, float]  # column and row in pixels
 WorldPoint = tuple[float, float, float]
-"""x, y and z."""
 Values = NDArray[np.floating]
 
-ROAD_HALF_WIDTH = 5.2
-SIDEWALK_WIDTH = 2.6
+ROAD_HALF_WIDTH, SIDEWALK_WIDTH = 5.2, 2.6
 BUILDING_LINE = ROAD_HALF_WIDTH + SIDEWALK_WIDTH
-NEAR, VIEW_DISTANCE = 0.8, 80.0
-"""Distances before which and beyond which nothing is painted."""
-HAZE_DISTANCE = 170.0
-"""Where a surface has lost 63 % of its own colour."""
+NEAR, VIEW_DISTANCE = 0.8, 80.0  # before and beyond them nothing is painted
+HAZE_DISTANCE = 170.0  # where a surface has lost 63 % of its own colour
 
-
-class Label(IntEnum):
-    """Class indices of the synthetic data set; void is the bonnet of the car that carries the camera."""
-
-    SKY = 0
-    BUILDING = 1
-    POLE = 2
-    ROAD = 3
-    SIDEWALK = 4
-    VEGETATION = 5
-    SIGN = 6
-    CAR = 7
-    PERSON = 8
-    VOID = 9
-
-
+Label = IntEnum(
+    "Label", ["SKY", "BUILDING", "POLE", "ROAD", "SIDEWALK", "VEGETATION", "SIGN", "CAR", "PERSON", "VOID"], start=0
+)
+"""Class indices; void is the bonnet of the car that carries the camera."""
 COLORS = (
     (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (0, 0, 192),
     (128, 128, 0), (192, 128, 128), (64, 0, 128), (64, 64, 0), (0, 0, 0),
 )  # fmt: skip
 """Of the labels, as in CamVid."""
-
 CLASSES = tuple(
     SegmentationClass(label, label.name.lower(), color, void=label is Label.VOID)
     for label, color in zip(Label, COLORS, strict=True)
@@ -60,17 +42,14 @@ CLASSES = tuple(
 
 @dataclass(frozen=True)
 class Look:
-    """Light and weather of a sequence."""
+    """Light and weather of a sequence; `cloud_cover` is the share of the sky, about."""
 
     zenith: Color
     horizon: Color
     cloud: Color
     cloud_cover: float
-    """Share of the sky, about."""
-    tint: Color
-    """Factors on every surface's colour."""
-    lights: tuple[float, float]
-    """Factors on surfaces left of the camera, which face right, and on those right of it."""
+    tint: Color  # factors on every surface
+    lights: tuple[float, float]  # factors on what is left of the camera, and so faces right, and on what is right of it
     asphalt: Color
     paving: Color
     lawn: Color
@@ -78,10 +57,8 @@ class Look:
     def flat(self, color: Color, distance: float, light: float = 1.0) -> Color:
         """Return the colour of a lit surface at a distance: the farther, the more of the horizon's haze."""
         share = 1 - math.exp(-distance / HAZE_DISTANCE)
-        red, green, blue = (
-            own * tint * light * (1 - share) + haze * share
-            for own, tint, haze in zip(color, self.tint, self.horizon, strict=True)
-        )
+        lit = (own * tint * light * (1 - share) for own, tint in zip(color, self.tint, strict=True))
+        red, green, blue = (own + haze * share for own, haze in zip(lit, self.horizon, strict=True))
         return red, green, blue
 
     def shaded(self, color: Values, distance: Values, light: float = 1.0) -> Values:
@@ -93,13 +70,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera that looks along z."""
+    """A pinhole camera that looks along z, which meets the frame at `center_column` and `horizon_row` (pixels)."""
 
-    focal: float
-    """Focal length in pixels."""
+    focal: float  # pixels
     center_column: float
     horizon_row: float
-    """Where the direction of z meets the image, in pixels."""
     x: float
     y: float
     z: float
@@ -110,37 +85,10 @@ class Camera:
         return self.center_column + scale * (point[0] - self.x), self.horizon_row - scale * (point[1] - self.y)
 
 
-class Thing:
-    """Something that stands or moves along the road.
+class Thing(NamedTuple):
+    """Something that stands or moves along the road."""
 
-    Parameters
-    ----------
-    paint : callable
-        Paints it on a canvas, told z of its near end, the frame and, by name, its parts.
-    z : float
-        Of its near end at frame 0.
-    speed, length : float
-        Along z.
-    **parts : Any
-        What it is like.
-    """
-
-    def __init__(
-        self, paint: Callable[..., None], z: float, speed: float = 0.0, length: float = 0.0, /, **parts: Any
-    ) -> None:
-        self.paint, self.z, self.speed, self.length, self.parts = paint, z, speed, length, parts
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything in one sequence."""
-
-    look: Look
-    camera: Callable[[int, int, int], Camera]
-    """Returns the camera at a frame, for frames of a width and a height."""
-    behind: tuple[Thing, ...]
-    """Buildings and the gardens between them: behind all that is in the street, however near they are."""
-    street: tuple[Thing, ...]
-    crossings: tuple[float, ...]
-    """z of the zebra crossings."""
-    texture_seed: int
+    paint: partial[None]  # called with a canvas and z of its near end
+    z: float  # of its near end at frame 0
+    speed: float = 0.0
+    length: float = 0.0

@@ -1,6 +1,6 @@
 """Painting what stands or moves in the street: trees, lamps, signs, cars and people.
 
-Each function paints on a canvas a thing whose near end is at `z` in a frame; lengths are metres.
+Each function paints on a canvas a thing whose near end is at `z` in its frame; lengths are metres.
 """
 
 import math
@@ -9,15 +9,12 @@ from collections.abc import Callable, Sequence
 from arseg.datasets.synthetic.canvas import Canvas
 from arseg.datasets.synthetic.scene import NEAR, Color, Label, WorldPoint
 
-GLASS: Color = (58, 70, 84)
-POST: Color = (112, 114, 116)
-TIRE: Color = (28, 28, 30)
-WHITE: Color = (242, 240, 236)
+GLASS, POST, TIRE, WHITE = (58, 70, 84), (112, 114, 116), (28, 28, 30), (242, 240, 236)
 
 CAR_HALF_WIDTH, CAR_LENGTH, BELT, ROOF = 0.88, 4.2, 0.86, 1.42
 """The belt is the lower edge of the windows."""
 
-Outline = Callable[[float, float, float], list[WorldPoint]]
+SignPart = Callable[[float, float, float], list[WorldPoint]]
 """Returns the corners of a part of a sign at x, height and z of its post's top."""
 
 
@@ -41,15 +38,15 @@ def _disc(
     return points
 
 
-def _plate(half_width: float, bottom: float, top: float) -> Outline:
+def _plate(half_width: float, bottom: float, top: float) -> SignPart:
     return lambda x, height, z: _upright(x, z, half_width, height + bottom, height + top)
 
 
-def _board(radius: float, corners: int, turn: float = 0.0, center: float = -0.4) -> Outline:
+def _board(radius: float, corners: int, turn: float = 0.0, center: float = -0.4) -> SignPart:
     return lambda x, height, z: _disc((x, height + center, z), radius, corners, turn)
 
 
-SIGNS: dict[str, Sequence[tuple[Outline, Color]]] = {
+SIGNS: dict[str, Sequence[tuple[SignPart, Color]]] = {
     "stop": ((_board(0.43, 8, math.pi / 8), (200, 34, 36)), (_plate(0.28, -0.47, -0.33), WHITE)),
     "warning": ((_board(0.52, 3, math.pi / 2), (206, 40, 38)), (_board(0.3, 3, math.pi / 2), (244, 240, 226))),
     "parking": ((_plate(0.36, -0.75, 0.0), (30, 84, 178)), (_plate(0.1, -0.6, -0.15), WHITE)),
@@ -65,7 +62,7 @@ SIGNS: dict[str, Sequence[tuple[Outline, Color]]] = {
 
 
 def paint_tree(
-    canvas: Canvas, z: float, _frame: int, *, x: float, trunk: float, size: tuple[float, float], crown: int, leaf: Color
+    canvas: Canvas, z: float, *, x: float, trunk: float, size: Sequence[float], crown: int, leaf: Color
 ) -> None:
     """Paint a crown, of width and height and one of the sequence's shapes, on a trunk; without a trunk, a bush."""
     width, height = size
@@ -78,7 +75,7 @@ def paint_tree(
     canvas.sprite((left, top, right, bottom), Label.VEGETATION, canvas.textures.crowns[crown], color)
 
 
-def paint_lamp(canvas: Canvas, z: float, _frame: int, *, x: float, height: float) -> None:
+def paint_lamp(canvas: Canvas, z: float, *, x: float, height: float) -> None:
     """Paint a street lamp with an arm over the road."""
     end = x - math.copysign(1.6, x)
     canvas.face(_upright(x, z, 0.09, 0.0, height), Label.POLE, POST)
@@ -87,14 +84,14 @@ def paint_lamp(canvas: Canvas, z: float, _frame: int, *, x: float, height: float
     canvas.face(_upright(end, z, 0.4, height + 0.08, height + 0.3), Label.POLE, (188, 190, 188))
 
 
-def paint_sign(canvas: Canvas, z: float, _frame: int, *, x: float, height: float, kind: str) -> None:
+def paint_sign(canvas: Canvas, z: float, *, x: float, height: float, kind: str) -> None:
     """Paint a traffic sign or light, one of `SIGNS`, on its post."""
     canvas.face(_upright(x, z, 0.06, 0.0, height), Label.POLE, POST)
-    for outline, color in SIGNS[kind]:
-        canvas.face(outline(x, height, z), Label.SIGN, color)
+    for part, color in SIGNS[kind]:
+        canvas.face(part(x, height, z), Label.SIGN, color)
 
 
-def paint_car(canvas: Canvas, z: float, _frame: int, *, x: float, oncoming: bool, color: Color) -> None:
+def paint_car(canvas: Canvas, z: float, *, x: float, oncoming: bool, color: Color) -> None:
     """Paint a car: its shadow, the side that the camera sees, if any, and the end."""
     camera, half, top = canvas.camera, CAR_HALF_WIDTH, CAR_HALF_WIDTH - 0.14
     near, far = max(z, camera.z + NEAR), z + CAR_LENGTH
@@ -143,26 +140,21 @@ def paint_car(canvas: Canvas, z: float, _frame: int, *, x: float, oncoming: bool
 
 
 def paint_person(
-    canvas: Canvas,
-    z: float,
-    frame: int,
-    *,
-    x: float,
-    speed: float,
-    height: float,
-    colors: Sequence[Color],
-    phase: float,
+    canvas: Canvas, z: float, *, x: float, speed: float, height: float, colors: Sequence[Color], phase: float
 ) -> None:
     """Paint a person of colours shirt, trousers and skin who walks along x, at a phase of the step in radians."""
-    x, size = x + speed * frame, height / 1.75
+    x, size = x + speed * canvas.frame, height / 1.75
     shirt, trousers, skin = colors
     if canvas.camera.focal * 0.15 * size < z - canvas.camera.z:  # arms and legs thinner than a pixel
-        canvas.face(_upright(x, z, size * 0.17, 0.0, size * 0.85), Label.PERSON, trousers)
-        canvas.face(_upright(x, z, size * 0.25, size * 0.85, size * 1.45), Label.PERSON, shirt)
-        canvas.face(_upright(x, z, size * 0.13, size * 1.45, size * 1.75), Label.PERSON, skin)
+        for half_width, bottom, top, color in (
+            (0.17, 0.0, 0.85, trousers),
+            (0.25, 0.85, 1.45, shirt),
+            (0.13, 1.45, 1.75, skin),
+        ):
+            canvas.face(_upright(x, z, size * half_width, size * bottom, size * top), Label.PERSON, color)
         return
     # About two steps a second; walking along the road swings less across the frame.
-    swing = math.sin(phase + frame * 0.4) * (0.22 if speed else 0.1)
+    swing = math.sin(phase + canvas.frame * 0.4) * (0.22 if speed else 0.1)
 
     def part(*corners: tuple[float, float]) -> list[WorldPoint]:
         return [(x + size * across, size * up, z) for across, up in corners]
