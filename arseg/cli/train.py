@@ -14,6 +14,7 @@ from arseg.cli.recorded import classes
 from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
+from arseg.networks import name_of
 from arseg.provenance.recording import Arguments, records
 from arseg.workers import start_server
 
@@ -100,7 +101,7 @@ def phase1(
     val_split : str
         Split that chooses the best epoch.
     backbone : str
-        Network to train.
+        Network to train, by its name or as its folders are called.
     output : Path
         Checkpoint to write.
     scale_percent : int
@@ -114,7 +115,7 @@ def phase1(
         manifest=manifest,
         train_split=train_split,
         val_split=val_split,
-        backbone=backbone,
+        backbone=name_of(backbone),
         scale_percent=scale_percent,
         seed=run.seed,
         config=config,

@@ -50,7 +50,7 @@ def start_phase2(hr: SegmentationNetwork, lr: SegmentationNetwork, feature_simil
     """Bring both branches into the state in which phase 2 begins.
 
     The HR branch is frozen in evaluation mode. With feature similarity, the LR branch takes over the HR
-    branch's last 1x1 convolution and keeps it: features that resemble each other can share their classifier.
+    branch's last convolution and keeps it: features that resemble each other can share their classifier.
     Without, the LR branch learns its own.
 
     Parameters

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.config import TrainConfig
 from arseg.configured import existing, expanded
-from arseg.networks import networks
+from arseg.networks import name_of, networks
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
@@ -62,7 +62,7 @@ class Jobs:
             name: value for name, value in asdict(TrainConfig()).items() if name in TRAINING
         } | dataset.training
         for override in dataset.training_overrides:
-            if override.phase in (None, phase) and override.backbone in (None, wildcards.backbone):
+            if override.phase in (None, phase) and override.backbone in (None, name_of(wildcards.backbone)):
                 constants |= override.set
         return constants
 
@@ -185,11 +185,11 @@ class Jobs:
 
     def training_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of a training: the small networks leave a second one idle."""
-        return 1 if networks.get(wildcards.backbone).small else 8
+        return 1 if networks.get(name_of(wildcards.backbone)).small else 8
 
     def evaluation_threads(self, wildcards: Wildcards) -> int:
         """Return the cores of an evaluation: the small networks leave a second one idle."""
-        return 1 if networks.get(wildcards.backbone).small else 4
+        return 1 if networks.get(name_of(wildcards.backbone)).small else 4
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

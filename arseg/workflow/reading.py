@@ -67,6 +67,11 @@ def _complete(dataset: Dataset, place: str) -> Dataset:
         parse_fps(dataset.fps)
     except ConfigError as error:
         raise ConfigError(f"{place}.{error}") from None
+    for index, backbone in enumerate(dataset.backbones):
+        try:
+            networks.get(backbone)
+        except ConfigError as error:
+            raise ConfigError(f"{place}.backbones[{index}]: {error}") from None
     splits = dataset.splits or dataset.source.own_splits()
     if splits is None:
         raise ConfigError(
