@@ -79,7 +79,7 @@ def fold_batch_norms(network: SegmentationNetwork) -> int:
     return len(pairs)
 
 
-def _rest_of(norm: nn.BatchNorm2d) -> nn.Module:
+def _rest_of(norm: Any) -> nn.Module:
     """Return what a batch norm does beside normalising."""
     return nn.Identity() if type(norm) is nn.BatchNorm2d else nn.Sequential(norm.drop, norm.act)
 

@@ -3,10 +3,10 @@
 Everything that is made for the experiment alone lies below results/<name>/; what experiments share, below resources/.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-import re
 from itertools import product
 from pathlib import Path
 from typing import Any

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 from arseg.data.sheets import read_sheet as read_checked
 from arseg.datasets import DATASETS
 from arseg.errors import ArsegError, ConfigError
+from arseg.networks import networks
 from arseg.schema import check_config
 from arseg.spec import parse_fps
 from arseg.workflow.keys import Config, Dataset

@@ -120,7 +120,7 @@ class _Runs:
             self.inputs[name] = inputs[0].clone()  # what follows may change it in place
 
         self._hooks = [
-            part.register_forward_pre_hook(lambda _module, inputs, name=name: note(name, inputs))  # type: ignore[misc]
+            part.register_forward_pre_hook(lambda _module, inputs, name=name: note(name, inputs))
             for name, part in self.convolutions.items()
         ]
 
