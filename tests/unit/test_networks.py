@@ -7,8 +7,11 @@ import torch
 from network_contract import NetworkContract, built, noise
 
 from arseg.errors import ConfigError
+from arseg.export.branches import export_branches
+from arseg.models.branch import Branch
 from arseg.models.registry import build_network
 from arseg.networks import networks
+from arseg.spec import NetworkSpec, SegmentationClass, TrainedOn
 
 SMP = (
     "smp/fpn/tu-tf_efficientnet_lite0",
@@ -123,6 +126,19 @@ def test_padding_is_said_once(caplog):
     assert [r.message for r in caplog.records if "padded" in r.message] == [
         "smp/fpn/resnet18 takes sides that are multiples of 32: images of 90x70 pixels are padded to 96x96"
     ]
+
+
+def test_an_adapted_network_is_exported_as_it_runs(own, tmp_path):
+    """The export compares both files with PyTorch, in onnxruntime, and refuses what differs."""
+    name, classes = f"{own}:build", tuple(SegmentationClass(i, f"c{i}", (i, i, i), False) for i in range(5))
+    hr, lr = (
+        Branch(built(name, fusion), NetworkSpec(name, 5, fusion, scale, classes=classes), TrainedOn(), "")
+        for fusion, scale in ((False, 100), (True, 50))
+    )
+    compared = []
+    export_branches(hr, lr, (67, 90), tmp_path / "onnx", compared.append)
+    assert len(compared) == 4
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"hr.onnx", "lr.onnx"}
 
 
 @pytest.mark.parametrize(

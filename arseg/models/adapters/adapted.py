@@ -23,15 +23,7 @@ PROBED_CLASSES = 5
 
 
 class _Reached(BaseException):
-    """Carries the feature out of a module whose last convolution is about to run; no ``except Exception`` stops it."""
-
-    def __init__(self, feature: Tensor) -> None:
-        super().__init__()
-        self.feature = feature
-
-
-def _stop(_convolution: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    raise _Reached(inputs[0])
+    """The last convolution is about to run; no ``except Exception`` of a module stops this."""
 
 
 class AdaptedNetwork(SegmentationNetwork):
@@ -73,17 +65,28 @@ class AdaptedNetwork(SegmentationNetwork):
         if below or right:
             _tell_of_padding(self.name, self.cut.multiple, (height, width), (height + below, width + right))
             image = F.pad(image, (0, right, 0, below), mode="replicate")
-        hook = self.last_convolution.register_forward_pre_hook(_stop)
-        try:
-            self.network(image)
-        except _Reached as reached:
-            feature = reached.feature
-        finally:
-            hook.remove()
+        feature = self._before_last(image)
         if below or right:
             rows, columns = (int(-(-side // self.cut.stride)) for side in (height, width))
             feature = feature[..., :rows, :columns]
         return Encoded(feature, ())
+
+    def _before_last(self, image: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def note(_convolution: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen.append(inputs[0])
+            if not torch.compiler.is_compiling():  # an export keeps what leads to its outputs, and takes no exception
+                raise _Reached
+
+        hook = self.last_convolution.register_forward_pre_hook(note)
+        try:
+            self.network(image)
+        except _Reached:
+            pass
+        finally:
+            hook.remove()
+        return seen[0]
 
     def classify(self, feature: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """Return logits: at the image's size if the module resizes its own, otherwise at the feature's."""
