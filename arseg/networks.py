@@ -1,12 +1,19 @@
 """The segmentation networks by name, and all that is known of them without PyTorch (docs/extending.md).
 
-What needs PyTorch is an `arseg.models.registry.Architecture`, made when a network is first built.
+What needs PyTorch is an `arseg.models.registry.Architecture`, made when a network is first built. Beside those that are
+registered there are networks of other libraries and of the user's own files, whose names say where they come from
+(docs/own-network.md).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from arseg.errors import ConfigError
 from arseg.plugins import Registry
 
 
@@ -25,7 +32,111 @@ class Network:
     """Name in `arseg.fusions.fusions` of what joins the keyframe's feature and the LR branch's own."""
 
 
-networks: Registry[Network] = Registry("backbone", "arseg.networks")
+@dataclass(frozen=True)
+class Family:
+    """Networks that are not registered one by one."""
+
+    syntax: str
+    """How they are named."""
+    pattern: str
+    """Regular expression of such names."""
+    architecture: str
+    """Function from a name to its `arseg.models.registry.Architecture`, as ``package.module:NAME``."""
+    package: str | None = None
+    """Package that they come from, which is installed by the extra of arseg that is called `extra`."""
+    extra: str | None = None
+
+    def network(self, name: str) -> Network:
+        """Return the network of a name."""
+        return Network(lambda: resolve_name(self.architecture)(name), label=name)
+
+    def check(self, name: str) -> None:
+        """Raise `ConfigError` if what a name stands for cannot be there: a package or a file."""
+        if self.package is not None and find_spec(self.package) is None:
+            raise ConfigError(
+                f"backbone {name!r}: needs the package {self.package}. Install it: pip install 'arseg[{self.extra}]'"
+            )
+        source = name.partition(":")[0]
+        if source.endswith(".py") and not Path(source).is_file():
+            raise ConfigError(
+                f"backbone {name!r}: {Path(source).absolute()} does not exist. Correct the path, or run the command "
+                "where it leads there"
+            )
+
+
+FAMILIES = (
+    Family(
+        "smp/ARCHITECTURE/ENCODER",
+        r"smp/[a-z0-9]+/[A-Za-z0-9_.-]+",
+        "arseg.models.adapters.smp:architecture",
+        package="segmentation_models_pytorch",
+        extra="smp",
+    ),
+    Family(
+        "transformers/ORGANISATION/MODEL or transformers/segformer-b0 (to b5)",
+        r"transformers/(segformer-b[0-5]|[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)",
+        "arseg.models.adapters.transformers:architecture",
+        package="transformers",
+        extra="transformers",
+    ),
+    Family(
+        "FILE.py:FUNCTION or MODULE:FUNCTION, with #NAME.OF.CONVOLUTION after it where needed",
+        r"([A-Za-z0-9_./-]+\.py|[A-Za-z_][A-Za-z0-9_.]*):[A-Za-z_][A-Za-z0-9_]*(#[A-Za-z0-9_.]+)?",
+        "arseg.models.adapters.own:architecture",
+    ),
+)
+
+IN_PATHS = str.maketrans("/:#", "+@=")
+IN_NAMES = str.maketrans("+@=", "/:#")
+
+
+class Networks(Registry[Network]):
+    """The registered networks, and those of `FAMILIES`."""
+
+    pattern = "|".join(family.pattern for family in FAMILIES)
+    """Regular expression of the names that need not be registered."""
+    syntax = "; ".join(family.syntax for family in FAMILIES)
+
+    def find(self, name: str) -> Network | None:
+        """Return the network of a name; None if it can be none."""
+        family = self._family(name)
+        return super().find(name) if family is None else family.network(name)
+
+    def get(self, name: str) -> Network:
+        """Return the network of a name.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or what its name stands for is missing: a package or a file.
+        """
+        if (family := self._family(name)) is not None:
+            family.check(name)
+        return super().get(name)
+
+    def expected(self) -> str:
+        """Return what may be named, for messages."""
+        return f"{super().expected()}, {self.syntax}"
+
+    @staticmethod
+    def _family(name: str) -> Family | None:
+        return next((family for family in FAMILIES if re.fullmatch(family.pattern, name)), None)
+
+
+def path_part(name: str) -> str:
+    """Return a network's name as files and folders have it: ``smp/fpn/resnet18`` as ``smp+fpn+resnet18``.
+
+    No two names have the same one, see `name_of`.
+    """
+    return name.translate(IN_PATHS)
+
+
+def name_of(path_part: str) -> str:
+    """Return the name of the network that a part of a path stands for; a name is its own."""
+    return path_part.translate(IN_NAMES)
+
+
+networks = Networks("backbone", "arseg.networks")
 
 
 networks.register("psp18")(Network("arseg.models.registry:PSP18", label="PSPNet-18"))

@@ -70,10 +70,14 @@ class Registry(Generic[T]):
             close = get_close_matches(name, self._registered, n=1)
             nearest = f" Did you mean {close[0]!r}?" if close else ""
             raise ConfigError(
-                f"{self.kind} {name!r}: expected one of {', '.join(self._registered)}.{nearest} What another package "
+                f"{self.kind} {name!r}: expected one of {self.expected()}.{nearest} What another package "
                 f"adds must be installed, or named by {PLUGINS_VARIABLE}"
             )
         return found
+
+    def expected(self) -> str:
+        """Return what may be named, for messages."""
+        return ", ".join(self._registered)
 
     def names(self) -> tuple[str, ...]:
         """Return all names, in the order of registration: this package's own first."""

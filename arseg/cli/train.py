@@ -13,6 +13,7 @@ from arseg.cli.recorded import classes
 from arseg.config import TrainConfig
 from arseg.data.manifest import read_manifest
 from arseg.files import refuse_filled
+from arseg.networks import name_of
 from arseg.options import ManifestFile
 from arseg.provenance.recording import Arguments, records
 from arseg.train.options import RunOptions
@@ -66,7 +67,7 @@ def phase1(
     val_split : str
         Split that chooses the best epoch.
     backbone : str
-        Network to train.
+        Network to train, by its name or as its folders are called.
     output : Path
         Checkpoint to write.
     scale_percent : int
@@ -79,7 +80,7 @@ def phase1(
         manifest=manifest,
         train_split=train_split,
         val_split=val_split,
-        backbone=backbone,
+        backbone=name_of(backbone),
         scale_percent=scale_percent,
         output=output,
         run=run,

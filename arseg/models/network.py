@@ -1,6 +1,6 @@
 """What every segmentation network offers, so that training and evaluation need not know which one they hold.
 
-A network is cut at its last 1x1 convolution: `encode` yields the feature before it, `classify` applies it.
+A network is cut at its last convolution, usually 1x1: `encode` yields the feature before it, `classify` applies it.
 The cut is where the warped keyframe feature enters (`fuse`) and what feature similarity training compares.
 """
 
@@ -14,7 +14,7 @@ from arseg.models.processes import num_processes
 
 
 class Encoded(NamedTuple):
-    """What a network makes of an image before its last 1x1 convolution."""
+    """What a network makes of an image before its last convolution."""
 
     feature: Tensor
     """Shape (N, C, h, w): what is warped, fused and supervised."""
@@ -62,11 +62,11 @@ class SegmentationNetwork(nn.Module, ABC):
     @property
     @abstractmethod
     def last_convolution(self) -> nn.Conv2d:
-        """The 1x1 convolution from the feature to the classes; phase 2 takes it over from the HR branch."""
+        """The convolution from the feature to the classes, which keeps its size; phase 2 takes over the HR branch's."""
 
     @abstractmethod
     def encode(self, image: Tensor) -> Encoded:
-        """Run all but the last 1x1 convolution.
+        """Run all but the last convolution.
 
         The auxiliary heads are included, unless `runs_auxiliary` is false: the published programs run them at
         evaluation too, and their cost is part of the published figures.
@@ -91,7 +91,7 @@ class SegmentationNetwork(nn.Module, ABC):
 
     @abstractmethod
     def classify(self, feature: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
-        """Run the last 1x1 convolution and what follows it.
+        """Run the last convolution and what follows it.
 
         Parameters
         ----------

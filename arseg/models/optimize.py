@@ -17,7 +17,10 @@ from torch.utils._pytree import tree_leaves
 from arseg.models.attention.choice import is_traced
 from arseg.models.network import SegmentationNetwork
 
-IMAGE_SIZE = 64, 64
+PLAIN_CLASSES = frozenset({"Conv2d", "Conv2dSame", "BatchNorm2d", "BatchNormAct2d"})
+"""PyTorch's classes that can be folded, and timm's: others may compute their weights, or more than the name says."""
+
+IMAGE_SIZE = 128, 128
 """Height and width in pixels of the image that a network is looked through with."""
 
 
@@ -45,7 +48,8 @@ def prepare_for_inference(network: SegmentationNetwork, *, channels_last: bool |
     fold_batch_norms(prepared)
     prepared.runs_auxiliary = False
     last = prepared.last_convolution
-    _replace(prepared, {last: _Pointwise(last)})
+    if (last.kernel_size, last.stride, last.padding, last.groups) == ((1, 1), (1, 1), (0, 0), 1):
+        _replace(prepared, {last: _Pointwise(last)})
     if channels_last is None:
         channels_last = next(prepared.parameters()).device.type == "cpu"
     return prepared.to(memory_format=torch.channels_last) if channels_last else prepared
@@ -55,7 +59,8 @@ def fold_batch_norms(network: SegmentationNetwork) -> int:
     """Fold each batch norm into the convolution whose output it alone reads.
 
     Which these are is seen by running the network on a small image. A batch norm that does not run there, runs more
-    than once, or reads what something else reads too, stays.
+    than once, or reads what something else reads too, stays; so does one of a class that computes more than the two
+    do, unless it is timm's `BatchNormAct2d`, of which the activation stays.
 
     Parameters
     ----------
@@ -70,8 +75,13 @@ def fold_batch_norms(network: SegmentationNetwork) -> int:
     for norm, convolution in pairs.items():
         fused = fuse_conv_bn_eval(convolution, norm)
         convolution.weight, convolution.bias = fused.weight, fused.bias
-    _replace(network, {norm: nn.Identity() for norm in pairs})
+    _replace(network, {norm: _rest_of(norm) for norm in pairs})
     return len(pairs)
+
+
+def _rest_of(norm: Any) -> nn.Module:
+    """Return what a batch norm does beside normalising."""
+    return nn.Identity() if type(norm) is nn.BatchNorm2d else nn.Sequential(norm.drop, norm.act)
 
 
 def _replace(network: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
@@ -89,7 +99,6 @@ class _Pointwise(nn.Conv2d):
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
-        assert convolution.kernel_size == (1, 1)
         super().__init__(convolution.in_channels, convolution.out_channels, 1, bias=convolution.bias is not None)
         self.weight, self.bias = convolution.weight, convolution.bias
         self.eval()
@@ -115,13 +124,11 @@ def _pairs(network: SegmentationNetwork) -> dict[nn.BatchNorm2d, nn.Conv2d]:
         runs[module] += 1
         if isinstance(module, nn.Conv2d):
             outputs[id(output)] = module
-        elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in outputs:
+        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and id(inputs[0]) in outputs:
             found[module] = id(inputs[0]), outputs[id(inputs[0])]
 
     hooks = [
-        module.register_forward_hook(note)
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+        module.register_forward_hook(note) for module in network.modules() if type(module).__name__ in PLAIN_CLASSES
     ]
     parameter = next(network.parameters())
     try:

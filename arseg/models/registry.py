@@ -52,6 +52,10 @@ class Architecture:
     """Whether it may start from a file without its last convolution: whatever has equal name and shape is taken."""
     backbone_modules: Mapping[str, str] = field(default_factory=dict)
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
+    num_classes: int | None = None
+    """The only number of classes that it can be built for; None if any."""
+    prefix: str = ""
+    """What the names of tensors have here, and not in a state dict of the library or file that it comes from."""
 
     def load_imagenet(self, network: SegmentationNetwork, state_dict: Mapping[str, Tensor]) -> None:
         """Copy ResNet-18 weights, named as torchvision names them, into the network's backbone.

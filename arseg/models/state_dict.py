@@ -15,7 +15,7 @@ from torch import Tensor
 from arseg.errors import CheckpointError
 from arseg.models.checkpoint import read_tensors
 from arseg.models.network import SegmentationNetwork
-from arseg.models.registry import build_network
+from arseg.models.registry import build_network, get_architecture
 from arseg.networks import networks
 
 PREFIX = "module."
@@ -139,7 +139,12 @@ def network_entries(backbone: str, num_classes: int, fusion: bool) -> Mapping[st
         If the backbone is unknown, or there is no class.
     """
     with torch.device("meta"):
-        return build_network(backbone, num_classes, fusion).state_dict(keep_vars=True)
+        return build_network(backbone, _possible(backbone, num_classes), fusion).state_dict(keep_vars=True)
+
+
+def _possible(backbone: str, num_classes: int) -> int:
+    """Return a number of classes, or the only one that a network can be built for: names of tensors are the same."""
+    return get_architecture(backbone).num_classes or num_classes
 
 
 @cache
@@ -180,6 +185,9 @@ def network_from_state_dict(state_dict: Mapping[str, Tensor], backbone: str, *, 
     ConfigError
         If the backbone is unknown.
     """
+    prefix = get_architecture(backbone).prefix
+    if prefix and not any(name.startswith(prefix) for name in state_dict):  # as its own library or file writes it
+        state_dict = {f"{prefix}{name}": tensor for name, tensor in state_dict.items()}
     first = first_names(backbone)
     found: dict[str, Tensor] = {}
     differing = []
@@ -255,6 +263,6 @@ def _num_classes(found: Mapping[str, Tensor], backbone: str) -> int | None:
 def classifier_name(backbone: str) -> str:
     """Return the first name of the weight of the last convolution."""
     with torch.device("meta"):
-        network = build_network(backbone, 1, fusion=True)
+        network = build_network(backbone, _possible(backbone, 1), fusion=True)
     weight = network.last_convolution.weight
     return next(name for name, tensor in network.state_dict(keep_vars=True).items() if tensor is weight)

@@ -3,6 +3,7 @@
 Everything that is made for the experiment alone lies below results/<name>/; what experiments share, below resources/.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any, Protocol, get_args
 from arseg.data.sheets import read_sheet
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
-from arseg.networks import networks
+from arseg.networks import networks, path_part
 from arseg.spec import Encoding, Mode, Rate, parse_fps
 from arseg.workflow.keys import Config, Dataset
 from arseg.workflow.reading import read_config, told_by_snakemake
@@ -138,12 +139,17 @@ class Experiment:
             "encoding": "|".join(sorted({name for table in self.encodings.values() for name in table})),
             "shard": r"\d+",
             "distance": r"\d{2}",
-            "backbone": "|".join(networks.names()),
+            "backbone": "|".join(re.escape(path_part(name)) for name in (*networks.names(), *self._open_names())),
             "mode": "|".join(get_args(Mode)),
             "metric": "|".join(self.metrics),
             "scale": r"\d+",
             "seed": r"\d+",
         }
+
+    def _open_names(self) -> list[str]:
+        """Return the networks of the configuration that need not be registered."""
+        named = {name for dataset in self.config.datasets.values() for name in dataset.backbones}
+        return sorted(named - {*networks.names()})
 
     def datasets_of(self, *kinds: str) -> str:
         """Return a wildcard constraint: the names of the data sets of some kinds, or what no name can be."""
@@ -153,7 +159,7 @@ class Experiment:
     def runs(self) -> list[Run]:
         """Return everything that is trained and evaluated."""
         return [
-            Run(name, encoding, backbone, seed)
+            Run(name, encoding, path_part(backbone), seed)
             for name, dataset in self.config.datasets.items()
             for encoding in self.encodings[name]
             for backbone in dataset.backbones

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.codecs import HEVC_READER, codecs
 from arseg.config import TrainConfig, existing, expanded
-from arseg.networks import networks
+from arseg.networks import name_of, networks
 from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, Wildcards, clip_outputs
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
@@ -93,7 +93,7 @@ class Jobs:
         dataset = self.experiment.config.datasets[wildcards.dataset]
         constants = asdict(TrainConfig()) | dataset.training
         for override in dataset.training_overrides:
-            if override.phase in (None, phase) and override.backbone in (None, wildcards.backbone):
+            if override.phase in (None, phase) and override.backbone in (None, name_of(wildcards.backbone)):
                 constants |= override.set
         meaningless = PHASE2_CONSTANTS if phase == 1 else frozenset()
         return {name: constants[name] for name in TRAINING if name not in meaningless}
@@ -144,7 +144,7 @@ class Jobs:
 
     def threads(self, most: int) -> Callable[[Wildcards], int]:
         """Return a function: the cores of a job with networks, of which the small ones leave a second one idle."""
-        return lambda wildcards: 1 if networks.get(wildcards.backbone).small else most
+        return lambda wildcards: 1 if networks.get(name_of(wildcards.backbone)).small else most
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

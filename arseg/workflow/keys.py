@@ -85,7 +85,8 @@ class Dataset:
     `small` and `tiny`.
 
     The last two are this project's own, 280 and 20 thousand parameters, for a first look and for tests; they need
-    `initial_weights: none`. [Your own](../docs/extending.md) have their names here, too."""
+    `initial_weights: none`. [Any other network](../docs/own-network.md) has a name, too: `smp/fpn/resnet18`,
+    `transformers/segformer-b0`, `my_nets.py:build`."""
     splits: Splits | None = None
     """Which split of the manifest serves what: `phase1_train`, `phase1_val`, `phase2_train`, `phase2_val`, `test`.
 

@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.datasets import DATASETS
 from arseg.errors import ArsegError, ConfigError
+from arseg.networks import networks
 from arseg.spec import parse_fps
 from arseg.workflow.keys import Config, Dataset
 
@@ -64,6 +65,11 @@ def _complete(dataset: Dataset, place: str) -> Dataset:
         parse_fps(dataset.fps)
     except ConfigError as error:
         raise ConfigError(f"{place}.{error}") from None
+    for index, backbone in enumerate(dataset.backbones):
+        try:
+            networks.get(backbone)
+        except ConfigError as error:
+            raise ConfigError(f"{place}.backbones[{index}]: {error}") from None
     splits = dataset.splits or dataset.source.own_splits()
     if splits is None:
         raise ConfigError(

@@ -22,6 +22,7 @@ import yaml
 from arseg.config import TrainConfig
 from arseg.datasets import DATASETS, DatasetKind, Splits
 from arseg.errors import ConfigError
+from arseg.networks import Networks
 from arseg.plugins import Registry
 from arseg.workflow import keys
 
@@ -87,7 +88,7 @@ def _of_key(cls: type, key: "Field[Any]", hint: Any) -> dict[str, Any]:
     if schema.get("type") == "array":
         if key.default == ():
             schema = {"type": "array", "items": schema["items"]}
-        elif "enum" not in schema["items"]:  # of which a message says what is allowed
+        elif not {"enum", "anyOf"} & schema["items"].keys():  # of which a message says what is allowed
             schema["items"] |= description
     default = _default_of(key)
     return schema | ({} if default is None else {"default": default}) | description
@@ -99,7 +100,10 @@ def _of_type(hint: Any) -> dict[str, Any]:
         return REFERENCES[hint]
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated and isinstance(parts[1], Registry):
-        return {"enum": list(parts[1].names())}
+        names = {"enum": list(parts[1].names())}
+        if not isinstance(parts[1], Networks):
+            return names
+        return {"anyOf": [names, {"pattern": f"^({Networks.pattern})$", "description": Networks.syntax}]}
     if origin is Annotated:
         schema = _of_type(parts[0]) | dict(parts[1])
     elif origin is Literal:

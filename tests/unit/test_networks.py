@@ -1,0 +1,168 @@
+"""Every network: the registered ones, those of other libraries, and one of a file."""
+
+import logging
+
+import pytest
+import torch
+from network_contract import NetworkContract, built, noise
+
+from arseg.errors import ConfigError
+from arseg.export.branches import export_branches
+from arseg.models.branch import Branch
+from arseg.models.registry import build_network
+from arseg.networks import networks
+from arseg.spec import NetworkSpec, SegmentationClass, TrainedOn
+
+SMP = (
+    "smp/fpn/tu-tf_efficientnet_lite0",
+    "smp/unet/resnet18",
+    "smp/deeplabv3plus/mobilenet_v2",
+    "smp/segformer/mit_b0",
+    "smp/pan/resnet18",
+    "smp/linknet/tu-mobilenetv3_small_050",
+)
+
+OWN = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Stripes(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Conv2d(8, num_classes, 3, padding=1)
+
+    def forward(self, image):
+        scores = F.interpolate(self.head(self.stem(image)), image.shape[2:], mode="bilinear", align_corners=False)
+        return {"auxiliary": None, "out": scores}
+
+
+class Fixed(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.patches, self.last = nn.Conv2d(3, 4, 16, 16), nn.Conv2d(4, num_classes, 1)
+        self.positions = nn.Parameter(torch.zeros(1, 4, 14, 14))
+
+    def forward(self, image):
+        return self.last(self.patches(image) + self.positions)
+
+
+def build(num_classes):
+    return Stripes(num_classes)
+
+
+def fixed(num_classes):
+    return Fixed(num_classes)
+
+
+def nineteen(num_classes):
+    return Stripes(19)
+
+
+def probabilities(num_classes):
+    return nn.Sequential(nn.Conv2d(3, num_classes, 1), nn.Softmax(dim=1))
+
+
+def transposed(num_classes):
+    return nn.ConvTranspose2d(3, num_classes, 1)
+
+
+def nothing(num_classes):
+    return None
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "nets.py"
+    path.write_text(OWN)
+    return path
+
+
+class TestRegistered(NetworkContract):
+    @pytest.fixture(params=["tiny", "small", "bise18"])
+    def backbone(self, request):
+        return request.param
+
+
+class TestSmp(NetworkContract):
+    @pytest.fixture(params=SMP)
+    def backbone(self, request):
+        pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
+        return request.param
+
+    def test_sides_are_padded_as_the_library_would_have_it(self, backbone, hr):
+        """At sides that the stride divides, scores are those of the library's own network."""
+        image = torch.randn(1, 3, 128, 160, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            torch.testing.assert_close(hr(image).scores, hr.network(image), rtol=1e-4, atol=1e-4)
+
+
+class TestSegFormer(NetworkContract):
+    @pytest.fixture
+    def backbone(self):
+        pytest.importorskip("transformers", reason="needs the extra 'transformers'")
+        return "transformers/segformer-b0"
+
+
+class TestOwn(NetworkContract):
+    @pytest.fixture
+    def backbone(self, own):
+        return f"{own}:build"
+
+    def test_a_convolution_can_be_named(self, backbone, hr):
+        named = built(f"{backbone}#head", fusion=False)
+        assert torch.equal(named(noise(1)).scores, hr(noise(1)).scores)
+
+
+def test_padding_is_said_once(caplog):
+    pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
+    network = build_network("smp/fpn/resnet18", 3, fusion=False).eval()
+    with caplog.at_level(logging.INFO), torch.no_grad():
+        for _ in range(2):
+            assert network(torch.zeros(1, 3, 70, 90)).feature.shape[2:] == (18, 23)
+    assert [r.message for r in caplog.records if "padded" in r.message] == [
+        "smp/fpn/resnet18 takes sides that are multiples of 32: images of 90x70 pixels are padded to 96x96"
+    ]
+
+
+def test_an_adapted_network_is_exported_as_it_runs(own, tmp_path):
+    """The export compares both files with PyTorch, in onnxruntime, and refuses what differs."""
+    name, classes = f"{own}:build", tuple(SegmentationClass(i, f"c{i}", (i, i, i), False) for i in range(5))
+    hr, lr = (
+        Branch(built(name, fusion), NetworkSpec(name, 5, fusion, scale, classes=classes), TrainedOn(), "")
+        for fusion, scale in ((False, 100), (True, 50))
+    )
+    compared = []
+    export_branches(hr, lr, (67, 90), tmp_path / "onnx", compared.append)
+    assert len(compared) == 4
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"hr.onnx", "lr.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("fixed", r"takes images of 224x224 pixels, but not of other sizes"),
+        ("nineteen", "its last convolution makes 19 classes, and 5 are needed"),
+        ("probabilities", r"not that of its last convolution \(0\).*without softmax"),
+        ("transposed", "has no last convolution: it returns 5 channels"),
+        ("nothing", "nothing returned a NoneType, no torch.nn.Module"),
+        ("missing", r"missing cannot be imported from .*nets\.py \(AttributeError"),
+        ("build#stem.9", r"no convolution 'stem\.9' runs in it; expected one of stem\.0, head"),
+    ],
+)
+def test_modules_that_cannot_be_adapted_are_refused(own, function, message):
+    with pytest.raises(ConfigError, match=message):
+        build_network(f"{own}:{function}", 5, fusion=False)
+
+
+def test_names_that_stand_for_nothing_are_refused():
+    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist. Correct the path"):
+        build_network("nowhere.py:build", 5, fusion=False)
+    with pytest.raises(ConfigError, match=r"expected one of psp18, .*smp/ARCHITECTURE/ENCODER; .*FILE.py:FUNCTION"):
+        networks.get("smp/unet")
+    pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
+    with pytest.raises(ConfigError, match=r"encoder 'resnot18': expected one of .* Did you mean 'resnet18'\?"):
+        build_network("smp/fpn/resnot18", 5, fusion=False)
