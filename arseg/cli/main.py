@@ -35,6 +35,7 @@ train = App(name="train", help="Train the networks.")
 checkpoint = App(name="checkpoint", help="Look at checkpoints; read and write published ones.")
 plot = App(name="plot", help="Draw figures.")
 bench = App(name="bench", help="Measure how fast this machine does what arseg does.")
+videos = App(name="videos", help="Sample and label videos that have no labels.")
 native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
 app.command("arseg.cli.doctor:doctor", help="Check what this machine offers; say how to get what is missing.")
@@ -51,6 +52,9 @@ cityscapes.command("arseg.cli.cityscapes:download", help="Download a package wit
 cityscapes.command("arseg.cli.cityscapes:unpack", help="Unpack what is needed of the packages.")
 cityscapes.command("arseg.cli.cityscapes:labels", help="Turn label ids into train ids.")
 cityscapes.command("arseg.cli.cityscapes:verify", help="Check that frames and labels are whole.")
+app.command(videos)
+videos.command("arseg.cli.videos:sample", help="Sample frames, with those that clips around them need.")
+videos.command("arseg.cli.videos:label", help="Label them by a finished HR branch.")
 app.command("arseg.cli.labels:labels", help="Turn label maps in colours into class indices.")
 app.command(
     "arseg.cli.manifest:app",

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from arseg.configured import existing, expanded
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.networks import networks
@@ -159,7 +160,21 @@ class Experiment:
 
     def phase1_weights(self, dataset: str, backbone: str, scale: int | str, seed: int | str) -> str:
         """Return the checkpoint of the HR branch (scale 100) or of an LR baseline."""
+        if str(scale) == "100" and (path := self.finished_hr(dataset)):
+            return path
         return f"{self.results}/phase1/{dataset}/{backbone}/scale{scale}/seed{seed}/weights.pt"
+
+    def finished_hr(self, dataset: str) -> str | None:
+        """Return the checkpoint of the HR branch that the configuration gives; None if phase 1 trains it.
+
+        Raises
+        ------
+        ConfigError
+            If it does not exist.
+        """
+        hr = self.config.datasets[dataset].hr
+        key = f"datasets.{dataset}.hr.checkpoint"
+        return None if hr is None else existing(expanded(hr.checkpoint, key), key)
 
     def phase2_weights(self, dataset: str, encoding: str, backbone: str, scale: int | str, seed: int | str) -> str:
         """Return the checkpoint of AR-Seg's LR branch."""

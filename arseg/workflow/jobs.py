@@ -146,6 +146,14 @@ class Jobs:
         """Return what the jobs that make `last_distance_stores` declare."""
         return declared(self.last_distance_stores(wildcards))
 
+    @told_by_snakemake()
+    def teacher(self, wildcards: Wildcards) -> str:
+        """Return the checkpoint that labels videos."""
+        path = self.experiment.finished_hr(wildcards.dataset)
+        assert path is not None, wildcards.dataset  # read_config has checked it
+        return path
+
+    @told_by_snakemake()
     def hr_weights(self, wildcards: Wildcards) -> str:
         """Return the checkpoint of the HR branch."""
         return self.experiment.phase1_weights(wildcards.dataset, wildcards.backbone, 100, wildcards.seed)
