@@ -60,17 +60,19 @@ def read_format(video: Path) -> VideoFormat:
         return CodecError(f"{video}: cannot be read as a video ({error}). Give a file that FFmpeg reads")
 
     with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
-        if not container.streams.video or not container.streams.video[0].average_rate:
-            raise CodecError(f"{video}: has no video stream with a frame rate. Name a video")
+        if not container.streams.video:
+            raise CodecError(f"{video}: has no video stream. Name a video")
         stream = container.streams.video[0]
+        if (fps := stream.average_rate) is None:
+            raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")
         rate = stream.bit_rate or container.bit_rate
         if not rate:
             num_packets = sum(1 for packet in container.demux(stream) if packet.size)
-            rate = video.stat().st_size * 8 * stream.average_rate / num_packets
+            rate = round(video.stat().st_size * 8 * fps / num_packets)
         return VideoFormat(
             codec="hevc" if stream.codec_context.name == "hevc" else "h264",
             rate=f"{max(1, round(rate / 1000))}k",
-            fps=str(stream.average_rate),
+            fps=str(fps),
             width=stream.width,
             height=stream.height,
         )
@@ -129,7 +131,7 @@ def configuration(
         "codecs": [video.codec],
         "gops": [options.gop],
         "scales": [*options.scales],
-        "modes": ["hr", "lr", "ar", "warp"],
+        "modes": ["hr", "lr", "ar"],
         "panel_scale": options.scales[0],
         "device": device,
         "datasets": {
@@ -216,7 +218,7 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         try:
             lines = _lines(process, log, said)
             total = next((int(match[1]) for line in lines if (match := TOTAL.match(line))), None)
-            for _ in track((line for line in lines if STEP.search(line)), "jobs", total):
+            for _step in track((line for line in lines if STEP.search(line)), "jobs", total):
                 pass
         except BaseException:
             process.terminate()
@@ -224,9 +226,9 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         finally:
             process.wait()
     if process.returncode:
-        lines = "".join(f"  {line}" for line in said)
+        ended = "".join(f"  {line}" for line in said)
         raise ConfigError(
-            f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more. It ended:\n{lines}"
+            f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more. It ended:\n{ended}"
         )
 
 

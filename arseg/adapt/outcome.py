@@ -21,22 +21,21 @@ def describe_outcome(table: pd.DataFrame) -> str:
     table : DataFrame
         Rows of one experiment by mode, scale and distance.
     """
-    means = table.groupby(["mode", "scale"], sort=False)[["miou", "gmacs_per_frame"]].mean()
-    full = means.loc["HR"].iloc[0]
+    means = {
+        (str(rows["mode"].iloc[0]), float(rows["scale"].iloc[0])): (rows.miou.mean(), rows.gmacs_per_frame.mean())
+        for _, rows in table.groupby(["mode", "scale"], sort=False)
+    }
+    full = means["HR", 1.0][1]
     lines = ["agreement with HR, mean over the distances, and cost:"]
-    for (mode, scale), row in means.iterrows():
-        cost = row.gmacs_per_frame / full.gmacs_per_frame
-        where = "" if mode in ("HR", "WARP") else f" at {scale:g}x"
-        lines.append(f"  {METHODS[mode] + where:40} {100 * row.miou:5.1f} %   {cost:4.0%} of HR's multiply-accumulates")
-    for scale, ar in means.loc["AR"].iterrows():
-        simpler = [("LR", scale), *([("WARP", 1.0)] if "WARP" in means.index else [])]
-        for key in simpler:
-            if key not in means.index:
-                continue
-            other = means.loc[key]
-            if other.miou >= ar.miou - AS_GOOD and other.gmacs_per_frame <= ar.gmacs_per_frame:
+    for (mode, scale), (agreement, cost) in means.items():
+        method = METHODS[mode] + ("" if scale == 1 else f" at {scale:g}x")
+        lines.append(f"  {method:40} {agreement:6.1%}   {cost / full:4.0%} of HR's multiply-accumulates")
+    for (mode, scale), (agreement, cost) in means.items():
+        for simpler in ("LR", scale), ("WARP", 1.0):
+            as_good = simpler in means and means[simpler][0] >= agreement - AS_GOOD and means[simpler][1] <= cost
+            if mode == "AR" and as_good:
                 lines.append(
-                    f"At {scale:g}x, {METHODS[key[0]]} is as good as AR-Seg on these videos, and cheaper: use that, or "
-                    "train longer (--epochs), on more frames (--samples) or with longer GOPs (--gop)."
+                    f"At {scale:g}x, {METHODS[simpler[0]]} is as good as AR-Seg here, and cheaper: use that, "
+                    "or train longer (--epochs), on more frames (--samples) or with longer GOPs (--gop)."
                 )
     return "\n".join(lines)
