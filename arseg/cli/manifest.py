@@ -13,6 +13,7 @@ from arseg.datasets.camvid.manifest import camvid_classes, camvid_manifest
 from arseg.datasets.cityscapes.labels import train_ids_hint
 from arseg.datasets.cityscapes.manifest import cityscapes_classes, cityscapes_manifest
 from arseg.datasets.frames.manifest import frames_manifest
+from arseg.datasets.videos.manifest import videos_manifest
 from arseg.provenance.recording import Arguments, records
 from arseg.spec import SegmentationClass
 
@@ -87,6 +88,24 @@ def cityscapes(*, dataset: Name, root: Path, labels: Path, output: Written) -> N
     """
     rows = cityscapes_manifest(dataset, root, labels)
     _write(output, rows, cityscapes_classes(), train_ids_hint(root, labels))
+
+
+@records("manifest videos", inputs=["frames", "labels"], outputs=["output", written_classes], folder_contents=False)
+def videos(*, dataset: str, frames: Path, labels: Path, output: Path) -> None:
+    """Write the manifest of videos that the HR branch labelled.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    frames : Path
+        Folder of arseg videos sample.
+    labels : Path
+        Folder of arseg videos label.
+    output : Path
+        Manifest to write; the classes go beside it, as <stem>.classes.csv.
+    """
+    _write(output, *videos_manifest(dataset, frames, labels))
 
 
 def _write(output: Path, rows: list[ManifestRow], classes: tuple[SegmentationClass, ...], label_hint: str = "") -> None:

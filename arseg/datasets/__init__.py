@@ -8,5 +8,6 @@ from arseg.datasets.cityscapes.kind import Cityscapes
 from arseg.datasets.frames.kind import Frames
 from arseg.datasets.kind import DATASETS, DatasetKind, Place, Splits
 from arseg.datasets.synthetic.kind import Synthetic
+from arseg.datasets.videos.kind import Videos
 
-__all__ = ["DATASETS", "CamVid", "Cityscapes", "DatasetKind", "Frames", "Place", "Splits", "Synthetic"]
+__all__ = ["DATASETS", "CamVid", "Cityscapes", "DatasetKind", "Frames", "Place", "Splits", "Synthetic", "Videos"]

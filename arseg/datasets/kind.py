@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from arseg.config import Name, existing
 from arseg.data.sheets import read_sheet
 from arseg.plugins import Registry
+from arseg.spec import ClipTail
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Place:
     """Folder of the experiment's results."""
     longest_gop: int
     """The largest GOP of the experiment, in frames."""
+    clip_tail: ClipTail
+    """Where the clips of the data set end."""
     wildcards: Any
     """The wildcards of the rule."""
 
@@ -67,6 +70,8 @@ class DatasetKind(ABC):
 
     It takes ``--dataset`` and ``--output`` beside the options in `manifest_words`, and ends with
     `arseg.data.checks.write_checked_manifest`."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether the data has no labels, so that a finished HR network must make them."""
     rules: ClassVar[str] = ""
     """Rule file that the Snakefile includes: an absolute path, or one in the checkout; empty if none is needed.
 

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
+from arseg.config import existing
 from arseg.data.sheets import read_sheet
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
@@ -191,7 +192,17 @@ class Experiment:
             f"{folder}/scale{percent}/seed{run.seed}/weights.pt"
             for folder, percent in ((phase1, 100), (phase1, scale), (phase2, scale))
         )
+        hr = self.finished_hr(run.dataset) or hr
         return {"hr": {"hr": hr}, "lr": {"lr": lr}, "warp": {"hr": hr}, "ar": {"hr": hr, "lr": ar}}[mode]
+
+    def finished_hr(self, dataset: str) -> str | None:
+        """Return the checkpoint of the HR branch that the configuration gives; None if phase 1 trains it.
+
+        A ConfigError says that there is no such file.
+        """
+        hr = self.config.datasets[dataset].hr
+        key = f"datasets.{dataset}.hr.checkpoint"
+        return None if hr is None else existing(hr.checkpoint, key)
 
     def networks(self) -> list[str]:
         """Return the checkpoints of all networks that the evaluations need."""

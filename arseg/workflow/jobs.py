@@ -113,6 +113,14 @@ class Jobs:
 
         return answer
 
+    @told_by_snakemake()
+    def teacher(self, wildcards: Wildcards) -> str:
+        """Return the checkpoint that labels videos."""
+        path = self.experiment.finished_hr(wildcards.dataset)
+        assert path is not None, wildcards.dataset  # read_config has checked it
+        return path
+
+    @told_by_snakemake()
     def hr_weights(self, wildcards: Wildcards) -> str:
         """Return the checkpoint of the HR branch."""
         return self.experiment.weights("hr", wildcards, 100)["hr"]

@@ -52,6 +52,14 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class FinishedNetwork:
+    """A finished HR network, which phase 1 then need not train."""
+
+    checkpoint: str
+    """Its checkpoint, of the one network in `backbones`; may name an environment variable."""
+
+
+@dataclass(frozen=True)
 class Override:
     """An exception to the training constants."""
 
@@ -93,6 +101,11 @@ class Dataset:
     One split may serve several. Phase 2 and the test need video around each annotated frame; phase 1 takes stills.
     `camvid` and `cityscapes` have their own (`kaggle-train` …, or `train`, `val` and `val` again for the test), as
     kinds of other packages may; `synthetic` and `frames` need this key."""
+    hr: FinishedNetwork | None = None
+    """A finished HR network instead of one that phase 1 trains: `{checkpoint: PATH}`.
+
+    It is of the one network in `backbones`. `videos` need one, which labels them.
+    [Your own network](../docs/own-network.md) becomes a checkpoint by `arseg checkpoint create`."""
     presets: tuple[Preset, ...] = ("medium",)
     """Speed presets of the encoder.
 

@@ -75,6 +75,16 @@ def _complete(dataset: Dataset, place: str) -> Dataset:
         raise ConfigError(
             f"{place}.splits: this key is missing, and a data set of the kind {dataset.kind} has no splits of its own"
         )
+    if dataset.hr and len(dataset.backbones) != 1:
+        raise ConfigError(
+            f"{place}.hr: is one finished network, and backbones are {', '.join(dataset.backbones)}. Keep its own in "
+            "backbones, or make each a data set of its own"
+        )
+    if dataset.hr is None and dataset.source.needs_teacher:
+        raise ConfigError(
+            f"{place}.hr: this key is missing: {dataset.kind} have no labels, and a finished HR network must make "
+            "them. Give its checkpoint: hr: {checkpoint: PATH}"
+        )
     return replace(dataset, splits=splits)
 
 

@@ -37,8 +37,9 @@ class Sources:
         @told_by_snakemake()
         def answer(wildcards: Wildcards) -> Any:
             experiment, dataset = self.experiment, wildcards.dataset
-            place = Place(dataset, experiment.results, max(experiment.config.gops), wildcards)
-            return getattr(experiment.config.datasets[dataset].source, method)(place)
+            config = experiment.config.datasets[dataset]
+            place = Place(dataset, experiment.results, max(experiment.config.gops), config.clip_tail, wildcards)
+            return getattr(config.source, method)(place)
 
         return answer
 

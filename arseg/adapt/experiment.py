@@ -1,0 +1,241 @@
+"""The configuration of the experiment that adapts a network to videos, and Snakemake's run of it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import av
+import av.error
+import yaml
+
+from arseg.access import reading
+from arseg.datasets.videos.sampling import find_videos
+from arseg.errors import CodecError, ConfigError
+from arseg.files import atomic_path
+from arseg.progress import track
+from arseg.spec import NetworkSpec
+
+SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
+NAME = "adapted"
+"""Name of the experiment, and of its data set."""
+TOTAL, STEP = re.compile(r"total\s+(\d+)"), re.compile(r"\d+ of \d+ steps")
+"""What Snakemake says of all jobs before the first, and after each."""
+LAST_LINES = 20
+SHEET = "videos.csv"
+"""Name of the sheet of videos in the folder."""
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """What clips should have in common with the videos."""
+
+    codec: str
+    """``hevc`` where the first video is HEVC, else ``h264``."""
+    rate: str
+    """Its bitrate, as a configuration writes it."""
+    fps: str
+    """Its frames per second, as a configuration writes them."""
+    width: int
+    """In pixels."""
+    height: int
+    """In pixels."""
+
+
+def read_format(video: Path) -> VideoFormat:
+    """Return the format of a video.
+
+    Raises
+    ------
+    CodecError, FileAccessError
+        If it cannot be read as a video, or has no frame rate.
+    """
+
+    def damaged(error: Exception) -> CodecError:
+        return CodecError(f"{video}: cannot be read as a video ({error}). Give a file that FFmpeg reads")
+
+    with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
+        if not container.streams.video:
+            raise CodecError(f"{video}: has no video stream. Name a video")
+        stream = container.streams.video[0]
+        if (fps := stream.average_rate) is None:
+            raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")
+        rate = stream.bit_rate or container.bit_rate
+        if not rate:
+            num_packets = sum(1 for packet in container.demux(stream) if packet.size)
+            rate = round(video.stat().st_size * 8 * fps / num_packets)
+        return VideoFormat(
+            codec="hevc" if stream.codec_context.name == "hevc" else "h264",
+            rate=f"{max(1, round(rate / 1000))}k",
+            fps=str(fps),
+            width=stream.width,
+            height=stream.height,
+        )
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How to adapt a network."""
+
+    scales: tuple[float, ...] = (0.5,)
+    """Resolutions of the LR branches, between 0 and 1."""
+    samples: int = 150
+    """How many frames of the videos to label, in all."""
+    confidence: float = 0.5
+    """Least probability of the network's class; where it is less sure, pixels are ignored."""
+    gop: int = 12
+    """Frames from one keyframe to the next."""
+    epochs: int = 20
+    """Passes of a training through the sampled frames."""
+    batch_size: int = 4
+    """Frames in a batch."""
+    seed: int = 233
+    """Seed of all randomness."""
+
+
+def configuration(
+    videos: Sequence[str], hr: Path, spec: NetworkSpec, options: Adaptation, device: str, sheet: Path
+) -> dict[str, Any]:
+    """Return the configuration of the experiment, as YAML has it.
+
+    Parameters
+    ----------
+    videos : sequence of str
+        Files and patterns, as `arseg.datasets.videos.sampling.find_videos` takes them.
+    hr : Path
+        Checkpoint of the HR branch.
+    spec : NetworkSpec
+        What it is.
+    options : Adaptation
+        How to adapt it.
+    device : str
+        Where networks run, as in a configuration.
+    sheet : Path
+        Sheet of videos that `write_folder` writes.
+
+    Raises
+    ------
+    DataError, CodecError, FileAccessError
+        If a video is missing or cannot be read.
+    """
+    first = next(path for pattern in videos for path in find_videos(pattern).values())
+    video = read_format(first)
+    return {
+        "name": NAME,
+        "seeds": [options.seed],
+        "codecs": [video.codec],
+        "gops": [options.gop],
+        "scales": [*options.scales],
+        "modes": ["hr", "lr", "warp", "ar"],
+        "panel_scale": options.scales[0],
+        "device": device,
+        "datasets": {
+            NAME: {
+                "kind": "videos",
+                "source": {"videos": str(sheet), "samples": options.samples, "confidence": options.confidence},
+                "hr": {"checkpoint": str(hr)},
+                "fps": video.fps,
+                "rates": [video.rate],
+                "clip_tail": "annotated",
+                "backbones": [spec.backbone],
+                "training": {
+                    "crop": f"{video.width}x{video.height}",
+                    "random_scales": [0.75, 1.0, 1.25],
+                    "jitter": 0.3,
+                    "normalization": spec.normalization,
+                    "learning_rate": 0.001,
+                    "epochs": options.epochs,
+                    "batch_size": options.batch_size,
+                    "initial_weights": str(hr),
+                    "start_from": "hr",
+                    "unfused_epochs": 0,
+                    "validate_every": max(1, options.epochs // 4),
+                },
+            }
+        },
+    }
+
+
+def write_folder(folder: Path, videos: Sequence[str], config: dict[str, Any]) -> Path:
+    """Write the sheet of videos and the configuration of an experiment into its folder; return the latter.
+
+    A configuration that is there already is left alone where it is the same, so that nothing is made again.
+
+    Raises
+    ------
+    ConfigError
+        If another configuration is there.
+    """
+    path = folder / "config.yaml"
+    text = yaml.safe_dump(config, sort_keys=False)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{path}: is of another run, with other options. Choose another folder (-o), or edit the file and go on "
+            f"with: snakemake --snakefile {SNAKEFILE} --directory {folder} --configfile {path} --cores 2"
+        )
+    sheet = folder / SHEET
+    lines = [str(file.resolve()) for pattern in videos for file in find_videos(pattern).values()]
+    with atomic_path(sheet) as temporary:
+        temporary.write_text("\n".join(["video", *dict.fromkeys(lines), ""]), encoding="utf-8")
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
+    """Run Snakemake in the folder of a configuration, with a progress bar of its jobs.
+
+    What Snakemake says is added to ``snakemake.log`` in the folder.
+
+    Parameters
+    ----------
+    config : Path
+        Configuration of the experiment.
+    cores : int
+        Cores to use.
+    words : sequence of str
+        More options of Snakemake, for example an executor's.
+
+    Raises
+    ------
+    ConfigError
+        If the workflow is not there, or a job fails; the message has Snakemake's last words.
+    """
+    if not SNAKEFILE.exists():
+        raise ConfigError(f"{SNAKEFILE}: no such file. Run arseg from a checkout, which has the workflow")
+    folder = config.parent
+    program = shutil.which("snakemake", path=str(Path(sys.executable).parent)) or "snakemake"
+    command = [program, "--snakefile", str(SNAKEFILE), "--directory", str(folder), "--cores", str(cores), "--nocolor"]
+    command += ["--rerun-incomplete", *words, "--configfile", str(config)]
+    with (folder / "snakemake.log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said: deque[str] = deque(maxlen=LAST_LINES)
+        try:
+            lines = _lines(process, log, said)
+            total = next((int(match[1]) for line in lines if (match := TOTAL.match(line))), None)
+            for _step in track((line for line in lines if STEP.search(line)), "jobs", total):
+                pass
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            process.wait()
+    if process.returncode:
+        ended = "".join(f"  {line}" for line in said)
+        raise ConfigError(
+            f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more. It ended:\n{ended}"
+        )
+
+
+def _lines(process: "subprocess.Popen[str]", log: TextIO, said: "deque[str]") -> Iterator[str]:
+    assert process.stdout
+    for line in process.stdout:
+        log.write(line)
+        log.flush()
+        said.append(line)
+        yield line

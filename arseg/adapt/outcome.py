@@ -1,0 +1,41 @@
+"""What an adapted network loses and saves, and whether something simpler would have been as good."""
+
+import pandas as pd
+
+AS_GOOD = 0.005
+"""Difference of agreement with HR below which two methods count as equally good, in 0 ... 1."""
+
+METHODS = {
+    "HR": "full resolution on every frame",
+    "LR": "constant low resolution",
+    "AR": "AR-Seg",
+    "WARP": "propagation alone",
+}
+
+
+def describe_outcome(table: pd.DataFrame) -> str:
+    """Return some lines for a person: agreement with HR and cost of each method, and what follows from them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of one experiment by mode, scale and distance.
+    """
+    means = {
+        (str(rows["mode"].iloc[0]), float(rows["scale"].iloc[0])): (rows.miou.mean(), rows.gmacs_per_frame.mean())
+        for _, rows in table.groupby(["mode", "scale"], sort=False)
+    }
+    full = means["HR", 1.0][1]
+    lines = ["agreement with HR, mean over the distances, and cost:"]
+    for (mode, scale), (agreement, cost) in means.items():
+        method = METHODS[mode] + ("" if scale == 1 else f" at {scale:g}x")
+        lines.append(f"  {method:40} {agreement:6.1%}   {cost / full:4.0%} of HR's multiply-accumulates")
+    for (mode, scale), (agreement, cost) in means.items():
+        for simpler in ("LR", scale), ("WARP", 1.0):
+            as_good = simpler in means and means[simpler][0] >= agreement - AS_GOOD and means[simpler][1] <= cost
+            if mode == "AR" and as_good:
+                lines.append(
+                    f"At {scale:g}x, {METHODS[simpler[0]]} is as good as AR-Seg here, and cheaper: use that, "
+                    "or train longer (--epochs), on more frames (--samples) or with longer GOPs (--gop)."
+                )
+    return "\n".join(lines)

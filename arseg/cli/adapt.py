@@ -1,0 +1,58 @@
+"""``arseg adapt``: from videos and a network to a pair of branches, by the workflow."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from arseg.adapt.experiment import NAME, SHEET, Adaptation, configuration, run_workflow, write_folder
+from arseg.adapt.outcome import describe_outcome
+from arseg.evaluate.tables import read_table
+from arseg.machine import usable_cores
+from arseg.models.checkpoint import read_checkpoint
+from arseg.options import Count
+
+DEFAULT = Adaptation()
+
+
+def adapt(
+    videos: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    network: Path,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    options: Annotated[Adaptation, Parameter(name="*")] = DEFAULT,
+    device: str = "auto",
+    cores: Count | None = None,
+    snakemake: str = "",
+) -> None:
+    """Train an LR branch beside a finished network, on your own videos without labels, and say what it loses and saves.
+
+    The network labels sampled frames; the LR branch learns from these labels and from the network's features. All files
+    lie in the output folder, with the configuration of the experiment; the same command goes on after a stop.
+
+    Parameters
+    ----------
+    videos : list of str
+        Videos, patterns in quotes, or CSV sheets with the column video.
+    network : Path
+        Checkpoint of the HR branch.
+    output : Path
+        Folder to work in.
+    device : str
+        auto, cpu, cuda or cuda:N.
+    cores : int
+        Cores to use; all by default.
+    snakemake : str
+        More options of Snakemake, for example "--executor slurm".
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    spec = read_checkpoint(network).spec
+    config = configuration(videos, network.resolve(), spec, options, device, output.resolve() / SHEET)
+    path = write_folder(output.resolve(), videos, config)
+    run_workflow(path, cores or usable_cores(), shlex.split(snakemake))
+    results = path.parent / "results" / NAME
+    print(describe_outcome(read_table(results / "miou.csv")))
+    print(f"figures: {results / 'figures'}")
+    print(f"segment: arseg segment VIDEO --checkpoint {results} {network} --output OUT.mp4")

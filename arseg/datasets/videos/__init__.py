@@ -1,0 +1,1 @@
+"""Anyone's videos without labels, which a finished network labels."""

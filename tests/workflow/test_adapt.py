@@ -1,0 +1,106 @@
+"""One command from a user's videos and network to a pair of branches, and what they lose and save."""
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from infer_examples import described, frames_of, p_only_video, random_network
+
+from arseg.adapt.outcome import describe_outcome
+from arseg.cli.main import main
+from arseg.models.checkpoint import save_checkpoint
+
+OPTIONS = ["--gop", "4", "--samples", "12", "--epochs", "1", "--confidence", "0", "--device", "cpu", "--cores", "2"]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return p_only_video(tmp_path_factory.mktemp("videos") / "drive.mp4", frames_of(60))
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "hr.pt"
+    save_checkpoint(path, random_network(False, 1), *described(False, 100))
+    return path
+
+
+@pytest.mark.workflow
+def test_a_network_is_adapted_to_a_video(video, network, programs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.environ["PATH"]]))
+    command = ["adapt", str(video), "--network", str(network), "-o", str(tmp_path / "mine"), *OPTIONS]
+    main(command)
+    told = capsys.readouterr().out
+    for words in ("full resolution on every frame", "constant low resolution at 0.5x", "AR-Seg at 0.5x"):
+        assert re.search(rf"{words} +[\d.]+% +\d+% of HR's multiply-accumulates", told), told
+    results = tmp_path / "mine/results/adapted"
+    table = pd.read_csv(results / "miou.csv")
+    assert set(table["split"]) == {"videos-test"}
+    assert {path.name for path in results.glob("phase1/*/*/*")} == {"scale50"}, "the HR branch is not trained"
+
+    made = {path: path.stat().st_mtime_ns for path in results.rglob("*.pt")}
+    main(command)  # nothing is made again
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*.pt")} == made
+
+    main(["segment", str(video), "--checkpoint", str(results), str(network), "-o", str(tmp_path / "areas.csv")])
+    assert len(pd.read_csv(tmp_path / "areas.csv")) == 60
+
+    with pytest.raises(SystemExit):
+        main([*command[: -len(OPTIONS)], *OPTIONS[:2], "--samples", "13", *OPTIONS[4:]])
+    assert "config.yaml: is of another run, with other options" in capsys.readouterr().err
+
+
+@pytest.mark.workflow
+def test_a_failed_job_is_told(video, network, programs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.environ["PATH"]]))
+    with pytest.raises(SystemExit):
+        main(
+            ["adapt", str(video), "--network", str(network), "-o", str(tmp_path / "mine"), *OPTIONS[2:], "--gop", "90"]
+        )
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/mine: a job of the workflow failed" in told
+    assert "sample_videos" in told
+    assert "a smaller gop" in Path(tmp_path, "mine/logs/adapted/sample_videos/adapted.log").read_text()
+
+
+@pytest.mark.parametrize(("names", "words"), [([], "videos"), (["none.mp4"], "no file is called none.mp4")])
+def test_wrong_words_leave_nothing(names, words, network, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["adapt", *names, "--network", str(network), "-o", "mine"])
+    told = capsys.readouterr()
+    assert words in (told.out + told.err).lower()
+    assert not Path("mine/config.yaml").exists()
+
+
+def table(**agreement):
+    costs = {"HR": 10.0, "LR": 2.5, "AR": 4.0, "WARP": 1.0}
+    return pd.DataFrame(
+        [
+            {"mode": mode, "scale": scale, "distance": distance, "miou": value, "gmacs_per_frame": costs[mode]}
+            for mode, value in agreement.items()
+            for scale in [0.5 if mode in ("LR", "AR") else 1.0]
+            for distance in range(3)
+        ]
+    )
+
+
+def test_the_outcome_says_when_something_simpler_is_as_good():
+    told = describe_outcome(table(HR=1.0, LR=0.9, AR=0.95))
+    assert "AR-Seg at 0.5x" in told
+    assert "40% of HR's" in told
+    assert "as good as" not in told
+    told = describe_outcome(table(HR=1.0, LR=0.947, AR=0.95))
+    assert "constant low resolution is as good as AR-Seg here" in told
+
+
+def test_the_configuration_is_of_the_videos(video, network, tmp_path):
+    from arseg.adapt.experiment import read_format  # noqa: PLC0415
+
+    found = read_format(video)
+    assert (found.codec, found.fps, found.width, found.height) == ("h264", "30", 96, 64)
+    assert re.fullmatch(r"\d+k", found.rate)
+    assert yaml.safe_load(yaml.safe_dump({"fps": found.fps})) == {"fps": "30"}
