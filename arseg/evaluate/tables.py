@@ -24,6 +24,7 @@ GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encodi
 KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
 """Columns that identify a row; a table is sorted by them."""
 
+TEXT_COLUMNS = ("dataset", "split", "backbone", "codec", "rate", "encoding", "classes_without_labels")
 NEEDED_COLUMNS = [*KEY_COLUMNS, "miou", "gmacs_per_frame"]
 """Columns that every table has had; what else one lacks, whoever asks for it misses."""
 
@@ -86,9 +87,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     try:
         with reading(Path(path)):
-            table = pd.read_csv(
-                path, dtype=dict.fromkeys(("dataset", "split", "backbone", "codec", "rate", "encoding"), str)
-            )
+            table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
