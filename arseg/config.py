@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from arseg.errors import ConfigError
-from arseg.spec import WarpAlignment
+from arseg.spec import Normalization, WarpAlignment
 
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
@@ -72,8 +72,9 @@ class TrainConfig:
     """Factors of the random resize, drawn evenly."""
     jitter: float = 0.5
     """Half-width of the colour jitter's factors: brightness, contrast, saturation in 1 - jitter ... 1 + jitter."""
-    normalization: Literal["camvid", "imagenet", "bisenet"] = "camvid"
-    """Mean and standard deviation that images are normalised with."""
+    normalization: str = "camvid"
+    """What images are normalised with: camvid, imagenet or bisenet, or numbers as mean/deviation of red,green,blue in
+    0 ... 1: 0.5,0.5,0.5/0.5,0.5,0.5."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam, or SGD with momentum 0.9 and weight decay 5e-4."""
     learning_rate: float = 1e-3
@@ -110,6 +111,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self.crop_size  # noqa: B018  (raises on a malformed crop)
+        Normalization.parse(self.normalization)
         for name in ("epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)}: must be at least 1")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from arseg.codecs import MAX_REFERENCES, codecs
 from arseg.errors import ConfigError
@@ -241,6 +241,29 @@ class Normalization:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    PATTERN: ClassVar[str] = r"[0-9.]+,[0-9.]+,[0-9.]+/[0-9.]+,[0-9.]+,[0-9.]+"
+    """Numbers instead of a name: mean/standard deviation, each as red,green,blue."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return what a name in `NORMALIZATIONS`, or a text like ``0.5,0.5,0.5/0.5,0.5,0.5``, stands for.
+
+        A ConfigError says that it is neither, or a deviation is not positive.
+        """
+        if text in NORMALIZATIONS:
+            return cls(*vars(NORMALIZATIONS[text]).values())
+        try:
+            mean, std = (tuple(map(float, part.split(","))) for part in text.split("/"))
+            (red, green, blue), (*deviations,) = mean, std
+            if re.fullmatch(cls.PATTERN, text) and min(deviations) > 0:
+                return cls((red, green, blue), (deviations[0], deviations[1], deviations[2]))
+        except ValueError:
+            pass
+        raise ConfigError(
+            f"normalization {text!r}: expected one of {', '.join(NORMALIZATIONS)}, or numbers between 0 and 1 as "
+            "mean/deviation of red,green,blue: 0.5,0.5,0.5/0.5,0.5,0.5"
+        )
+
 
 NORMALIZATIONS: dict[str, Normalization] = {
     "camvid": Normalization((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)),
@@ -263,7 +286,7 @@ class NetworkSpec:
     scale_percent: int = 100
     """Resolution that it sees, in percent."""
     normalization: str = "camvid"
-    """Name in `NORMALIZATIONS` of what its images are normalised with."""
+    """What its images are normalised with, as `Normalization.parse` takes it."""
     warp_alignment: WarpAlignment = "published"
     """Half-pixel convention of the warp; means nothing in a network without fusion."""
     classes: tuple[SegmentationClass, ...] = ()

@@ -1,5 +1,6 @@
 """``arseg adapt``: from videos and a network to a pair of branches, by the workflow."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +9,12 @@ from cyclopts import Parameter
 
 from arseg.adapt.experiment import NAME, SHEET, Adaptation, configuration, run_workflow, write_folder
 from arseg.adapt.outcome import describe_outcome
+from arseg.data.manifest import read_classes
+from arseg.errors import ConfigError
 from arseg.evaluate.tables import read_table
 from arseg.machine import usable_cores
 from arseg.models.checkpoint import read_checkpoint
+from arseg.models.imagenet import create_checkpoint
 from arseg.options import Count
 
 DEFAULT = Adaptation()
@@ -20,8 +24,11 @@ def adapt(
     videos: Annotated[list[str], Parameter(negative=())],
     /,
     *,
-    network: Path,
+    network: str,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    classes: Path | None = None,
+    weights: Path | None = None,
+    normalization: str = "imagenet",
     options: Annotated[Adaptation, Parameter(name="*")] = DEFAULT,
     device: str = "auto",
     cores: Count | None = None,
@@ -36,10 +43,16 @@ def adapt(
     ----------
     videos : list of str
         Videos, patterns in quotes, or CSV sheets with the column video.
-    network : Path
-        Checkpoint of the HR branch.
+    network : str
+        The finished network: a checkpoint, or a name as for arseg checkpoint create (my_nets.py:build).
     output : Path
         Folder to work in.
+    classes : Path
+        With a name: CSV of its classes (index, name, red, green, blue, void).
+    weights : Path
+        With a name: its weights; by default those that its function loads itself.
+    normalization : str
+        With a name: what images are normalised with, as for arseg checkpoint create.
     device : str
         auto, cpu, cuda or cuda:N.
     cores : int
@@ -48,11 +61,20 @@ def adapt(
         More options of Snakemake, for example "--executor slurm".
     """
     output.mkdir(parents=True, exist_ok=True)
-    spec = read_checkpoint(network).spec
-    config = configuration(videos, network.resolve(), spec, options, device, output.resolve() / SHEET)
+    hr = Path(network)
+    if not hr.is_file():
+        hr = output / "hr.pt"
+        if classes is None:
+            raise ConfigError(
+                f"--network {network}: is not a file, and a network by name needs the sheet of its classes: --classes"
+            )
+        if not hr.exists():
+            name = re.sub(r"^(.+\.py)(?=:)", lambda file: str(Path(file[1]).resolve()), network)
+            create_checkpoint(name, read_classes(classes), hr, weights=weights, normalization=normalization)
+    config = configuration(videos, hr.resolve(), read_checkpoint(hr).spec, options, device, output.resolve() / SHEET)
     path = write_folder(output.resolve(), videos, config)
     run_workflow(path, cores or usable_cores(), shlex.split(snakemake))
     results = path.parent / "results" / NAME
     print(describe_outcome(read_table(results / "miou.csv")))
     print(f"figures: {results / 'figures'}")
-    print(f"segment: arseg segment VIDEO --checkpoint {results} {network} --output OUT.mp4")
+    print(f"segment: arseg segment VIDEO --checkpoint {results} {hr} --output OUT.mp4")

@@ -1,7 +1,6 @@
 """``arseg checkpoint``: the checkpoints of the published programs, in and out."""
 
 from pathlib import Path
-from typing import Literal
 
 from arseg.compat.checkpoints import describe_state_dict, export_checkpoint, import_checkpoint
 from arseg.compat.naming import Dataset, parse_checkpoint_name, published_normalization, registered_backbone
@@ -10,6 +9,7 @@ from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.models.checkpoint import read_tensors
 from arseg.models.describe import describe_checkpoint
+from arseg.models.imagenet import create_checkpoint
 from arseg.models.state_dict import HINT, is_own_checkpoint
 from arseg.provenance.recording import records
 from arseg.spec import Role, SegmentationClass
@@ -25,7 +25,7 @@ def import_published(
     dataset: Dataset | None = None,
     scale_percent: int | None = None,
     classes: Path | None = None,
-    normalization: Literal["camvid", "imagenet", "bisenet"] | None = None,
+    normalization: str | None = None,
 ) -> None:
     """Make a checkpoint of arseg from a published one.
 
@@ -47,7 +47,8 @@ def import_published(
     classes : Path
         CSV of the classes, for a data set other than those: index, name, red, green, blue, void.
     normalization : str
-        What images were normalised with; the published one of the data set by default.
+        What images were normalised with: camvid, imagenet, bisenet, or numbers (mean/deviation of red,green,blue:
+        0.5,0.5,0.5/0.5,0.5,0.5); the published one of the data set by default.
     """
     network = registered_backbone(dataset, backbone)
     report = import_checkpoint(
@@ -60,6 +61,30 @@ def import_published(
         normalization=normalization or _normalization(dataset, network),
     )
     print(report)
+    print(f"wrote {output}")
+
+
+@records("checkpoint create", inputs=["weights", "classes"], outputs=["output"])
+def create(
+    network: str, *, classes: Path, output: Path, weights: Path | None = None, normalization: str = "imagenet"
+) -> None:
+    """Make the checkpoint of an HR branch from a finished network of your own or of a library.
+
+    Parameters
+    ----------
+    network : str
+        Its name: smp/fpn/resnet18, transformers/segformer-b0, my_nets.py:build, or one of arseg's.
+    classes : Path
+        CSV of its classes: index, name, red, green, blue, void.
+    output : Path
+        Checkpoint to write.
+    weights : Path
+        Its weights, a state dict or a checkpoint; by default those that the network's function loads itself.
+    normalization : str
+        What images are normalised with: camvid, imagenet, bisenet, or numbers (mean/deviation of red,green,blue:
+        0.5,0.5,0.5/0.5,0.5,0.5).
+    """
+    print(create_checkpoint(network, read_classes(classes), output, weights=weights, normalization=normalization))
     print(f"wrote {output}")
 
 

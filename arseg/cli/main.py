@@ -74,6 +74,7 @@ app.command("arseg.cli.evaluate:evaluate", help="Score networks at every referen
 app.command("arseg.cli.evaluate_published:evaluate_published", help="Score published checkpoints on published data.")
 app.command(checkpoint)
 checkpoint.command("arseg.cli.checkpoint:import_published", name="import", help="Read a published checkpoint.")
+checkpoint.command("arseg.cli.checkpoint:create", help="Make one of a finished network of your own.")
 checkpoint.command("arseg.cli.checkpoint:export_published", name="export", help="Write one as published.")
 checkpoint.command("arseg.cli.checkpoint:show", help="Say what a checkpoint is.")
 app.command("arseg.cli.tables:tabulate", help="Collect evaluations into tables.")

@@ -26,7 +26,7 @@ from arseg.models.state_dict import (
     network_from_state_dict,
     read_state_dict,
 )
-from arseg.spec import NORMALIZATIONS, NetworkSpec, Role, SegmentationClass, TrainedOn
+from arseg.spec import NetworkSpec, Normalization, Role, SegmentationClass, TrainedOn
 from arseg.stages import STAGES
 
 PUBLISHED_SEED = 233
@@ -61,7 +61,7 @@ def import_checkpoint(
     classes : sequence of SegmentationClass
         Classes of the data set that it was trained on.
     normalization : str
-        What its images are normalised with: a key of `arseg.spec.NORMALIZATIONS`.
+        What its images are normalised with: as `arseg.spec.Normalization.parse` takes it.
 
     Returns
     -------
@@ -83,8 +83,7 @@ def import_checkpoint(
         )
     if not 1 <= scale_percent <= 100:
         raise ConfigError(f"scale_percent {scale_percent}: expected 1 to 100")
-    if normalization not in NORMALIZATIONS:
-        raise ConfigError(f"normalization {normalization!r}: expected one of {', '.join(NORMALIZATIONS)}")
+    Normalization.parse(normalization)
     state_dict = read_state_dict(source)
     try:
         loaded = network_from_state_dict(state_dict, backbone, fusion=mode == "ar")

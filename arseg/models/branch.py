@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from arseg.errors import CheckpointError
+from arseg.errors import CheckpointError, ConfigError
 from arseg.files import file_digest
 from arseg.models.checkpoint import StoredCheckpoint, load_checkpoint, read_checkpoint
 from arseg.models.network import SegmentationNetwork
 from arseg.models.optimize import prepare_for_inference
-from arseg.spec import NORMALIZATIONS, PAPER_RULES, MotionRules, NetworkSpec, Normalization, Role, TrainedOn
+from arseg.spec import PAPER_RULES, MotionRules, NetworkSpec, Normalization, Role, TrainedOn
 
 MAX_SIZE_RATIO = 2
 """How many times as long as in training the sides of frames may be, or as short, without a warning. The published
@@ -35,7 +35,7 @@ class Branch:
     @property
     def normalization(self) -> Normalization:
         """What its images are normalised with."""
-        return NORMALIZATIONS[self.spec.normalization]
+        return Normalization.parse(self.spec.normalization)
 
     def size_difference(self, width: int, height: int) -> str:
         """Return how frames of a size differ from those of the training; empty if not by much, or not known."""
@@ -115,11 +115,10 @@ def load_branch(
                 f"{path}: {key} is {getattr(spec, key)}, expected {value} in the role {role!r}. Give the checkpoint "
                 "that was trained for this, or evaluate it as what it was trained for."
             )
-    if spec.normalization not in NORMALIZATIONS:
-        raise CheckpointError(
-            f"{path}: normalization is {spec.normalization!r}, expected one of {', '.join(NORMALIZATIONS)}. "
-            "Train or convert it again with this version of arseg."
-        )
+    try:
+        Normalization.parse(spec.normalization)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}. Train or convert it again with this version of arseg.") from error
     if beside is not None and spec.normalization != beside.spec.normalization:
         raise CheckpointError(
             f"{path}: was trained with {spec.normalization} normalisation, its HR branch with another. Give the "

@@ -25,7 +25,7 @@ from arseg.models.pixels import normalize
 from arseg.models.processes import num_processes, process_index, sum_over_processes
 from arseg.progress import track
 from arseg.signals import noted_signals
-from arseg.spec import NORMALIZATIONS
+from arseg.spec import Normalization
 from arseg.train.data import SeededSampler
 from arseg.train.optimizer import Optimization, autocast, schedule_length
 from arseg.train.parallel import span_processes
@@ -182,7 +182,7 @@ def prepare_batch(batch: Mapping[str, Tensor], config: TrainConfig, device: torc
     tensors = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     for name in {"image", "keyframe"} & tensors.keys():
-        image = normalize(tensors[name], NORMALIZATIONS[config.normalization])
+        image = normalize(tensors[name], Normalization.parse(config.normalization))
         tensors[name] = image.contiguous(memory_format=layout)
     return tensors
 

@@ -21,7 +21,7 @@ from arseg.models.imagenet import initialize_network
 from arseg.models.network import SegmentationNetwork
 from arseg.models.processes import process_index
 from arseg.models.registry import build_network, get_architecture
-from arseg.spec import NORMALIZATIONS, NetworkSpec, TrainedOn
+from arseg.spec import NetworkSpec, Normalization, TrainedOn
 from arseg.split import open_training_stores
 from arseg.stages import STAGES
 from arseg.train.data import PairDataset, StillDataset, training_loader, validation_loader
@@ -95,7 +95,7 @@ def train_phase2(
     data = read_manifest(manifest)
     cpu = torch.device("cpu")
     branch = load_branch(hr, role="hr", scale_percent=100, class_names=data.class_names, device=cpu, prepared=False)
-    if branch.normalization != NORMALIZATIONS[config.normalization]:
+    if branch.normalization != Normalization.parse(config.normalization):
         raise ConfigError(
             f"training.normalization is {config.normalization}, and {hr} was trained with another. "
             "Both phases need the same one."

@@ -13,7 +13,7 @@ from arseg.config import Name, bounds
 from arseg.datasets import DatasetKind, Splits
 from arseg.metrics.metric import metrics
 from arseg.networks import networks
-from arseg.spec import ClipTail, Mode, Rate
+from arseg.spec import NORMALIZATIONS, ClipTail, Mode, Normalization, Rate
 
 Scale = Annotated[float, bounds(exclusiveMinimum=0, exclusiveMaximum=1)]
 RateText = Annotated[str, bounds(pattern=f"^({Rate.PATTERN.pattern})$")]
@@ -182,7 +182,10 @@ TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "crop": ({"pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}, "Best the size of the frames."),
     "random_scales": ({"items": {"exclusiveMinimum": 0}}, ""),
     "jitter": ({"minimum": 0, "maximum": 1}, ""),
-    "normalization": ({}, "`imagenet` for PSPNet and `bisenet` for BiSeNet on Cityscapes. One for both phases."),
+    "normalization": (
+        {"pattern": f"^({'|'.join(NORMALIZATIONS)}|{Normalization.PATTERN})$"},
+        "`imagenet` for PSPNet and `bisenet` for BiSeNet on Cityscapes. One for both phases.",
+    ),
     "optimizer": ({}, "`sgd` for Cityscapes."),
     "learning_rate": ({"exclusiveMinimum": 0}, ""),
     "schedule": ({}, "`poly` for PIDNet-S."),
