@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import av
-import av.error
 import yaml
 
-from arseg.access import reading
-from arseg.datasets.videos.sampling import find_videos
+from arseg.datasets.videos.sampling import find_videos, open_container
 from arseg.errors import CodecError, ConfigError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -55,13 +52,7 @@ def read_format(video: Path) -> VideoFormat:
     CodecError, FileAccessError
         If it cannot be read as a video, or has no frame rate.
     """
-
-    def damaged(error: Exception) -> CodecError:
-        return CodecError(f"{video}: cannot be read as a video ({error}). Give a file that FFmpeg reads")
-
-    with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
-        if not container.streams.video:
-            raise CodecError(f"{video}: has no video stream. Name a video")
+    with open_container(video) as container:
         stream = container.streams.video[0]
         if (fps := stream.average_rate) is None:
             raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")

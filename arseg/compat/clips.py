@@ -161,11 +161,16 @@ def _read_arrays(files: SampleFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint
             f"{files.keyframe}: the keyframe has {keyframe.shape[1]}x{keyframe.shape[0]} pixels, its frame "
             f"{files.frame} has {width}x{height}. Take both from one run of the published programs."
         )
-    with reading(files.motion):
-        content = files.motion.read_bytes()
+    return frame, keyframe, _read_motion(files.motion, height, width)
+
+
+def _read_motion(path: Path, height: int, width: int) -> NDArray[np.int16]:
+    """Return the motion of a frame, quarter pixels (x, y), shape (H, W, 2)."""
+    with reading(path):
+        content = path.read_bytes()
     if len(content) != (expected := height * width * 4):
         raise MotionError(
-            f"{files.motion}: has {len(content)} bytes, expected {expected}: two int16 for each of the "
-            f"{width}x{height} pixels of its frame. Copy it again, or run the published program for this frame."
+            f"{path}: has {len(content)} bytes, expected {expected}: two int16 for each of the {width}x{height} pixels "
+            "of its frame. Copy it again, or run the published program for this frame."
         )
-    return frame, keyframe, np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)
+    return np.frombuffer(content, dtype="<i2").reshape(height, width, 2).astype(np.int16, copy=False)

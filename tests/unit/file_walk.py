@@ -34,6 +34,7 @@ from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
 from arseg.datasets.cityscapes.packages import _open
 from arseg.datasets.frames.manifest import _read_list
+from arseg.datasets.videos.sampling import count_frames
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table
@@ -172,6 +173,9 @@ READERS = {
     ),
     "digest": Reader("a.bin", write_text("whole"), files.file_digest, ("files.py:file_digest",), cut=1),
     "video": Reader("v.mp4", write_video, read_packets, ("codec/stream.py:open_video",), by_library=True),
+    "sampled video": Reader(
+        "v.mp4", write_video, count_frames, ("datasets/videos/sampling.py:open_container",), cut=0.01, by_library=True
+    ),
     "source video": Reader(
         "v.mp4",
         write_video,
@@ -248,6 +252,8 @@ OWN = {
     "cli/main.py:main": "the null device",
     "cli/recorded.py:encoder_of": "a store that was written just now",
     "codec/native_build.py": "the cache of the HEVC reader",
+    "adapt/experiment.py:write_folder": "the folder that this command works in",
+    "adapt/experiment.py:run_workflow": "the log in the same",
     "compilation.py:cached_path": "sources of a native part, which belong to the package",
     "codec/native_source.py:_read_version": "what was unpacked just now",
     "codec/native_source.py:_digest_folder": "the same",

@@ -27,6 +27,8 @@ class Frames(Metric):
     def merge(self, first, second):
         return first + second + 100
 
+    score = "share"
+
     def columns(self, counts, context):
         return {"frames": counts[:, 0], "share": counts[:, 0] / 1000}
 

@@ -82,7 +82,7 @@ def own(tmp_path_factory):
 
 
 class TestRegistered(NetworkContract):
-    @pytest.fixture(params=["tiny", "small", "bise18"])
+    @pytest.fixture(params=["tiny", "small", "bise18", "pidnet-s"])
     def backbone(self, request):
         return request.param
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from command_line import phase1_words, refusal
 from torch import distributed, multiprocessing
-from training_examples import machine_of, phase1, phase2
+from training_examples import phase1, phase2
 
 from arseg.config import TrainConfig
 from arseg.data.edges import label_edges
@@ -57,7 +57,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tiny_dataset, hr, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Phase1, "begin_batch", lose_power)
         with pytest.raises(KeyError, match="power failure"):
-            phase1(tiny_dataset.manifest, tmp_path, config, backbone="pidnet-s", machine=machine_of(tmp_path, 0))
+            phase1(tiny_dataset.manifest, tmp_path, config, backbone="pidnet-s", save_minutes=0.0)
     phase1(tiny_dataset.manifest, tmp_path, config, backbone="pidnet-s")
     assert (tmp_path / "history.csv").read_text() == (reference / "history.csv").read_text()
     ours, expected = (load_checkpoint(path / "weights.pt").network.state_dict() for path in (tmp_path, reference))

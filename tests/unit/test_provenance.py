@@ -19,7 +19,7 @@ from arseg.provenance.fingerprint import fingerprint, read_record, record_path
 from arseg.provenance.recording import command_line, records
 from arseg.provenance.trace import trace
 
-WITHOUT_RESULT = {"doctor", "plan", "provenance", "checkpoint show", "native path"}
+WITHOUT_RESULT = {"adapt", "doctor", "plan", "provenance", "checkpoint show", "native path"}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_the_configuration_knows_the_kind_and_its_keys(package):
     package.write_text(text.replace("kind: drives", "kind: drive"))
     assert (
         "datasets.night.kind: 'drive' is not allowed; did you mean 'drives'? "
-        "Allowed: camvid, cityscapes, frames, synthetic, drives"
+        "Allowed: camvid, cityscapes, frames, synthetic, videos, drives"
     ) in run(package, "--dry-run", fails=True)
     package.write_text(text.replace("root: data", "roots: data"))
     refusal = run(package, "--dry-run", fails=True)

@@ -5,38 +5,6 @@
 # training in the place of the shell, which would not pass on the signal that asks it to save its state.
 
 
-# What both phases are told.
-TRAINING_OPTIONS = (
-    " --seed {wildcards.seed}"
-    " --augmentation {params.training[augmentation]}"
-    " --crop {params.training[crop]}"
-    " --random-scales {params.training[random_scales]}"
-    " --jitter {params.training[jitter]}"
-    " --normalization {params.training[normalization]}"
-    " --optimizer {params.training[optimizer]}"
-    " --learning-rate {params.training[learning_rate]}"
-    " --schedule {params.training[schedule]}"
-    " --epochs {params.training[epochs]}"
-    " --batch-size {params.training[batch_size]}"
-    " {params.training[class_weights]}"
-    " --edge-margin {params.training[edge_margin]}"
-    " --validate-every {params.training[validate_every]}"
-    " --initial-weights {params.training[initial_weights]:q}"
-)
-RUN_OPTIONS = (
-    " --precision {params.training[precision]}"
-    " {params.training[channels_last]}"
-    " {params.training[original_quirks]}"
-    " --device {params.device}"
-    " --devices {resources.devices}"
-    " --workers {resources.workers}"
-    " --resume {params.resume:q}/resume"
-    " --output {output.weights:q}"
-    " --history {output.history:q}"
-    " > {log:q} 2>&1"
-)
-
-
 rule fetch_imagenet_weights:
     output:
         IMAGENET_WEIGHTS,
@@ -89,7 +57,32 @@ rule train_phase1:
         " --train-split {params.train_split}"
         " --val-split {params.val_split}"
         " --backbone {wildcards.backbone}"
-        " --scale-percent {wildcards.scale}" + TRAINING_OPTIONS + RUN_OPTIONS
+        " --scale-percent {wildcards.scale}"
+        " --seed {wildcards.seed}"
+        " --augmentation {params.training[augmentation]}"
+        " --crop {params.training[crop]}"
+        " --random-scales {params.training[random_scales]}"
+        " --jitter {params.training[jitter]}"
+        " --normalization {params.training[normalization]}"
+        " --optimizer {params.training[optimizer]}"
+        " --learning-rate {params.training[learning_rate]}"
+        " --schedule {params.training[schedule]}"
+        " --epochs {params.training[epochs]}"
+        " --batch-size {params.training[batch_size]}"
+        " {params.training[class_weights]}"
+        " --edge-margin {params.training[edge_margin]}"
+        " --validate-every {params.training[validate_every]}"
+        " --initial-weights {params.training[initial_weights]:q}"
+        " --precision {params.training[precision]}"
+        " {params.training[channels_last]}"
+        " {params.training[original_quirks]}"
+        " --device {params.device}"
+        " --devices {resources.devices}"
+        " --workers {resources.workers}"
+        " --resume {params.resume:q}/resume"
+        " --output {output.weights:q}"
+        " --history {output.history:q}"
+        " > {log:q} 2>&1"
 
 
 rule train_phase2:
@@ -131,8 +124,32 @@ rule train_phase2:
         " --train-stores {params.train:q}"
         " --val-stores {params.val:q}"
         " --scale-percent {wildcards.scale}"
-        + TRAINING_OPTIONS
-        + " --start-from {params.training[start_from]}"
+        " --seed {wildcards.seed}"
+        " --augmentation {params.training[augmentation]}"
+        " --crop {params.training[crop]}"
+        " --random-scales {params.training[random_scales]}"
+        " --jitter {params.training[jitter]}"
+        " --normalization {params.training[normalization]}"
+        " --optimizer {params.training[optimizer]}"
+        " --learning-rate {params.training[learning_rate]}"
+        " --schedule {params.training[schedule]}"
+        " --epochs {params.training[epochs]}"
+        " --batch-size {params.training[batch_size]}"
+        " {params.training[class_weights]}"
+        " --edge-margin {params.training[edge_margin]}"
+        " --validate-every {params.training[validate_every]}"
+        " --initial-weights {params.training[initial_weights]:q}"
+        " --start-from {params.training[start_from]}"
         " --unfused-epochs {params.training[unfused_epochs]}"
         " {params.training[feature_similarity]}"
-        " --warp-alignment {params.training[warp_alignment]}" + RUN_OPTIONS
+        " --warp-alignment {params.training[warp_alignment]}"
+        " --precision {params.training[precision]}"
+        " {params.training[channels_last]}"
+        " {params.training[original_quirks]}"
+        " --device {params.device}"
+        " --devices {resources.devices}"
+        " --workers {resources.workers}"
+        " --resume {params.resume:q}/resume"
+        " --output {output.weights:q}"
+        " --history {output.history:q}"
+        " > {log:q} 2>&1"

@@ -205,14 +205,14 @@ def count_frames(path: Path) -> int:
     CodecError, FileAccessError
         If it cannot be read as a video.
     """
-    with _opened(path) as container:
+    with open_container(path) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)
 
 
 def _decode(path: Path, indices: set[int], threads: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the frames with some numbers, RGB of shape (H, W, 3), as far as the video has them."""
     last = max(indices)
-    with _opened(path) as container:
+    with open_container(path) as container:
         container.streams.video[0].codec_context.thread_type = "AUTO"
         container.streams.video[0].codec_context.thread_count = threads
         for index, frame in enumerate(container.decode(video=0)):
@@ -227,7 +227,15 @@ def _decode(path: Path, indices: set[int], threads: int) -> Iterator[tuple[int, 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[InputContainer]:
+def open_container(path: Path) -> Iterator[InputContainer]:
+    """Open a file that has a video stream; errors while it is read name it, too.
+
+    Raises
+    ------
+    CodecError, FileAccessError
+        If it cannot be read as a video.
+    """
+
     def damaged(error: Exception) -> CodecError:
         return CodecError(
             f"{path}: cannot be read as a video ({error}). Give a file that FFmpeg reads, or leave it out"
