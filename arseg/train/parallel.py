@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed, nn
 
-from arseg.errors import ArsegError
+from arseg.errors import ArsegError, ConfigError
 from arseg.models.network import SegmentationNetwork
 from arseg.models.processes import SumWithGradient, num_processes, process_index
 
@@ -71,9 +71,18 @@ def average_gradients(network: nn.Module) -> None:
 
 
 def span_processes(network: SegmentationNetwork) -> None:
-    """Make batch normalisation take the statistics of all processes' samples; keys of the state dict stay."""
+    """Make batch normalisation take the statistics of all processes' samples; keys of the state dict stay.
+
+    A ConfigError refuses norms of a library's own class, which may do more than normalise.
+    """
     if num_processes() == 1:
         return
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and type(module) is not nn.BatchNorm2d:
+            raise ConfigError(
+                f"devices: {name} is a {type(module).__name__}, whose statistics processes cannot share as a "
+                "BatchNorm2d's. Train this network on one device"
+            )
     if distributed.get_backend() == "nccl":
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return

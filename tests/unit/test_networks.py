@@ -12,6 +12,7 @@ from arseg.models.branch import Branch
 from arseg.models.registry import build_network
 from arseg.networks import networks
 from arseg.spec import NetworkSpec, SegmentationClass, TrainedOn
+from arseg.train.parallel import span_processes
 
 SMP = (
     "smp/fpn/tu-tf_efficientnet_lite0",
@@ -166,3 +167,12 @@ def test_names_that_stand_for_nothing_are_refused():
     pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
     with pytest.raises(ConfigError, match=r"encoder 'resnot18': expected one of .* Did you mean 'resnet18'\?"):
         build_network("smp/fpn/resnot18", 5, fusion=False)
+
+
+def test_norms_that_processes_cannot_share_are_refused(monkeypatch):
+    pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
+    network = build_network("smp/fpn/tu-tf_efficientnet_lite0", 3, fusion=False)
+    span_processes(network)  # one process alone is no matter
+    monkeypatch.setattr("arseg.train.parallel.num_processes", lambda: 2)
+    with pytest.raises(ConfigError, match=r"devices: .* is a BatchNormAct2d, .* Train this network on one device"):
+        span_processes(network)
