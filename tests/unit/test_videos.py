@@ -62,7 +62,7 @@ def test_samples_are_spread_over_time_and_as_many_as_asked_for():
 
 def test_too_short_videos_say_what_is_missing():
     with pytest.raises(
-        DataError, match="the 1 videos have 40 frames, and no frame of the 20% for val has the 11 frames"
+        DataError, match="the videos have 40 frames in all, and the 20% for val, .* have no frame with 11 before"
     ):
         choose_samples({"a": 40}, 10, 12, "annotated")
 
@@ -92,6 +92,14 @@ def test_videos_with_one_name_are_two_sequences(drives, tmp_path):
     (tmp_path / "first.mp4").write_bytes((drives / "second.mp4").read_bytes())
     (tmp_path / "videos.csv").write_text(f"video\n{drives}/first.mp4\nfirst.mp4\n")
     assert find_videos(str(tmp_path / "videos.csv"))["first-2"] == tmp_path / "first.mp4"
+
+
+def test_videos_of_two_sizes_are_refused(tmp_path):
+    p_only_video(tmp_path / "a.mp4", frames_of(40))
+    p_only_video(tmp_path / "b.mp4", frames_of(40, height=32))
+    with pytest.raises(DataError, match=r"b.mp4: frame \d+ has 96x32 pixels, the first 96x64"):
+        write_samples(f"{tmp_path}/*.mp4", tmp_path / "frames", num_samples=10, gop=GOP)
+    assert not (tmp_path / "frames").exists()
 
 
 @pytest.mark.parametrize(

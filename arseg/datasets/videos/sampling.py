@@ -122,9 +122,10 @@ def choose_samples(lengths: Mapping[str, int], num_samples: int, gop: int, tail:
             offset += length
         if not possible:
             raise DataError(
-                f"the {len(lengths)} videos have {total} frames, and no frame of the {share:.0%} for {split} has the "
-                f"{gop - 1} frames before it{f' and {after} after it' if after else ''} that a clip of {gop} frames "
-                "needs. Give longer videos, or more, or a smaller gop."
+                f"the videos have {total} frames in all, and the {share:.0%} for {split}, of which the first {gop} keep "
+                f"a distance from the other splits, have no frame with {gop - 1} before it"
+                f"{f' and {after} after it' if after else ''}, as clips of {gop} frames need. Give longer videos, or "
+                "more, or a smaller gop."
             )
         count = min(len(possible), max(1, round(share * num_samples)))
         chosen = np.linspace(0, len(possible) - 1, count).round().astype(int)
@@ -174,7 +175,15 @@ def write_samples(
             for sequence, indices in needed.items()
             for index, rgb in _decode(paths[sequence], indices, threads)
         )
+        size = None
         for sequence, index, rgb in track(frames, "frames", sum(map(len, needed.values()))):
+            size = size or rgb.shape
+            if rgb.shape != size:
+                raise DataError(
+                    f"{paths[sequence]}: frame {index} has {rgb.shape[1]}x{rgb.shape[0]} pixels, the first "
+                    f"{size[1]}x{size[0]}. Give videos of one size, or scale this one: ffmpeg -i IN -s "
+                    f"{size[1]}x{size[0]} OUT"
+                )
             file = folder / sequence / f"{index:06d}.png"
             file.parent.mkdir(exist_ok=True)
             Image.fromarray(rgb).save(file, compress_level=1)
@@ -241,7 +250,8 @@ def open_container(path: Path) -> Iterator[InputContainer]:
             f"{path}: cannot be read as a video ({error}). Give a file that FFmpeg reads, or leave it out"
         )
 
-    with reading(path, damaged, av.error.FFmpegError), av.open(str(path)) as container:
+    # PyAV raises an IndexError at packets of a stream that the file did not announce.
+    with reading(path, damaged, av.error.FFmpegError, IndexError), av.open(str(path)) as container:
         if not container.streams.video:
             raise CodecError(f"{path}: has no video stream. Name a video")
         yield container
