@@ -62,7 +62,7 @@ def test_samples_are_spread_over_time_and_as_many_as_asked_for():
 
 def test_too_short_videos_say_what_is_missing():
     with pytest.raises(
-        DataError, match="the videos have 40 frames in all, and the 20% for val, .* have no frame with 11 before"
+        DataError, match=r"the videos have 40 frames in all, and the 20% for val, .* have no frame with 11 before"
     ):
         choose_samples({"a": 40}, 10, 12, "annotated")
 

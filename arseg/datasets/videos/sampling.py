@@ -122,8 +122,8 @@ def choose_samples(lengths: Mapping[str, int], num_samples: int, gop: int, tail:
             offset += length
         if not possible:
             raise DataError(
-                f"the videos have {total} frames in all, and the {share:.0%} for {split}, of which the first {gop} keep "
-                f"a distance from the other splits, have no frame with {gop - 1} before it"
+                f"the videos have {total} frames in all, and the {share:.0%} for {split}, of which the first {gop} "
+                f"keep a distance from the other splits, have no frame with {gop - 1} before it"
                 f"{f' and {after} after it' if after else ''}, as clips of {gop} frames need. Give longer videos, or "
                 "more, or a smaller gop."
             )
