@@ -330,7 +330,7 @@ def test_requests_that_cannot_work(tiny, mode, changes, error, message):
     [
         ({"classes": CLASSES[::-1]}, r"class_names is \('void', 'road', 'sky'\), expected \('sky'"),
         ({"normalization": "bisenet"}, r"was trained with bisenet normalisation, its HR branch with another"),
-        ({"normalization": "other"}, r"normalization is 'other', expected one of camvid, imagenet, bisenet"),
+        ({"normalization": "other"}, r"normalization 'other': expected one of camvid, imagenet, bisenet"),
     ],
 )
 def test_checkpoints_of_other_data(tiny, tmp_path, metadata, message):
