@@ -43,7 +43,7 @@ PLANS = {
         "make_training_clips": 2,
         "train_phase1": 2,
         "train_phase2": 1,
-        "evaluate": 3,
+        "evaluate": 4,  # HR, LR, propagation alone, AR
         "tabulate": 1,
         "plot_curves": 1,
         "plot_panel": 1,
