@@ -15,6 +15,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from arseg.errors import ConfigError
@@ -104,7 +105,7 @@ def _import_plugins() -> None:
     for named in filter(None, map(str.strip, os.environ.get(PLUGINS_VARIABLE, "").split(","))):
         try:
             if named.endswith(".py"):
-                _import_file(Path(named).resolve())
+                import_file(Path(named))
             else:
                 importlib.import_module(named)
         except Exception as error:
@@ -114,13 +115,12 @@ def _import_plugins() -> None:
             ) from error
 
 
-def _import_file(path: Path) -> None:
-    name = f"arseg_plugin_{path.stem}"
-    loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == str(path):
-        return
-    if loaded is not None:
-        raise ImportError(f"{loaded.__file__} has the same name")
+def import_file(path: Path) -> ModuleType:
+    """Return the module of a .py file, which is run once in a process; its own errors, and those of its absence, pass."""
+    path = path.resolve()
+    name = f"arseg_file_{path.as_posix()}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path
@@ -130,3 +130,4 @@ def _import_file(path: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+    return module

@@ -1,6 +1,5 @@
 """``arseg adapt``: from videos and a network to a pair of branches, by the workflow."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +7,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from arseg.adapt.experiment import NAME, SHEET, Adaptation, configuration, run_workflow, write_folder
+from arseg.adapt.network import hr_checkpoint
 from arseg.adapt.outcome import describe_outcome
-from arseg.data.manifest import read_classes
-from arseg.errors import ConfigError
 from arseg.evaluate.tables import read_table
 from arseg.machine import usable_cores
 from arseg.models.checkpoint import read_checkpoint
-from arseg.models.imagenet import create_checkpoint
 from arseg.options import Count
 
 DEFAULT = Adaptation()
@@ -60,17 +57,7 @@ def adapt(
     snakemake : str
         More options of Snakemake, for example "--executor slurm".
     """
-    output.mkdir(parents=True, exist_ok=True)
-    hr = Path(network)
-    if not hr.is_file():
-        hr = output / "hr.pt"
-        if classes is None:
-            raise ConfigError(
-                f"--network {network}: is not a file, and a network by name needs the sheet of its classes: --classes"
-            )
-        if not hr.exists():
-            name = re.sub(r"^(.+\.py)(?=:)", lambda file: str(Path(file[1]).resolve()), network)
-            create_checkpoint(name, read_classes(classes), hr, weights=weights, normalization=normalization)
+    hr = hr_checkpoint(network, output, classes=classes, weights=weights, normalization=normalization)
     config = configuration(videos, hr.resolve(), read_checkpoint(hr).spec, options, device, output.resolve() / SHEET)
     path = write_folder(output.resolve(), videos, config)
     run_workflow(path, cores or usable_cores(), shlex.split(snakemake))

@@ -9,8 +9,10 @@ import pytest
 import yaml
 from infer_examples import described, frames_of, p_only_video, random_network
 
+from arseg.adapt.network import hr_checkpoint
 from arseg.adapt.outcome import describe_outcome
 from arseg.cli.main import main
+from arseg.errors import ConfigError
 from arseg.models.checkpoint import save_checkpoint
 
 OPTIONS = ["--gop", "4", "--samples", "12", "--epochs", "1", "--confidence", "0", "--device", "cpu", "--cores", "2"]
@@ -74,6 +76,25 @@ def test_wrong_words_leave_nothing(names, words, network, tmp_path, monkeypatch,
     told = capsys.readouterr()
     assert words in (told.out + told.err).lower()
     assert not Path("mine/config.yaml").exists()
+
+
+def test_the_checkpoint_of_another_network_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, channels in (("one", 4), ("two", 8)):
+        (tmp_path / f"{name}.py").write_text(
+            "from torch import nn\n\n\ndef build(num_classes):\n"
+            f"    return nn.Sequential(nn.Conv2d(3, {channels}, 3, 2, 1), nn.Conv2d({channels}, num_classes, 1))\n"
+        )
+    rows = ["index,name,red,green,blue,void", "0,road,128,64,128,false", "1,sky,70,130,180,false"]
+    (tmp_path / "classes.csv").write_text("\n".join(rows))
+    words = {"classes": tmp_path / "classes.csv", "weights": None, "normalization": "imagenet"}
+    made = hr_checkpoint("one.py:build", tmp_path / "mine", **words)
+    stamp = made.stat().st_mtime_ns
+    assert hr_checkpoint("one.py:build", tmp_path / "mine", **words) == made
+    assert made.stat().st_mtime_ns == stamp
+    for network, changed in (("two.py:build", {}), ("one.py:build", {"normalization": "camvid"})):
+        with pytest.raises(ConfigError, match=r"hr.pt: is of an earlier run with another network"):
+            hr_checkpoint(network, tmp_path / "mine", **words | changed)
 
 
 def table(**agreement):

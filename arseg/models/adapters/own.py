@@ -1,11 +1,8 @@
 """Anybody's module: what a function of a file or of an importable module builds."""
 
 import importlib
-import importlib.util
-import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -13,6 +10,7 @@ from torch import nn
 from arseg.errors import ConfigError
 from arseg.models.adapters.adapted import adapted
 from arseg.models.registry import Architecture
+from arseg.plugins import import_file
 
 
 @cache
@@ -28,7 +26,7 @@ def architecture(name: str) -> Architecture:
     source, _, function = where.partition(":")
     try:
         made_by = getattr(
-            _import_file(Path(source)) if source.endswith(".py") else importlib.import_module(source), function
+            import_file(Path(source)) if source.endswith(".py") else importlib.import_module(source), function
         )
     except Exception as error:  # of whatever the file does
         raise ConfigError(
@@ -49,19 +47,3 @@ def architecture(name: str) -> Architecture:
         return module
 
     return adapted(name, build, convolution or None)
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = f"arseg_network_{path.resolve().as_posix()}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
