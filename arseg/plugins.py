@@ -116,7 +116,7 @@ def _import_plugins() -> None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Return the module of a .py file, which is run once in a process; its own errors, and those of its absence, pass."""
+    """Return the module of a .py file, which is run once in a process; whatever it raises passes."""
     path = path.resolve()
     name = f"arseg_file_{path.as_posix()}"
     if name in sys.modules:
