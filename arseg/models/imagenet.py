@@ -49,15 +49,15 @@ def initialize_network(network: SegmentationNetwork, backbone: str, source: str)
     backbone : str
         Its name in `arseg.networks.networks`.
     source : str
-        "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache), "none" (keep the random
-        weights), or the path of a file: a state dict of torchvision's ResNet-18; or a network of this backbone, as a
+        "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache, or what the network's library
+        has for its encoder), "none" (keep the random weights), or the path of a file: a state dict of torchvision's ResNet-18; or a network of this backbone, as a
         checkpoint of arseg or a plain state dict, of which all is taken but the layers whose number of classes differs.
 
     Returns
     -------
     origin : dict or None
-        Of a whole network, the file's name and SHA-256 ("file", "sha256"), how many tensors were taken ("num_taken"),
-        and the names of those that were not ("left_random"); None otherwise.
+        Of a network or encoder, the file's name and SHA-256 ("file", "sha256") if it is one, how many tensors were
+        taken ("num_taken"), and the names of those that were not ("left_random"); None otherwise.
 
     Raises
     ------
@@ -69,6 +69,8 @@ def initialize_network(network: SegmentationNetwork, backbone: str, source: str)
     architecture = get_architecture(backbone)
     if source == "none":
         log.info("backbone starts from random weights (initial_weights: none)")
+    elif source == "imagenet" and architecture.imagenet is not None:
+        return _take(network, backbone, architecture.imagenet(), f"ImageNet weights of {backbone}'s encoder")
     elif source == "imagenet":
         _require_resnet(architecture, backbone, source)
         _load_cached(network, architecture, _download())
@@ -117,22 +119,34 @@ def create_checkpoint(
     return f"{origin['num_taken']} tensors of {weights}" if origin else "the weights that the network was built with"
 
 
-def write_imagenet(output: Path) -> None:
-    """Write torchvision's ImageNet weights of ResNet-18 as a file of their own.
+def write_imagenet(output: Path, backbone: str | None = None) -> None:
+    """Write ImageNet weights as a file of their own: torchvision's of ResNet-18, or those of a library's encoder.
 
-    The file is the one that torchvision downloads, byte for byte, so that its SHA-256 is the published one. The
+    ResNet-18's file is the one that torchvision downloads, byte for byte, so that its SHA-256 is the published one. The
     download is kept in torch's cache, ``$TORCH_HOME/hub/checkpoints``.
 
     Parameters
     ----------
     output : Path
         File to write, usually with the suffix ``.pth``; `initialize_network` takes its path.
+    backbone : str, optional
+        Network that shall start from them; by default those with a ResNet-18.
 
     Raises
     ------
     CheckpointError
         If the download fails, or what the cache holds is damaged or something else.
+    ConfigError
+        If there are none for the network.
     """
+    if backbone is not None:
+        architecture = get_architecture(backbone)
+        if architecture.imagenet is not None:
+            weights = dict(architecture.imagenet())
+            with atomic_path(output) as temporary, temporary.open("wb") as file:
+                torch.save(weights, file)
+            return
+        _require_resnet(architecture, backbone, "imagenet")
     cached = _download()
     _load_cached(build_network("bise18", 1, fusion=False), get_architecture("bise18"), cached)  # must fit a backbone
     with atomic_path(output) as temporary:
@@ -215,9 +229,13 @@ def _form(backbone: str, network: SegmentationNetwork) -> str:
 
 
 def _take(
-    network: SegmentationNetwork, backbone: str, theirs: Mapping[str, Tensor], described: str, path: Path
+    network: SegmentationNetwork,
+    backbone: str,
+    theirs: Mapping[str, Tensor],
+    described: str,
+    path: Path | None = None,
 ) -> dict[str, Any]:
-    """Copy what the file of a network of the same backbone has in common with this one."""
+    """Copy what the tensors of a network of the same backbone, or of a part of it, have in common with this one."""
     first, own = first_names(backbone), network.state_dict()
     taken = {
         name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
@@ -225,10 +243,11 @@ def _take(
     num_taken = len({first[name] for name in taken})
     if num_taken < len(own) * MIN_SHARE:
         raise CheckpointError(
-            f"initial_weights {path}: has {num_taken} of the {len(own)} tensors of {backbone}, by name and shape; give "
+            f"initial_weights {path or 'imagenet'}: has {num_taken} of the {len(own)} tensors of {backbone}, by name and shape; give "
             f"a file of {backbone}, or of a large part of it"
         )
     network.load_state_dict(own | taken, strict=True)
     left = [name for name in own if name not in taken and first[name] == name and not name.endswith(COUNTER)]
     log.info("starts from %s: %d tensors; left random: %s", described, num_taken, ", ".join(left) or "none")
-    return {"file": path.name, "sha256": file_digest(path), "num_taken": num_taken, "left_random": left}
+    origin = {"file": path.name, "sha256": file_digest(path)} if path else {"file": "imagenet"}
+    return origin | {"num_taken": num_taken, "left_random": left}

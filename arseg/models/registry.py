@@ -52,6 +52,8 @@ class Architecture:
     """Whether it may start from a file without its last convolution: whatever has equal name and shape is taken."""
     backbone_modules: Mapping[str, str] = field(default_factory=dict)
     """Where torchvision's ResNet-18 modules lie in the network: name there to name here; empty without a ResNet."""
+    imagenet: Callable[[], Mapping[str, Tensor]] | None = None
+    """Gives the ImageNet weights that its library has for the encoder, under the network's names."""
     num_classes: int | None = None
     """The only number of classes that it can be built for; None if any."""
     prefix: str = ""

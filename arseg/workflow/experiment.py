@@ -22,6 +22,7 @@ from arseg.workflow.reading import read_config, told_by_snakemake
 from arseg.workflow.schema import config_schema
 
 IMAGENET_WEIGHTS = "resources/imagenet/resnet18.pth"
+ENCODER_WEIGHTS = "resources/imagenet/{backbone}.pth"
 NATIVE_READER = "resources/native/hevc-motion.json"
 
 
@@ -140,17 +141,18 @@ class Experiment:
             "encoding": "|".join(sorted({name for table in self.encodings.values() for name in table})),
             "shard": r"\d+",
             "distance": r"\d{2}",
-            "backbone": "|".join(re.escape(path_part(name)) for name in (*networks.names(), *self._open_names())),
+            "backbone": "|".join((*map(re.escape, networks.names()), self.foreign_networks)),
             "mode": "|".join(get_args(Mode)),
             "metric": "|".join(self.metrics),
             "scale": r"\d+",
             "seed": r"\d+",
         }
 
-    def _open_names(self) -> list[str]:
-        """Return the networks of the configuration that need not be registered."""
+    @property
+    def foreign_networks(self) -> str:
+        """Regular expression of the configuration's networks that are not registered, as paths have them."""
         named = {name for dataset in self.config.datasets.values() for name in dataset.backbones}
-        return sorted(named - {*networks.names()})
+        return "|".join(re.escape(path_part(name)) for name in sorted(named - {*networks.names()})) or "(?!)"
 
     def datasets_of(self, *kinds: str) -> str:
         """Return a wildcard constraint: the names of the data sets of some kinds, or what no name can be."""

@@ -13,7 +13,14 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 from arseg.codecs import HEVC_READER, codecs
 from arseg.config import TrainConfig, existing, expanded
 from arseg.networks import name_of, networks
-from arseg.workflow.experiment import IMAGENET_WEIGHTS, NATIVE_READER, Experiment, Wildcards, clip_outputs
+from arseg.workflow.experiment import (
+    ENCODER_WEIGHTS,
+    IMAGENET_WEIGHTS,
+    NATIVE_READER,
+    Experiment,
+    Wildcards,
+    clip_outputs,
+)
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
 
@@ -108,7 +115,8 @@ class Jobs:
             if source == "none" or constants.get("start_from") == "hr":
                 return []
             if source == "imagenet":
-                return [IMAGENET_WEIGHTS]
+                own = name_of(wildcards.backbone) in networks.names()
+                return [IMAGENET_WEIGHTS if own else ENCODER_WEIGHTS.format(backbone=wildcards.backbone)]
             return [existing(source, f"datasets.{wildcards.dataset}.training.initial_weights")]
 
         return answer

@@ -21,6 +21,24 @@ rule fetch_imagenet_weights:
         "arseg imagenet --output {output:q} > {log:q} 2>&1"
 
 
+rule fetch_encoder_weights:
+    output:
+        ENCODER_WEIGHTS,
+    log:
+        f"{experiment.logs}/fetch_encoder_weights/{{backbone}}.log",
+    benchmark:
+        f"{experiment.benchmarks}/fetch_encoder_weights/{{backbone}}.tsv"
+    wildcard_constraints:
+        backbone=experiment.foreign_networks,
+    localrule: True
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["download"],
+    shell:
+        "arseg imagenet --backbone {wildcards.backbone} --output {output:q} > {log:q} 2>&1"
+
+
 rule train_phase1:
     input:
         initial_weights=jobs.initial_weights(1),

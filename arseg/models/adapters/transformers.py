@@ -3,10 +3,10 @@
 from functools import cache, partial
 from typing import Any
 
-from torch import nn
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, SegformerConfig
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSemanticSegmentation, SegformerConfig, SegformerModel
 
-from arseg.errors import ConfigError
+from arseg.errors import CheckpointError, ConfigError
 from arseg.models.adapters.adapted import adapted
 from arseg.models.registry import Architecture
 
@@ -34,7 +34,22 @@ def architecture(name: str) -> Architecture:
     ConfigError
         If the model's configuration cannot be had, or it is none for semantic segmentation.
     """
-    return adapted(name, partial(_build, name))
+    own = name.removeprefix("transformers/segformer-")
+    imagenet = partial(_imagenet, own) if own in SEGFORMER else None
+    return adapted(name, partial(_build, name), takes_parts=True, imagenet=imagenet)
+
+
+def _imagenet(size: str) -> dict[str, Tensor]:
+    """Return the authors' ImageNet weights of a SegFormer's encoder, from the hub or its cache."""
+    model = f"nvidia/mit-{size}"
+    try:
+        weights = SegformerModel.from_pretrained(model).state_dict()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"initial_weights imagenet: {model} cannot be had ({' '.join(str(error).split())[:300]}). Without network, "
+            "fetch it where there is one, and copy the cache that HF_HOME names"
+        ) from error
+    return {f"network.segformer.{key}": tensor for key, tensor in weights.items()}
 
 
 def config_of(name: str) -> Any:
