@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from arseg.errors import ConfigError
-from arseg.spec import Normalization, WarpAlignment
+from arseg.fusions import fusions
+from arseg.spec import PAPER_FUSION, Normalization, WarpAlignment
 
 IGNORE_INDEX = 255
 """Label value of pixels that count neither in a loss nor in a score."""
@@ -89,6 +90,12 @@ class TrainConfig:
     """Networks with a boundary branch only: weight of each class in the loss; empty for 1."""
     edge_margin: int = 0
     """Networks with a boundary branch only: pixels along the frame's sides without boundaries."""
+    fusion: Annotated[str, fusions] = PAPER_FUSION
+    """Phase 2 only: how the LR branch fuses the keyframe's feature: "creff", the paper's, or "gated", which starts as
+    propagation and learns where to distrust it."""
+    distances: Literal["last", "all"] = "last"
+    """Phase 2 only: reference distances that are learnt from: the largest alone, as in the paper, or all from 1 on, of
+    which each sample draws one."""
     unfused_epochs: int = 50
     """Phase 2 only: first epochs, in which the LR branch runs without fusion."""
     feature_similarity: bool = True
@@ -112,6 +119,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self.crop_size  # noqa: B018  (raises on a malformed crop)
         Normalization.parse(self.normalization)
+        fusions.get(self.fusion)
         for name in ("epochs", "batch_size", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)}: must be at least 1")

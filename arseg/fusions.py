@@ -1,6 +1,7 @@
 """The fusions by name: what joins the warped feature of a keyframe and an LR branch's own feature."""
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from arseg.plugins import Registry
@@ -14,4 +15,14 @@ BuildFusion = Callable[[int], "nn.Module"]
 The fusion takes the warped feature (N, C, H, W) and the LR branch's feature (N, C, h, w), and returns (N, C, H, W).
 """
 
-fusions: Registry[BuildFusion] = Registry("fusion", "arseg.fusions")
+fusions: Registry[str | BuildFusion] = Registry("fusion", "arseg.fusions")
+"""Each is what makes it, or where that is, as ``package.module:NAME``, which is not imported before it is needed."""
+
+fusions.register("creff")("arseg.models.creff:CReFF")
+fusions.register("gated")("arseg.models.gated:Gated")
+
+
+def get_fusion(name: str) -> BuildFusion:
+    """Return what makes the fusion of a name; raise `ConfigError` if there is none."""
+    made_by = fusions.get(name)
+    return resolve_name(made_by) if isinstance(made_by, str) else made_by

@@ -28,8 +28,6 @@ class Network:
     """Name in figures."""
     small: bool = False
     """Whether it leaves a second core idle."""
-    fusion: str = "creff"
-    """Name in `arseg.fusions.fusions` of what joins the keyframe's feature and the LR branch's own."""
 
 
 @dataclass(frozen=True)

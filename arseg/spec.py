@@ -27,6 +27,9 @@ Mode = Literal["hr", "lr", "warp", "ar"]
 NTSC_TOLERANCE = 2e-4
 """Relative error of 23.98, the coarsest abbreviation of an NTSC rate; a whole number is 1e-3 away from one."""
 
+PAPER_FUSION = "creff"
+"""Fusion of the published experiments, by its name in `arseg.fusions.fusions`."""
+
 PAPER_GOP = 12
 """Frames in a group of pictures of the published experiments."""
 
@@ -281,8 +284,9 @@ class NetworkSpec:
     """Architecture, as the registry names it."""
     num_classes: int
     """Number K of classes."""
-    fusion: bool = False
-    """Whether it is an LR branch of AR-Seg, which fuses the keyframe's feature."""
+    fusion: str | bool | None = None
+    """How an LR branch of AR-Seg fuses the keyframe's feature, by a name in `arseg.fusions.fusions`; True, as in files
+    of earlier versions, is CReFF. None in any other network."""
     scale_percent: int = 100
     """Resolution that it sees, in percent."""
     normalization: str = "camvid"
@@ -291,6 +295,9 @@ class NetworkSpec:
     """Half-pixel convention of the warp; means nothing in a network without fusion."""
     classes: tuple[SegmentationClass, ...] = ()
     """The classes; empty where a file does not describe them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fusion", PAPER_FUSION if self.fusion is True else self.fusion or None)
 
     @property
     def role(self) -> Role:

@@ -118,19 +118,25 @@ def open_split(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     return split
 
 
-def open_training_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
-    """Check that stores are all shards of a split at the largest distance, which phase 2 learns from.
+def open_training_stores(
+    paths: Sequence[str | Path], manifest: Manifest, *, every_distance: bool = False
+) -> SplitStores:
+    """Check that stores are all shards of a split at the largest distance, or at every one, for phase 2.
 
     See docs/method.md, 'Clips', and `open_stores`. A shard that is missing, or at another distance, is a StoreError,
     too.
     """
     split = open_stores(paths, manifest)
     last = split.attributes.encoding.gop - 1
-    expected = [(shard, last) for shard in range(split.attributes.num_shards)]
+    distances = range(last + 1) if every_distance else [last]
+    expected = [(shard, distance) for shard in range(split.attributes.num_shards) for distance in distances]
     if sorted(split.places) != expected:
+        what, flag = (
+            ("every distance", "--all-distances") if every_distance else (f"distance {last}", f"--distances {last}")
+        )
         raise StoreError(
             f"{', '.join(map(str, split.paths))}: hold (shard, distance) {sorted(split.places)}, and phase 2 needs "
-            f"{expected}: each shard once, at distance {last}. Make what is missing: arseg clips --distances {last} ..."
+            f"{expected}: each shard once, at {what}. Make what is missing: arseg clips {flag} ..."
         )
     return split
 

@@ -154,8 +154,8 @@ def _frames(hr: Branch, lr: Branch, shape: Size, gop: int, rounds: int, device: 
         "AR_mean_of_GOP_ms": mean,
         "AR/HR": mean / row["HR_median_ms"],
         "AR/HR_of_minima": least / row["HR_min_ms"],
-        "AR/HR_of_MACs": gmacs_per_frame(*count, "ar", scale, gop, device)
-        / gmacs_per_frame(*count, "hr", 100, gop, device),
+        "AR/HR_of_MACs": gmacs_per_frame(*count, "ar", scale, gop, device=device)
+        / gmacs_per_frame(*count, "hr", 100, gop, device=device),
         "keyframe/mean": row["HR_median_ms"] / mean,
     }
     return row | peaks, {name: 1000 * times[name].median for name in parts}

@@ -113,9 +113,9 @@ def phase2(
     hr : Path
         Checkpoint of the HR branch; it names the backbone, too.
     train_stores : list of Path
-        Clip stores to learn from, all shards, at the largest distance.
+        Clip stores to learn from, all shards, at the largest distance; at all distances with --distances all.
     val_stores : list of Path
-        Clip stores that choose the best epoch.
+        Clip stores that choose the best epoch, all shards, at the largest distance.
     scale_percent : int
         Resolution that the LR branch sees, in percent.
     output : Path

@@ -116,7 +116,7 @@ def import_checkpoint(
     return "\n".join(lines)
 
 
-def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool) -> dict[str, Tensor]:
+def export_network(network: SegmentationNetwork, backbone: str, *, fusion: str | bool | None) -> dict[str, Tensor]:
     """Return a network's tensors as the published programs list them: their names, order and prefix.
 
     They are on the CPU. A shared tensor stands under both of its names, and shares its storage with itself; without
@@ -130,9 +130,12 @@ def export_network(network: SegmentationNetwork, backbone: str, *, fusion: bool)
     if fusion and network.fuse_attention is None:
         raise CheckpointError(f"this {backbone} has no fusion to export; give a checkpoint of phase 2")
     first = first_names(backbone)
-    tensors = {first[name]: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    tensors = {first.get(name, name): tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     prefix = PIDNET_PREFIX if backbone == PIDNET else PREFIX
-    return {f"{prefix}{name}": tensors[first[name]] for name in network_entries(backbone, network.num_classes, fusion)}
+    return {
+        f"{prefix}{name}": tensors[first.get(name, name)]
+        for name in network_entries(backbone, network.num_classes, fusion)
+    }
 
 
 def export_checkpoint(source: Path, output: Path) -> None:

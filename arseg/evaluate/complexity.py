@@ -17,10 +17,11 @@ def count_macs(
     width: int,
     mode: Mode,
     scale_percent: int,
+    fusion: str | bool | None = True,
     device: torch.device | str = "cpu",
 ) -> MacCount:
     """Return the multiply-accumulates of one frame that is no keyframe; see `gmacs_per_frame`."""
-    return _count(backbone, num_classes, (height, width), mode, scale_percent, device)[1]
+    return _count(backbone, num_classes, (height, width), mode, scale_percent, fusion, device)[1]
 
 
 def gmacs_per_frame(
@@ -31,6 +32,7 @@ def gmacs_per_frame(
     mode: Mode,
     scale_percent: int,
     gop: int,
+    fusion: str | bool | None = True,
     device: torch.device | str = "cpu",
 ) -> float:
     """Return the average cost of a frame over a group of pictures.
@@ -50,6 +52,8 @@ def gmacs_per_frame(
         Scale in percent of "lr" and "ar".
     gop : int
         Length L of a group of pictures, in frames.
+    fusion : str or bool, optional
+        Fusion of "ar", as `arseg.models.registry.build_network` takes it.
     device : torch.device or str
         Where to run the frames that are counted. On "meta", nothing is computed, but PyTorch loads its compiler first,
         for longer than the evaluation of a small split takes.
@@ -66,26 +70,32 @@ def gmacs_per_frame(
     """
     if gop < 1:
         raise ConfigError(f"gop {gop}: a group of pictures has at least 1 frame")
-    keyframe, frame = _count(backbone, num_classes, (height, width), mode, scale_percent, device)
+    keyframe, frame = _count(backbone, num_classes, (height, width), mode, scale_percent, fusion, device)
     return (keyframe.total + (gop - 1) * frame.total) / gop / 1e9
 
 
 def _count(
-    backbone: str, num_classes: int, size: tuple[int, int], mode: Mode, scale_percent: int, device: torch.device | str
+    backbone: str,
+    num_classes: int,
+    size: tuple[int, int],
+    mode: Mode,
+    scale_percent: int,
+    fusion: str | bool | None,
+    device: torch.device | str,
 ) -> tuple[MacCount, MacCount]:
     """Run frames; return the cost of a keyframe and of another frame."""
 
-    def build(fusion: bool) -> SegmentationNetwork:
+    def build(fusion: str | bool | None) -> SegmentationNetwork:
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn for nothing
             return build_network(backbone, num_classes, fusion).eval().to(device)
 
     scaled = torch.zeros(1, 3, *scaled_size(*size, scale_percent), device=device)
-    first = build(fusion=False)
+    first = build(None)
     with counting_macs(first) as keyframe:
         feature = first(scaled if mode == "lr" else torch.zeros(1, 3, *size, device=device)).feature
     if mode in ("hr", "lr"):
         return keyframe, keyframe
-    network = build(fusion=True) if mode == "ar" else first
+    network = build(fusion) if mode == "ar" else first
     with counting_macs(network) as frame:
         if mode == "ar":
             feature = network.fuse(feature, network.encode(scaled).feature)

@@ -131,7 +131,14 @@ def evaluate(
         counts=counts,
         num_frames=num_frames,
         gmacs_per_frame=gmacs_per_frame(
-            main.spec.backbone, data.num_classes, *size, mode, scale_percent, stored.encoding.gop, torch_device
+            main.spec.backbone,
+            data.num_classes,
+            *size,
+            mode,
+            scale_percent,
+            stored.encoding.gop,
+            main.spec.fusion,
+            torch_device,
         )
         if size
         else float("nan"),

@@ -104,15 +104,15 @@ def load_branch(
         expect_backbone=None if beside is None else beside.spec.backbone,
         expect_num_classes=None if class_names is None else len(class_names),
     )
-    expected: dict[str, object] = {"fusion": role == "ar"}
+    checked: list[tuple[str, object, object]] = [("fusion", bool(spec.fusion), role == "ar")]
     if scale_percent is not None:
-        expected["scale_percent"] = scale_percent
+        checked.append(("scale_percent", spec.scale_percent, scale_percent))
     if class_names is not None and spec.classes:
-        expected["class_names"] = tuple(class_names)
-    for key, value in expected.items():
-        if getattr(spec, key) != value:
+        checked.append(("class_names", spec.class_names, tuple(class_names)))
+    for key, found, expected in checked:
+        if found != expected:
             raise CheckpointError(
-                f"{path}: {key} is {getattr(spec, key)}, expected {value} in the role {role!r}. Give the checkpoint "
+                f"{path}: {key} is {found}, expected {expected} in the role {role!r}. Give the checkpoint "
                 "that was trained for this, or evaluate it as what it was trained for."
             )
     try:

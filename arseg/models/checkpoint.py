@@ -91,7 +91,7 @@ def save_checkpoint(
         If the description contradicts the network.
     """
     found = (network.num_classes, network.fuse_attention is not None)
-    if (spec.num_classes, spec.fusion) != found:
+    if (spec.num_classes, bool(spec.fusion)) != found:
         raise ValueError(f"the network has {found[0]} classes and fusion {found[1]}, its description says {spec}")
     content = {
         "format_version": FORMAT_VERSION,

@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from arseg.errors import DataError
-from arseg.fusions import fusions
 from arseg.models.attention import fuse_on_cpu, local_attention
 from arseg.models.macs import MacCount
 from arseg.models.resize import resize
@@ -21,7 +20,6 @@ def require_alike(warped_feature: Tensor, lr_feature: Tensor) -> None:
         )
 
 
-@fusions.register("creff")
 class CReFF(nn.Module):
     """Cross-resolution feature fusion: a local attention from the LR feature to the warped HR feature.
 

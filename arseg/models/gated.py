@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from arseg.fusions import fusions
 from arseg.models.creff import require_alike
 from arseg.models.resize import resize
 
@@ -14,7 +13,6 @@ OPEN_BIAS = 5.0
 """Logit of the gate before training: the sigmoid is 0.993, of which the rest goes to the LR feature."""
 
 
-@fusions.register("gated")
 class Gated(nn.Module):
     """One gate per pixel between the warped feature and the LR branch's; before training, nearly the warped one.
 

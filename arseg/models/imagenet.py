@@ -50,8 +50,9 @@ def initialize_network(network: SegmentationNetwork, backbone: str, source: str)
         Its name in `arseg.networks.networks`.
     source : str
         "imagenet" (torchvision's ResNet-18 weights, downloaded once into torch's cache, or what the network's library
-        has for its encoder), "none" (keep the random weights), or the path of a file: a state dict of torchvision's ResNet-18; or a network of this backbone, as a
-        checkpoint of arseg or a plain state dict, of which all is taken but the layers whose number of classes differs.
+        has for its encoder), "none" (keep the random weights), or the path of a file: a state dict of torchvision's
+        ResNet-18; or a network of this backbone or, for a library's, a part of it, as a checkpoint of arseg or a plain
+        state dict, of which all is taken but the layers whose number of classes differs.
 
     Returns
     -------
@@ -240,14 +241,14 @@ def _take(
     taken = {
         name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
     }
-    num_taken = len({first[name] for name in taken})
+    num_taken = len({first.get(name, name) for name in taken})
     if num_taken < len(own) * MIN_SHARE:
         raise CheckpointError(
-            f"initial_weights {path or 'imagenet'}: has {num_taken} of the {len(own)} tensors of {backbone}, by name and shape; give "
-            f"a file of {backbone}, or of a large part of it"
+            f"initial_weights {path or 'imagenet'}: has {num_taken} of the {len(own)} tensors of {backbone}, by name "
+            f"and shape; give a file of {backbone}, or of a large part of it"
         )
     network.load_state_dict(own | taken, strict=True)
-    left = [name for name in own if name not in taken and first[name] == name and not name.endswith(COUNTER)]
+    left = [name for name in own if name not in taken and first.get(name, name) == name and not name.endswith(COUNTER)]
     log.info("starts from %s: %d tensors; left random: %s", described, num_taken, ", ".join(left) or "none")
     origin = {"file": path.name, "sha256": file_digest(path)} if path else {"file": "imagenet"}
     return origin | {"num_taken": num_taken, "left_random": left}

@@ -12,10 +12,8 @@ from typing import Protocol
 from torch import Tensor
 
 from arseg.errors import CheckpointError, ConfigError
-from arseg.fusions import BuildFusion, fusions
+from arseg.fusions import BuildFusion, get_fusion
 from arseg.models.bisenet import BiSeNet
-from arseg.models.creff import CReFF  # noqa: F401  (registers itself)
-from arseg.models.gated import Gated  # noqa: F401  (registers itself)
 from arseg.models.losses import auxiliary_cross_entropy_loss, bisenet_loss, pidnet_loss, pspnet_loss, small_loss
 from arseg.models.network import SegmentationNetwork
 from arseg.models.pidnet import PIDNet
@@ -23,6 +21,7 @@ from arseg.models.pspnet import PSPNet
 from arseg.models.pspnet_cityscapes import PSPNetCityscapes
 from arseg.models.tiny import TinyNet
 from arseg.networks import networks
+from arseg.spec import PAPER_FUSION
 
 
 class BuildNetwork(Protocol):
@@ -128,7 +127,7 @@ def get_architecture(name: str) -> Architecture:
     return resolve_name(made_by) if isinstance(made_by, str) else made_by()
 
 
-def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetwork:
+def build_network(name: str, num_classes: int, fusion: str | bool | None) -> SegmentationNetwork:
     """Build a network with fresh weights.
 
     Parameters
@@ -137,8 +136,8 @@ def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetw
         Name in `arseg.networks.networks`.
     num_classes : int
         Number K of classes.
-    fusion : bool
-        Whether to build the fusion, as an LR branch of phase 2 needs it.
+    fusion : str or bool, optional
+        Fusion that an LR branch of phase 2 needs, by its name in `arseg.fusions.fusions`; True means CReFF.
 
     Returns
     -------
@@ -148,9 +147,9 @@ def build_network(name: str, num_classes: int, fusion: bool) -> SegmentationNetw
     Raises
     ------
     ConfigError
-        If the name is unknown, or there is no class.
+        If a name is unknown, or there is no class.
     """
     architecture = get_architecture(name)
     if num_classes < 1:
         raise ConfigError(f"num_classes {num_classes}: at least one class is needed")
-    return architecture.build(num_classes, fusions.get(networks.get(name).fusion) if fusion else None)
+    return architecture.build(num_classes, get_fusion(PAPER_FUSION if fusion is True else fusion) if fusion else None)

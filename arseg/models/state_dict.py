@@ -128,7 +128,7 @@ def without_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @cache
-def network_entries(backbone: str, num_classes: int, fusion: bool) -> Mapping[str, Tensor]:
+def network_entries(backbone: str, num_classes: int, fusion: str | bool | None) -> Mapping[str, Tensor]:
     """Return the entries of a network's state dict, in order, as tensors without storage.
 
     Both names of a tensor that has two have one and the same object.
@@ -151,7 +151,8 @@ def _possible(backbone: str, num_classes: int) -> int:
 def first_names(backbone: str) -> Mapping[str, str]:
     """Return for every name of a network's tensors the one under which the tensor is listed first.
 
-    They are those of the form with fusion, which has all names: a file of the other form may have them, too.
+    They are those of the form with CReFF, which has all names: a file of the other form may have them, too. What
+    another fusion adds has one name.
     """
     first: dict[int, str] = {}
     entries = network_entries(backbone, 1, fusion=True)

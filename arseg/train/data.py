@@ -25,7 +25,7 @@ from arseg.data.transforms import PairSample, apply
 from arseg.errors import ArsegError, ConfigError, DataError
 from arseg.models.processes import process_index
 from arseg.spec import Encoding
-from arseg.split import SplitStores
+from arseg.split import SplitStores, StoredSample
 from arseg.store import ClipStore
 from arseg.workers import loader_options
 
@@ -80,7 +80,7 @@ class TrainingFrames(Dataset[Item], ABC):
 
     def __getitem__(self, draw: Draw) -> Item:
         try:
-            sample = self._read(draw.sample)
+            sample = self._read(draw)
             height, width = sample.image.shape[:2]
             if sample.labels.shape != (height, width):
                 raise DataError(
@@ -102,7 +102,7 @@ class TrainingFrames(Dataset[Item], ABC):
         return apply(draw_augmentation((width, height), rng, self._config), sample)
 
     @abstractmethod
-    def _read(self, index: int) -> PairSample:
+    def _read(self, draw: Draw) -> PairSample:
         """Read the files of a sample."""
 
 
@@ -128,16 +128,17 @@ class StillDataset(TrainingFrames):
         )
         self._rows = rows
 
-    def _read(self, index: int) -> PairSample:
-        row = self._rows[index]
+    def _read(self, draw: Draw) -> PairSample:
+        row = self._rows[draw.sample]
         return PairSample(read_image(row.image), None, read_label(row.label, self._num_classes), None)
 
 
 class PairDataset(TrainingFrames):
-    """Annotated frames with their keyframe and the motion between them, for phase 2: clips of one distance.
+    """Annotated frames with their keyframe and the motion between them, for phase 2.
 
-    Items also have ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels,
-    float32 if augmented (a random scale leaves no whole ones), else int16.
+    Of the distances in the stores, each sample draws one from 1 on: at 0 the frame is its own keyframe. Items also have
+    ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels, float32 if augmented
+    (a random scale leaves no whole ones), else int16.
     """
 
     def __init__(
@@ -145,14 +146,17 @@ class PairDataset(TrainingFrames):
     ) -> None:
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
-        images = [stored.identity.image for stored in stores.samples]
-        super().__init__(stores.attributes.split, images, num_classes, config, augmented=augmented, edges=edges)
+        clips: dict[str, list[StoredSample]] = {}
+        for stored in stores.samples:
+            if stored.distance > 0:
+                clips.setdefault(stored.identity.image, []).append(stored)
+        super().__init__(stores.attributes.split, [*clips], num_classes, config, augmented=augmented, edges=edges)
         self.encoding = stores.attributes.encoding
-        self._samples = stores.samples
+        self._clips = [*clips.values()]
         self._stores = [ClipStore(path) for path in stores.paths]
 
-    def _read(self, index: int) -> PairSample:
-        stored = self._samples[index]
+    def _read(self, draw: Draw) -> PairSample:
+        stored = random.Random(f"{draw.seed}/distance").choice(self._clips[draw.sample])
         return PairSample(
             read_image(stored.identity.image),
             read_image(stored.identity.keyframe_image),

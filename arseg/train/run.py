@@ -82,8 +82,9 @@ def train_phase2(
 ) -> float:
     """Train the LR branch of AR-Seg beside a frozen HR branch and save its best epoch.
 
-    The clip stores, all shards at the largest distance, are made from the manifest; the HR branch's checkpoint names
-    the backbone, too. Result and errors are those of `train_phase1`, and a StoreError if the stores do not fit.
+    The clip stores are made from the manifest: all shards at the largest distance, of the training split at every one
+    if the configuration's `distances` says so. The HR branch's checkpoint names the backbone, too. Result and errors
+    are those of `train_phase1`, and a StoreError if the stores do not fit.
     """
     interval = min(config.validate_every, config.epochs)
     if config.unfused_epochs >= config.epochs // interval * interval:
@@ -102,13 +103,18 @@ def train_phase2(
         )
     edges = get_architecture(branch.spec.backbone).boundaries
     train, val = (
-        PairDataset(open_training_stores(stores, data), data.num_classes, config, augmented=augmented, edges=edges)
+        PairDataset(
+            open_training_stores(stores, data, every_distance=augmented and config.distances == "all"),
+            *(data.num_classes, config),
+            augmented=augmented,
+            edges=edges,
+        )
         for stores, augmented in ((train_stores, True), (val_stores, False))
     )
     spec = NetworkSpec(
         backbone=branch.spec.backbone,
         num_classes=data.num_classes,
-        fusion=True,
+        fusion=config.fusion,
         scale_percent=scale_percent,
         normalization=config.normalization,
         warp_alignment=config.warp_alignment,

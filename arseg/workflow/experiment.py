@@ -5,19 +5,19 @@ Everything that is made for the experiment alone lies below results/<name>/; wha
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from arseg.config import existing
+from arseg.config import TrainConfig, existing
 from arseg.data.sheets import read_sheet
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.networks import networks, path_part
 from arseg.spec import Encoding, Mode, Rate, parse_fps
-from arseg.workflow.keys import Config, Dataset
+from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING, Config, Dataset
 from arseg.workflow.reading import read_config, told_by_snakemake
 from arseg.workflow.schema import config_schema
 
@@ -212,18 +212,31 @@ class Experiment:
             {path for run, mode, scale in self._evaluated() for path in self.weights(mode, run, scale).values()}
         )
 
-    def clip_stores(self, dataset: str, encoding: str, role: str, *, every_distance: bool = False) -> list[str]:
+    def constants(self, phase: int, dataset: str, backbone: str) -> dict[str, Any]:
+        """Return the constants of a training: the paper's, the data set's, and the exceptions that apply."""
+        data = self.config.datasets[dataset]
+        constants = asdict(TrainConfig()) | data.training
+        for override in data.training_overrides:
+            if override.phase in (None, phase) and override.backbone in (None, backbone):
+                constants |= override.set
+        meaningless = PHASE2_CONSTANTS if phase == 1 else frozenset()
+        return {name: constants[name] for name in TRAINING if name not in meaningless}
+
+    def clip_stores(self, dataset: str, encoding: str, role: str, backbone: str) -> list[str]:
         """Return the clip stores of the split that serves a role, which is a field of `Splits`.
 
-        They are those of the largest distance, the hardest case for AR-Seg, or of every distance.
+        They are those of every distance for the test and for a training that wants them, otherwise those of the
+        largest, the hardest case for AR-Seg.
         """
         splits = self.splits(dataset)
         split, gop = getattr(splits, role), self.encodings[dataset][encoding].gop
-        kind = "all-distances" if split == splits.test else "last-distance"
+        wanted = role == "phase2_train" and self.constants(2, dataset, backbone)["distances"] == "all"
+        every = role == "test" or wanted
+        kind = "all-distances" if every or split == splits.test else "last-distance"
         return [
             f"{self.results}/clips/{dataset}/{encoding}/{kind}/{split}/shard{shard}/d{distance:02d}.h5"
             for shard in range(self.config.datasets[dataset].shards)
-            for distance in (range(gop) if every_distance else [gop - 1])
+            for distance in (range(gop) if every else [gop - 1])
         ]
 
     def clips(self) -> list[str]:
@@ -234,7 +247,8 @@ class Experiment:
             for dataset, table in self.encodings.items()
             for encoding in table
             for role in roles
-            for path in clip_outputs(self.clip_stores(dataset, encoding, role))
+            for backbone in self.config.datasets[dataset].backbones
+            for path in clip_outputs(self.clip_stores(dataset, encoding, role, backbone))
         )
         return sorted({*paths})
 

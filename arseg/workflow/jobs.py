@@ -4,14 +4,14 @@ Functions for parameters take no `input`: Snakemake does not compare what it der
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.codecs import HEVC_READER, codecs
-from arseg.config import TrainConfig, existing, expanded
+from arseg.config import existing, expanded
 from arseg.networks import name_of, networks
 from arseg.workflow.experiment import (
     ENCODER_WEIGHTS,
@@ -21,7 +21,6 @@ from arseg.workflow.experiment import (
     Wildcards,
     clip_outputs,
 )
-from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING
 from arseg.workflow.reading import told_by_snakemake
 
 Options = dict[str, Any]
@@ -68,22 +67,22 @@ class Jobs:
         """Return a function: the split of the manifest that serves a role, which is a field of `Splits`."""
         return lambda wildcards: getattr(self.experiment.splits(wildcards.dataset), role)
 
-    def stores(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
+    def stores(self, role: str) -> Callable[[Wildcards], list[str]]:
         """Return a function: the clip stores of a split, as `Experiment.clip_stores` chooses them."""
         return lambda wildcards: self.experiment.clip_stores(
-            wildcards.dataset, wildcards.encoding, role, every_distance=every_distance
+            wildcards.dataset, wildcards.encoding, role, name_of(wildcards.backbone)
         )
 
-    def clips(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
+    def clips(self, role: str) -> Callable[[Wildcards], list[str]]:
         """Return a function: what the jobs that make these stores declare."""
-        stores = self.stores(role, every_distance=every_distance)
+        stores = self.stores(role)
         return lambda wildcards: declared(stores(wildcards))
 
     def training(self, phase: int) -> Callable[[Wildcards], Options]:
         """Return a function: the constants of a training."""
 
         def answer(wildcards: Wildcards) -> Options:
-            constants = self._constants(phase, wildcards)
+            constants = self.experiment.constants(phase, wildcards.dataset, name_of(wildcards.backbone))
             for path in self.initial_weights(phase)(wildcards):
                 constants["initial_weights"] = path
             constants["random_scales"] = [*constants["random_scales"]]
@@ -95,22 +94,12 @@ class Jobs:
 
         return answer
 
-    def _constants(self, phase: int, wildcards: Wildcards) -> Options:
-        """Return the constants of a training: the paper's, the data set's, and the exceptions that apply."""
-        dataset = self.experiment.config.datasets[wildcards.dataset]
-        constants = asdict(TrainConfig()) | dataset.training
-        for override in dataset.training_overrides:
-            if override.phase in (None, phase) and override.backbone in (None, name_of(wildcards.backbone)):
-                constants |= override.set
-        meaningless = PHASE2_CONSTANTS if phase == 1 else frozenset()
-        return {name: constants[name] for name in TRAINING if name not in meaningless}
-
     def initial_weights(self, phase: int) -> Callable[[Wildcards], list[str]]:
         """Return a function: the file that a backbone starts from, if it starts from one."""
 
         @told_by_snakemake()
         def answer(wildcards: Wildcards) -> list[str]:
-            constants = self._constants(phase, wildcards)
+            constants = self.experiment.constants(phase, wildcards.dataset, name_of(wildcards.backbone))
             source = constants["initial_weights"]
             if source == "none" or constants.get("start_from") == "hr":
                 return []

@@ -193,6 +193,8 @@ TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "batch_size": ({"minimum": 1}, ""),
     "class_weights": ({"items": {"minimum": 0}}, "Cityscapes' are in [The method](../docs/method.md#losses)."),
     "edge_margin": ({"minimum": 0}, "6 for Cityscapes."),
+    "fusion": ({}, "`gated` learns in few epochs, from few frames."),
+    "distances": ({}, "`all` suits `gated`. Its clips take L times the room."),
     "unfused_epochs": ({"minimum": 0}, ""),
     "feature_similarity": ({}, ""),
     "warp_alignment": ({}, "`consistent` makes zero motion the identity."),
@@ -203,5 +205,7 @@ TRAINING: dict[str, tuple[dict[str, Any], str]] = {
     "channels_last": ({}, ""),
 }
 """Bounds of each training constant, and how to choose it: what `TrainConfig` does not say of it."""
-PHASE2_CONSTANTS = frozenset({"unfused_epochs", "feature_similarity", "warp_alignment", "start_from"})
+PHASE2_CONSTANTS = frozenset(
+    {"fusion", "distances", "unfused_epochs", "feature_similarity", "warp_alignment", "start_from"}
+)
 """Training constants without a meaning in phase 1, which a change of them must not train again."""

@@ -1,7 +1,5 @@
 """The graphs that are exported compute what evaluation computes; all in PyTorch, without ONNX."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from infer_examples import CLASSES
@@ -125,8 +123,7 @@ class Sum(torch.nn.Module):
 @torch.no_grad()
 def test_the_fused_graph_has_the_fusion_of_its_network(monkeypatch):
     monkeypatch.setitem(fusions._registered, "sum", Sum)
-    monkeypatch.setitem(networks._registered, "tiny-sum", replace(networks.get("tiny"), fusion="sum"))
-    lr, hr = branch_of("tiny-sum", fusion=True, scale_percent=50), branch_of("tiny-sum")
+    lr, hr = branch_of("tiny", fusion="sum", scale_percent=50), branch_of("tiny")
     method = AlteringResolution(hr.network, lr.network, 50)
     method.begin(normalize(images(SIZE, seed=1), NORMALIZATION))
     (scores,) = FusedGraph(lr, tuple(method.feature.shape[-2:]))(images(SIZE), method.feature, vectors(SIZE))

@@ -1,23 +1,13 @@
 """Gated fusion: it begins as propagation, learns where to distrust it, and is a fusion like any other."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from arseg.errors import DataError
 from arseg.evaluate.complexity import count_macs
-from arseg.fusions import fusions
+from arseg.fusions import get_fusion
 from arseg.models.gated import HIDDEN_CHANNELS, Gated
 from arseg.models.registry import build_network
-from arseg.networks import networks
-
-
-@pytest.fixture
-def gated_tiny(monkeypatch):
-    monkeypatch.setattr(networks, "_registered", dict(networks._registered))
-    networks.register("tiny-gated")(replace(networks.get("tiny"), label="tiny, gated", fusion="gated"))
-    return "tiny-gated"
 
 
 def features(seed=0, size=(12, 16)):
@@ -28,7 +18,7 @@ def features(seed=0, size=(12, 16)):
 def test_it_begins_as_propagation():
     torch.manual_seed(0)
     warped, low = features()
-    assert fusions.get("gated") is Gated
+    assert get_fusion("gated") is Gated
     fused = Gated(8)(warped, low)
     assert (fused - warped).abs().max() < 0.01 * (warped.abs().max() + low.abs().max())
 
@@ -63,18 +53,18 @@ def test_features_of_another_network_are_refused():
         Gated(8)(torch.zeros(1, 8, 4, 4), torch.zeros(1, 7, 2, 2))
 
 
-def test_its_costs_are_counted(gated_tiny):
+def test_its_costs_are_counted():
     size = (5, 32, 48)
-    plain = count_macs(gated_tiny, *size, mode="lr", scale_percent=50, device="meta").total
-    fused = count_macs(gated_tiny, *size, mode="ar", scale_percent=50, device="meta").total
+    plain = count_macs("tiny", *size, mode="lr", scale_percent=50, device="meta").total
+    fused = count_macs("tiny", *size, mode="ar", scale_percent=50, fusion="gated", device="meta").total
     last_at_both = 32 * 5 * (8 * 12 - 4 * 6)  # the last convolution runs on the HR feature's size
     assert fused - plain == 8 * 12 * HIDDEN_CHANNELS * (3 * 32 + 9) + last_at_both
 
 
-def test_it_runs_the_same_in_onnx(gated_tiny, tmp_path):
+def test_it_runs_the_same_in_onnx(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    fusion = build_network(gated_tiny, 5, fusion=True).eval().fuse_attention
+    fusion = build_network("tiny", 5, fusion="gated").eval().fuse_attention
     torch.nn.init.normal_(fusion.gate.weight)
     inputs = torch.randn(1, 32, 8, 12), torch.randn(1, 32, 4, 6)
     path = tmp_path / "gated.onnx"

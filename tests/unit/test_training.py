@@ -10,7 +10,7 @@ import training_examples
 from arseg.config import TrainConfig
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.protocol import evaluate
-from arseg.models.checkpoint import load_checkpoint, save_checkpoint
+from arseg.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from arseg.spec import Encoding
 from arseg.train.data import StillDataset
 from arseg.train.phases import Phase1
@@ -192,6 +192,21 @@ def test_phase2_refuses_constants(tiny_dataset, hr, tmp_path, constants, message
 def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_path):
     with pytest.raises(StoreError, match=r"phase 2 needs \[\(0, 3\)\]: each shard once, at distance 3"):
         phase2(tiny_dataset, hr, tmp_path, train_stores=tiny_dataset.test_stores[:1])
+
+
+def test_phase2_learns_from_all_distances_where_it_is_told_to(tiny_dataset, hr, tmp_path):
+    config = replace(CONFIG, fusion="gated", distances="all", batch_size=2)
+    with pytest.raises(StoreError, match=r"each shard once, at every distance. .* arseg clips --all-distances"):
+        phase2(tiny_dataset, hr, tmp_path, config)
+    phase2(tiny_dataset, hr, tmp_path, config, train_stores=tiny_dataset.test_stores)
+    spec, trained_on = read_checkpoint(tmp_path / "weights.pt")[1:3]
+    assert (spec.fusion, trained_on.constants["distances"]) == ("gated", "all")
+    assert "fuse_attention.gate.weight" in weights_of(tmp_path / "weights.pt")
+
+
+def test_an_unknown_fusion_is_refused():
+    with pytest.raises(ConfigError, match=r"fusion 'gates': expected one of creff, gated.* Did you mean 'gated'"):
+        replace(CONFIG, fusion="gates")
 
 
 def test_the_lr_branch_is_not_evaluated_beside_another_hr_branch(tiny_dataset, hr, tmp_path):

@@ -9,7 +9,7 @@ from arseg.data.clips import make_clip_stores
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError, DataError
 from arseg.spec import Encoding
-from arseg.split import open_stores
+from arseg.split import open_stores, open_training_stores
 from arseg.store import ClipStore
 from arseg.train.data import Draw, PairDataset, SeededSampler, StillDataset, training_loader, validation_loader
 from arseg.workers import FEW_SAMPLES
@@ -129,6 +129,15 @@ def test_samples_do_not_depend_on_how_clips_were_sharded(tiny_dataset, manifest,
     for sample in range(len(whole)):
         first, second = whole[Draw(sample, f"{sample}")], parts[Draw(sample, f"{sample}")]
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_samples_draw_one_of_the_distances_but_the_keyframes_own(tiny_dataset, manifest):
+    stores = open_training_stores(tiny_dataset.test_stores, manifest, every_distance=True)
+    whole = PairDataset(stores, manifest.num_classes, CONFIG, augmented=False)
+    assert len(whole) == len({stored.identity.image for stored in stores.samples if stored.distance > 0})
+    draws = [whole[Draw(1, str(seed))]["keyframe"] for seed in range(20)]
+    assert len({tuple(keyframe.flatten().tolist()) for keyframe in draws}) == 3
+    assert torch.equal(whole[Draw(1, "7")]["keyframe"], draws[7])
 
 
 def test_processes_are_started_for_many_samples_only(manifest):

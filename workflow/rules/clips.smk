@@ -2,7 +2,7 @@
 # Outputs: results/<name>/clips/<dataset>/<encoding>/{all-distances,last-distance}/<split>/shard<k>/d<distance>.h5
 #
 # Clips that start at the same frame are one clip, whatever distance they serve. A job therefore makes all distances
-# of its shard, and declares their folder.
+# of its shard, and declares their folder. So it is for trainings that learn from all distances, too.
 #
 # No byte depends on the threads. The second one decodes and composes a clip while the first encodes the next. Clips come
 # before trainings that could begin, too: on two cores they would otherwise wait until both trainings have ended.

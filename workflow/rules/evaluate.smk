@@ -7,7 +7,7 @@ rule evaluate:
         unpack(jobs.evaluated_weights),
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        stores=jobs.clips("test", every_distance=True),
+        stores=jobs.clips("test"),
     output:
         f"{experiment.results}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
     log:
@@ -25,7 +25,7 @@ rule evaluate:
     params:
         stage=STAGES["evaluate"],
         networks=jobs.evaluated_networks,
-        stores=jobs.stores("test", every_distance=True),
+        stores=jobs.stores("test"),
         absent="nan" if experiment.config.original_quirks else "skip",
         device=experiment.config.device,
     shell:

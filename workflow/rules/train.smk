@@ -158,6 +158,8 @@ rule train_phase2:
         " --validate-every {params.training[validate_every]}"
         " --initial-weights {params.training[initial_weights]:q}"
         " --start-from {params.training[start_from]}"
+        " --fusion {params.training[fusion]}"
+        " --distances {params.training[distances]}"
         " --unfused-epochs {params.training[unfused_epochs]}"
         " {params.training[feature_similarity]}"
         " --warp-alignment {params.training[warp_alignment]}"

