@@ -48,17 +48,18 @@ PLANS = {
         "plot_curves": 1,
         "plot_panel": 1,
     },
-    "config/camvid-sequence.yaml": {  # two codecs, which share phase 1
+    "config/camvid-sequence.yaml": {  # two codecs, which share phase 1, and three seeds
         "write_manifest": 1,
+        "fetch_encoder_weights": 1,
         "build_native_reader": 1,
-        "make_test_clips": 2 * 1,
-        "make_training_clips": 2 * 2,
-        "train_phase1": 4,
-        "train_phase2": 2 * 3,
-        "evaluate": 2 * 7,
+        "make_test_clips": 2 * 2,  # all distances, which phase 2 learns from, too
+        "make_training_clips": 2 * 1,
+        "train_phase1": 3 * 4,
+        "train_phase2": 2 * 3 * 3,
+        "evaluate": 2 * 3 * (2 + 2 * 3),
         "tabulate": 1,
         "plot_curves": 1,
-        "plot_panel": 2,
+        "plot_panel": 2 * 3,
     },
 }
 
