@@ -162,10 +162,9 @@ def test_camvid_sheets_choose_the_documented_frames(tmp_path, camvid_root, repos
     write_manifest(tmp_path / "camvid.csv", *frames_manifest("camvid", camvid_root, classes, splits))
     manifest = read_manifest(tmp_path / "camvid.csv")
     assert Counter(row.split for row in manifest.rows) == {
-        "stills": 367,
+        "stills-and-sequence": 367 + 39,
         "sequence-train": 28,
         "sequence-val": 7,
-        "sequence-early": 35,
         "sequence-test": 32,
     }
     assert manifest.num_classes == 12
