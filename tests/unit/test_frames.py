@@ -173,5 +173,5 @@ def test_camvid_sheets_choose_the_documented_frames(tmp_path, camvid_root, repos
     assert test[0].frame_path(-11).name == "0016E5_08053.png"
     assert all(row.frame_path(offset).is_file() for row in test for offset in (-11, 11))
     # The clips of training and of test share no frame.
-    last_seen = max(row.frame_index for row in manifest.split("sequence-early"))
+    last_seen = max(row.frame_index for row in manifest.split("sequence-val"))
     assert min(row.frame_index - 11 * row.frame_step for row in test) > last_seen
