@@ -46,7 +46,7 @@ class Curves(NamedTuple):
     table: str
     """Table of mIoU or of agreement."""
     metric: str
-    """Metric in it."""
+    """Metric in it, or its main score."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ class Experiment:
     def curves(self) -> dict[str, Curves]:
         """What is drawn, by the names of the figures: each metric of each table, and mIoU or agreement always."""
         return {
-            metric if score == "miou" else agreement_name(metric): Curves(f"{self.results}/{score}.csv", metric)
+            metric if score == "miou" else agreement_name(metric): Curves(
+                f"{self.results}/{score}.csv", score if metric == "miou" else metric
+            )
             for score in self.main_scores
             for metric in ("miou", *self.config.metrics)
         }

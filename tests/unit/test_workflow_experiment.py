@@ -126,7 +126,7 @@ def test_agreement_and_miou_are_in_files_of_their_own(experiment_of, tmp_path):
     assert {path.split("/")[3] for path in both.evaluations("miou")} == {"synthetic"}
     assert {path.split("/")[3] for path in both.evaluations("agreement")} == {"drives"}
     jobs, of = Jobs(both), wildcards(curves="agreement")
-    assert (jobs.plotted_table(of), jobs.plotted_metric(of)) == (agreement[0], "miou")
+    assert (jobs.plotted_table(of), jobs.plotted_metric(of)) == (agreement[0], "agreement")
 
 
 @pytest.mark.parametrize("change", [setting(rates=["2000k"]), setting(presets=["slow"]), setting(splits={})])
