@@ -48,7 +48,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        rules.tabulate.output,
+        experiment.tables(),
         experiment.comparisons(),
         experiment.figures(),
 

@@ -19,10 +19,10 @@ def describe_outcome(table: pd.DataFrame) -> str:
     Parameters
     ----------
     table : DataFrame
-        Rows of one experiment by mode, scale and distance.
+        Rows of one experiment by mode, scale and distance, with the column agreement.
     """
     means = {
-        (str(rows["mode"].iloc[0]), float(rows["scale"].iloc[0])): (rows.miou.mean(), rows.gmacs_per_frame.mean())
+        (str(rows["mode"].iloc[0]), float(rows["scale"].iloc[0])): (rows.agreement.mean(), rows.gmacs_per_frame.mean())
         for _, rows in table.groupby(["mode", "scale"], sort=False)
     }
     full = means["HR", 1.0][1]

@@ -62,6 +62,6 @@ def adapt(
     path = write_folder(output.resolve(), videos, config)
     run_workflow(path, cores or usable_cores(), shlex.split(snakemake))
     results = path.parent / "results" / NAME
-    print(describe_outcome(read_table(results / "miou.csv")))
+    print(describe_outcome(read_table(results / "agreement.csv")))
     print(f"figures: {results / 'figures'}")
     print(f"segment: arseg segment VIDEO --checkpoint {results} {hr} --output OUT.mp4")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from arseg.evaluate.compare import compare, read_published_values
 from arseg.evaluate.tables import read_table
-from arseg.metrics.metric import metrics
+from arseg.metrics.metric import AGREEMENT, agreement_name, metrics
 from arseg.options import Figure
 from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.provenance.recording import records
@@ -19,7 +19,7 @@ def curves(
     Parameters
     ----------
     table : Path
-        Tidy table that `arseg tabulate` wrote.
+        Tidy table that `arseg tabulate` wrote, of mIoU or of agreement.
     by_distance : Path
         Figure to write (.png, .pdf, .svg): the metric against the frames since the keyframe.
     by_cost : Path
@@ -27,11 +27,14 @@ def curves(
     published : Path
         CSV of published mIoU, to draw that of the same configurations beside ours.
     metric : str
-        A registered metric, or another column of the table (miou_no_void); what was published is mIoU.
+        A registered metric, or another column of the table (miou_no_void); what was published is mIoU. In a table of
+        agreement, miou is the agreement.
     """
     data = read_table(table)
     registered = metrics.find(metric)
     score = registered().score if registered else metric
+    if AGREEMENT in data and score not in data:
+        score = agreement_name(score)
     values = published if score == "miou" else None
     comparison = compare(data, read_published_values(values)) if values else None
     score_by_distance(data, by_distance, comparison, score)

@@ -9,6 +9,7 @@ from arseg.cli.recorded import classes
 from arseg.data.manifest import read_manifest
 from arseg.errors import ConfigError
 from arseg.metrics.iou import AbsentRule
+from arseg.metrics.metric import describe_score, main_score
 from arseg.options import Device, ManifestFile
 from arseg.provenance.recording import records
 from arseg.spec import Mode
@@ -76,4 +77,5 @@ def evaluate(
         metrics=metrics or (),
     )
     result.save(output)
-    print(f"wrote {output} (mean mIoU {100 * result.miou.mean():.2f})")
+    score = main_score(result.columns)
+    print(f"wrote {output} (mean {describe_score(score)} {100 * result.columns[score].mean():.2f})")

@@ -80,7 +80,7 @@ checkpoint.command("arseg.cli.checkpoint:show", help="Say what a checkpoint is."
 app.command("arseg.cli.tables:tabulate", help="Collect evaluations into tables.")
 app.command("arseg.cli.compare:compare", help="Put results beside the published ones.")
 app.command(plot)
-plot.command("arseg.cli.curves:curves", help="Draw mIoU by distance, and by cost.")
+plot.command("arseg.cli.curves:curves", help="Draw scores by distance, and by cost.")
 plot.command("arseg.cli.panel:panel", help="Draw examples.")
 app.command("arseg.cli.export:export", help="Write networks as ONNX files.")
 app.command(bench)

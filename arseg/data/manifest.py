@@ -20,6 +20,8 @@ from arseg.spec import SegmentationClass
 
 CLASS_COLUMNS = ("index", "name", "red", "green", "blue", "void")
 REMAKE = "Make the manifest again: arseg manifest ..."
+TEACHER = "HR"
+"""Who made a label that nobody drew: the HR branch."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,6 +46,8 @@ class ManifestRow:
     """Difference between the numbers of two successive frames of the video; 0 for a still."""
     max_distance: int | None = None
     """Largest distance at which the frame is used, where the video begins too late for others; None is no limit."""
+    labelled_by: str = ""
+    """`TEACHER` if it made the label, so that scores are agreement with it; empty if the label is true."""
 
     def frame_path(self, offset: int) -> Path:
         """Return the path of the frame of the same video `offset` frames after this one, or before if negative.
@@ -103,8 +107,19 @@ class Manifest:
             )
         return rows
 
+    def labelled_by(self, split: str) -> str:
+        """Return who labelled a split: `TEACHER`, or "" if its labels are true; a DataError says that it has both."""
+        found = {row.labelled_by for row in self.split(split)}
+        if len(found) > 1:
+            raise DataError(
+                f"data set {self.rows[0].dataset}: some labels of the split {split!r} are {TEACHER}'s, others are true "
+                "(column labelled_by of its manifest), so that scores would be neither agreement nor mIoU. Give them "
+                "splits of their own."
+            )
+        return found.pop()
 
-_COLUMNS = tuple(field.name for field in fields(ManifestRow))
+
+_COLUMNS = tuple(field.name for field in fields(ManifestRow) if field.name != "labelled_by")
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -114,7 +129,8 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     classes = read_classes(_classes_path(path))
-    placed_rows = [(sheet_row.place, _parse_row(sheet_row)) for sheet_row in read_sheet(path, _COLUMNS, REMAKE)]
+    sheet = read_sheet(path, _COLUMNS, REMAKE, optional=["labelled_by"])
+    placed_rows = [(sheet_row.place, _parse_row(sheet_row)) for sheet_row in sheet]
     check_unique(placed_rows)
     digests = [hashlib.sha256(file.read_bytes()).digest() for file in (path, _classes_path(path))]
     return Manifest(
@@ -127,16 +143,18 @@ def read_manifest(path: str | Path) -> Manifest:
 def write_manifest(path: str | Path, rows: Iterable[ManifestRow], classes: Sequence[SegmentationClass]) -> None:
     """Write a manifest and its sibling ``<stem>.classes.csv``.
 
-    Rows are sorted, so that the same rows in any order give the same bytes. A DataError says that two rows are the same
-    frame of the same split, or that the classes are not numbered 0 ... K - 1.
+    Rows are sorted, so that the same rows in any order give the same bytes; the column labelled_by is there only if the
+    teacher made labels. A DataError says that two rows are the same frame of the same split, or that the classes are
+    not numbered 0 ... K - 1.
     """
     path = Path(path)
     rows = sorted(rows)
     check_unique((str(path), row) for row in rows)
+    columns = (*_COLUMNS, "labelled_by") if any(row.labelled_by for row in rows) else _COLUMNS
     with atomic_path(_classes_path(path)) as temporary:
         write_classes(temporary, classes)
     with atomic_path(path) as temporary:
-        write_sheet(temporary, _COLUMNS, map(astuple, rows))
+        write_sheet(temporary, columns, (astuple(row)[: len(columns)] for row in rows))
 
 
 def read_classes(path: str | Path) -> tuple[SegmentationClass, ...]:
@@ -208,10 +226,16 @@ def _parse_row(sheet_row: SheetRow) -> ManifestRow:
         frame_pattern=cells["frame_pattern"],
         frame_step=sheet_row.integer("frame_step", 0),
         max_distance=sheet_row.optional_integer("max_distance", 0),
+        labelled_by=cells["labelled_by"],
     )
     for name in ("dataset", "split", "image"):
         if not cells[name]:
             raise DataError(f"{sheet_row.place}: {name} is empty. {REMAKE}")
+    if row.labelled_by not in ("", TEACHER):
+        raise DataError(
+            f"{sheet_row.place}: labelled_by is {row.labelled_by!r}, expected {TEACHER}, or nothing where the label is "
+            f"true. {REMAKE}"
+        )
     if bool(row.frame_pattern) != bool(row.frame_step):
         raise DataError(
             f"{sheet_row.place}: frame_pattern {row.frame_pattern!r} with frame_step {row.frame_step}; "

@@ -37,8 +37,10 @@ class SheetRow:
         return self.integer(column, minimum) if self.cells[column] else None
 
 
-def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
+def read_sheet(path: Path, columns: Sequence[str], hint: str, *, optional: Sequence[str] = ()) -> list[SheetRow]:
     """Read the named columns of a CSV with a header; cells are stripped, empty lines are left out.
+
+    The cells of an optional column that is missing are empty.
 
     A DataError says that the file is missing, is no text, or separates its cells by something else than commas, that a
     column is missing or occurs twice, or a line has another number of cells than the header; `hint` ends its message.
@@ -61,7 +63,8 @@ def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
                     f"found {','.join(header) or 'an empty file'}. {hint}"
                 )
                 raise DataError(f"{path}:1: {problem}")
-            if twice := [name for name in columns if header.count(name) > 1]:
+            wanted = (*columns, *optional)
+            if twice := [name for name in wanted if header.count(name) > 1]:
                 raise DataError(f"{path}:1: the column {twice[0]} occurs {header.count(twice[0])} times. Keep one.")
             rows = []
             for cells in reader:
@@ -71,7 +74,7 @@ def read_sheet(path: Path, columns: Sequence[str], hint: str) -> list[SheetRow]:
                     problem = f"{len(cells)} cells, expected {len(header)} as in the header"
                     raise DataError(f"{path}:{reader.line_num}: {separator_problem(cells) or problem}")
                 by_column = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-                rows.append(SheetRow(f"{path}:{reader.line_num}", {name: by_column[name] for name in columns}))
+                rows.append(SheetRow(f"{path}:{reader.line_num}", {name: by_column.get(name, "") for name in wanted}))
             return rows
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such sheet. {hint}") from error

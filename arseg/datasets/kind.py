@@ -71,7 +71,10 @@ class DatasetKind(ABC):
     It takes ``--dataset`` and ``--output`` beside the options in `manifest_words`, and ends with
     `arseg.data.checks.write_checked_manifest`."""
     needs_teacher: ClassVar[bool] = False
-    """Whether the data has no labels, so that a finished HR network must make them."""
+    """Whether the data has no labels, so that a finished HR network must make them.
+
+    Its scores are agreement with that network then, never mIoU: its manifest says whose the labels are
+    (`ManifestRow.labelled_by`), and its results are in files of their own."""
     rules: ClassVar[str] = ""
     """Rule file that the Snakefile includes: an absolute path, or one in the checkout; empty if none is needed.
 

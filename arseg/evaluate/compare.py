@@ -13,6 +13,7 @@ from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.summary import describe_classes
 from arseg.evaluate.tables import collect_evaluations, read_table, tabulate
+from arseg.metrics.metric import AGREEMENT
 from arseg.spec import Encoding, Rate
 
 PUBLISHED_COLUMNS = ("dataset", "split", "backbone", "mode", "scale", "gop", "bitrate_mbps", "distance", "miou")
@@ -57,14 +58,15 @@ def read_result(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If a file is of neither form, missing or damaged.
+        If a file is of neither form, missing or damaged, or its labels are HR's.
     """
     path = Path(path)
-    if path.suffix == ".csv":
-        return read_table(path)
-    if path.suffix == ".npz":
-        return tabulate(collect_evaluations([path]))
-    raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
+    if path.suffix not in (".csv", ".npz"):
+        raise DataError(f"{path}: expected a table (.csv), an evaluation (.npz) or a published result (.txt)")
+    table = read_table(path) if path.suffix == ".csv" else tabulate(collect_evaluations([path]))
+    if AGREEMENT in table:
+        raise DataError(f"{path}: is agreement with HR, and what was published is mIoU. Give results with true labels.")
+    return table
 
 
 def compare(results: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

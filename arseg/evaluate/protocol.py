@@ -80,7 +80,7 @@ def evaluate(
     CheckpointError
         If a checkpoint was made for another role, scale or set of classes.
     StoreError, DataError
-        If stores, manifest and label maps do not fit.
+        If stores, manifest and label maps do not fit, or some labels of the split are true and others are not.
     """
     _check_request(mode, scale_percent, hr, lr)
     measured = {name: registered.get(name)() for name in ("miou", *metrics)}
@@ -112,6 +112,7 @@ def evaluate(
         void=tuple(cls.void for cls in data.classes),
         manifest_digest=data.digest,
         num_shards=stored.num_shards,
+        labelled_by=data.labelled_by(stored.split),
         checkpoints={name: branch.digest for name, branch in branches.items()},
         versions={"arseg": __version__, "evaluate": str(STAGES["evaluate"]), "torch": torch.__version__},
     )

@@ -18,7 +18,7 @@ from arseg.access import reading, zip_damage
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.metrics.iou import AbsentRule
-from arseg.metrics.metric import Context, metrics
+from arseg.metrics.metric import Context, agreement_name, metrics
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER
 
@@ -61,6 +61,8 @@ class EvaluationSettings:
     """SHA-256 of each checkpoint file used, by branch ("hr", "lr")."""
     versions: Mapping[str, str]
     """Versions of arseg, of its evaluation stage, and of PyTorch."""
+    labelled_by: str = ""
+    """``HR`` if the HR branch made the labels; empty if they are true."""
 
     @property
     def context(self) -> Context:
@@ -118,22 +120,26 @@ class Evaluation:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """Columns of all metrics, each with a value by distance.
+        """Columns of all metrics, each with a value by distance; `agreement_name` names scores if HR made the labels.
 
         Raises
         ------
         ConfigError
             If a metric is not registered here.
         """
-        return {
+        columns = {
             name: values
             for metric, counts in self.counts.items()
             for name, values in metrics.get(metric)().columns(counts, self.settings.context).items()
         }
+        if not self.settings.labelled_by:
+            return columns
+        is_score = {name: np.asarray(values).dtype.kind == "f" for name, values in columns.items()}
+        return {agreement_name(name) if is_score[name] else name: values for name, values in columns.items()}
 
     @property
     def miou(self) -> NDArray[np.float64]:
-        """mIoU_d over all classes, shape (L,)."""
+        """mIoU_d over all classes, shape (L,); only true labels have it."""
         return self.columns["miou"]
 
     @property
@@ -149,9 +155,12 @@ class Evaluation:
 
     def save(self, path: str | Path) -> None:
         """Write the evaluation to one ``.npz`` file, whole or not at all."""
+        settings = vars(self.settings) | {"encoding": self.settings.encoding.to_dict()}
+        if not self.settings.labelled_by:
+            del settings["labelled_by"]
         description = {
             "format_version": FORMAT_VERSION,
-            "settings": vars(self.settings) | {"encoding": self.settings.encoding.to_dict()},
+            "settings": settings,
             "shards": self.shards,
             "gmacs_per_frame": self.gmacs_per_frame,
             "encoders": self.encoders,
@@ -255,7 +264,7 @@ def _add(first: Evaluation, second: Evaluation) -> Evaluation:
 def _assemble(
     path: Path, description: Mapping[str, Any], counts: Mapping[str, NDArray[Any]], num_frames: NDArray[np.int64]
 ) -> Evaluation:
-    stored = dict(description["settings"])
+    stored = {"labelled_by": "", **description["settings"]}
     if description["format_version"] == 2:
         earlier = {field.name for field in fields(Encoding)}
         stored["encoding"] = Encoding.from_dict(stored).to_dict()

@@ -1,20 +1,44 @@
 """The summary of a tidy table, to be read: Markdown, scores in percent."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from arseg.evaluate.tables import MODES, groups, scores
 from arseg.files import atomic_path
+from arseg.metrics.metric import AGREEMENT, describe_score, main_score
 
 NUM_DISTANCE_COLUMNS = 12
 """The summary shows at most so many distances; longer GOPs are thinned out evenly."""
 
+
+class Wording(NamedTuple):
+    """What a summary calls its main score."""
+
+    title: str
+    name: str
+    column: str
+    """What its column's name begins with."""
+    definition: str
+
+
+WORDINGS = {
+    "miou": Wording("Accuracy", "mIoU", "", "mIoU in percent"),
+    AGREEMENT: Wording(
+        title="Agreement with HR",
+        name="Agreement",
+        column="agreement with HR, ",
+        definition="Agreement with HR, which is not accuracy: the labels are those that the HR branch gives the frames "
+        "before they are encoded, so that HR's own row shows what encoding alone costs. It is the mean over the "
+        "classes of the intersection over union with these labels, in percent,",
+    ),
+}
+
 CONVENTIONS = """\
-mIoU in percent over one confusion matrix per distance d (frames since the keyframe), label 255 ignored; \
-"mean" is the plain mean of mIoU over d = 0 … L-1, and d = 0 is the keyframe itself. {absent} "No void" is \
+{definition} over one confusion matrix per distance d (frames since the keyframe), label 255 ignored; \
+"mean" is the plain mean of {score} over d = 0 … L-1, and d = 0 is the keyframe itself. {absent} "No void" is \
 the mean over the same matrix's classes without the void ones. GMACs per frame are 10⁹ multiply-accumulates \
 of convolutions, linear layers and attention, auxiliary heads included, averaged over a group of \
 pictures: what the paper calls GFLOPs."""
@@ -34,17 +58,20 @@ def write_summary(table: pd.DataFrame, path: str | Path) -> None:
 
 def summarize(table: pd.DataFrame) -> str:
     """Return a tidy table in Markdown: one table per data set, network and encoding."""
-    parts = ["# Accuracy by reference distance"]
+    score = main_score(table)
+    wording = WORDINGS[score]
+    parts = [f"# {wording.title} by reference distance"]
     for setting, part in groups(table):
         title = "{dataset} {split}, {backbone}, {encoding}".format(**setting)
-        conventions = CONVENTIONS.format(absent=ABSENT_RULES[bool(part["miou"].isna().any())])
+        absent = ABSENT_RULES[bool(part[score].isna().any())]
+        conventions = CONVENTIONS.format(definition=wording.definition, score=describe_score(score), absent=absent)
         parts += [f"## {title}", _summary_table(part), describe_classes(part), conventions]
     return "\n\n".join(parts) + "\n"
 
 
 def describe_classes(part: pd.DataFrame) -> str:
     """Return over how many classes the means of one split's rows are, and which classes no label has, in words."""
-    text = f"mIoU is the mean of {_range(part['num_classes_present'])} classes."
+    text = f"{WORDINGS[main_score(part)].name} is the mean of {_range(part['num_classes_present'])} classes."
     lists = [cell.split(";") for cell in part["classes_without_labels"] if cell]
     names = list(dict.fromkeys(name for cell in lists for name in cell))
     if not names:
@@ -65,18 +92,23 @@ def _summary_table(part: pd.DataFrame) -> str:
     gop = int(part["gop"].iloc[0])
     shown = np.unique(np.linspace(0, gop - 1, min(gop, NUM_DISTANCE_COLUMNS)).round().astype(int))
     hr_cost = part.loc[part["mode"] == "HR", "gmacs_per_frame"].mean()
-    others = [name for name in scores(part.dropna(axis="columns", how="all")) if name not in ("miou", "miou_no_void")]
+    score = main_score(part)
+    others = [
+        name for name in scores(part.dropna(axis="columns", how="all")) if name not in (score, f"{score}_no_void")
+    ]
     lines: list[dict[str, Any]] = []
     for (mode, scale), rows in part.groupby(["mode", "scale"], sort=False):
-        by_distance = 100 * _strict_mean(rows, "distance", "miou")
+        by_distance = 100 * _strict_mean(rows, "distance", score)
         cost = rows["gmacs_per_frame"].mean()
         lines.append(
             {
                 "mode": mode,
                 "scale": scale,
                 "seeds": rows["seed"].nunique(),
-                f"mean of {_range(part['num_classes_present'])} classes": _mean_over_seeds(rows, "miou"),
-                f"no void, of {_range(part['num_classes_no_void'])}": _mean_over_seeds(rows, "miou_no_void"),
+                f"{WORDINGS[score].column}mean of {_range(part['num_classes_present'])} classes": _mean_over_seeds(
+                    rows, score
+                ),
+                f"no void, of {_range(part['num_classes_no_void'])}": _mean_over_seeds(rows, f"{score}_no_void"),
                 **{name: _mean_over_seeds(rows, name) for name in others},
                 "GMACs/frame": f"{cost:.1f}" if cost >= 10 else f"{cost:.3g}",
                 "% of HR": "" if np.isnan(hr_cost) else f"{100 * cost / hr_cost:.1f}",

@@ -16,6 +16,7 @@ from arseg.data.sheets import separator_problem
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, load_evaluation, merge_evaluations
 from arseg.files import atomic_path
+from arseg.metrics.metric import AGREEMENT, main_score
 from arseg.spec import Mode, Rate
 
 GROUP_COLUMNS = ["dataset", "split", "backbone", "codec", "rate", "gop", "encoding"]
@@ -25,9 +26,6 @@ KEY_COLUMNS = [*GROUP_COLUMNS, "seed", "mode", "scale", "distance"]
 """Columns that identify a row; a table is sorted by them."""
 
 TEXT_COLUMNS = ("dataset", "split", "backbone", "codec", "rate", "encoding", "classes_without_labels")
-NEEDED_COLUMNS = [*KEY_COLUMNS, "miou", "gmacs_per_frame"]
-"""Columns that every table has had; what else one lacks, whoever asks for it misses."""
-
 MODES = tuple(mode.upper() for mode in get_args(Mode))
 """Mode names in tables and figures, in the order in which they are listed."""
 
@@ -59,8 +57,24 @@ def tabulate(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
         tells preset and other settings, too), seed, mode (one of `MODES`), scale (1.0, 0.5, ...), distance,
         miou, miou_no_void, num_classes_present and num_classes_no_void (over how many classes these means are),
         classes_without_labels (names with ";" between them), the columns of other metrics, gmacs_per_frame, and
-        ``iou_<class>`` for each class of any data set (NaN where a data set lacks it).
+        ``iou_<class>`` for each class of any data set (NaN where a data set lacks it). Where HR made the labels, scores
+        have the names that `arseg.metrics.metric.agreement_name` gives them.
+
+    Raises
+    ------
+    DataError
+        If some labels are true and others are HR's.
     """
+    evaluations = list(evaluations)
+    by_teacher = {
+        result.settings.labelled_by: f"{result.settings.dataset} {result.settings.split}" for result in evaluations
+    }
+    if len(by_teacher) > 1:
+        teacher = max(by_teacher)
+        raise DataError(
+            f"the labels of {by_teacher['']} are true, those of {by_teacher[teacher]} are {teacher}'s: no table has "
+            "both mIoU and agreement. Give their evaluations to one arseg tabulate each."
+        )
     # In a fixed order, so that the classes' columns do not depend on the order of the files.
     ordered = sorted(evaluations, key=lambda evaluation: repr(_key(evaluation)))
     return _sort(pd.concat([_rows(evaluation) for evaluation in ordered], ignore_index=True))
@@ -83,7 +97,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the file is missing or lacks one of `NEEDED_COLUMNS`.
+        If the file is missing or lacks a column that every table has had. Whoever asks for another one misses it.
     """
     try:
         with reading(Path(path)):
@@ -92,7 +106,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: no such table. Make it: arseg tabulate ...") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table ({error}). Make it again: arseg tabulate ...") from error
-    if missing := [name for name in NEEDED_COLUMNS if name not in table.columns]:
+    needed = [*KEY_COLUMNS, main_score(table), "gmacs_per_frame"]
+    if missing := [name for name in needed if name not in table.columns]:
         lacking = f"the table lacks the column {missing[0]}. Make it again: arseg tabulate ..."
         raise DataError(f"{path}: {separator_problem(table.columns) or lacking}")
     if "classes_without_labels" in table.columns:
@@ -107,9 +122,13 @@ def groups(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFram
 
 
 def scores(table: pd.DataFrame) -> list[str]:
-    """Return the columns of a tidy table with scores of all classes together, those of mIoU first."""
+    """Return the columns of a tidy table with scores of all classes together, those of mIoU or agreement first."""
     floats = table.select_dtypes("float").columns
-    return [name for name in floats if name not in ("scale", "gmacs_per_frame") and not name.startswith("iou_")]
+    return [name for name in floats if name not in ("scale", "gmacs_per_frame") and not _is_of_class(name)]
+
+
+def _is_of_class(column: str) -> bool:
+    return column.startswith(("iou_", f"{AGREEMENT}_iou_"))
 
 
 def _key(evaluation: Evaluation) -> dict[str, Any]:
@@ -146,14 +165,13 @@ def _merge(parts: list[tuple[Path, Evaluation]]) -> Evaluation:
 
 
 def _rows(evaluation: Evaluation) -> pd.DataFrame:
-    is_class = {name: name.startswith("iou_") for name in evaluation.columns}
     return pd.DataFrame(
         {
             **_key(evaluation),
             "distance": np.arange(evaluation.settings.encoding.gop),
-            **{name: values for name, values in evaluation.columns.items() if not is_class[name]},
+            **{name: values for name, values in evaluation.columns.items() if not _is_of_class(name)},
             "gmacs_per_frame": evaluation.gmacs_per_frame,
-            **{name: values for name, values in evaluation.columns.items() if is_class[name]},
+            **{name: values for name, values in evaluation.columns.items() if _is_of_class(name)},
         }
     )
 

@@ -1,7 +1,7 @@
 """What a metric is, and the metrics by name; mIoU is one of them (docs/extending.md)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,29 @@ class Metric(ABC):
         columns : mapping
             Values by distance, L in each column. Scores are 0 ... 1.
         """
+
+
+AGREEMENT = "agreement"
+"""What mIoU is called where a network made the labels."""
+
+
+def main_score(columns: Container[str]) -> str:
+    """Return which of the columns of an evaluation or a table is its main score: ``miou`` or ``agreement``."""
+    return AGREEMENT if AGREEMENT in columns else "miou"
+
+
+def agreement_name(score: str) -> str:
+    """Return what a score is called where a network made the labels: ``agreement``, ``agreement_no_void``, ..."""
+    return score.replace("miou", AGREEMENT, 1) if score.startswith("miou") else f"{AGREEMENT}_{score}"
+
+
+def describe_score(score: str) -> str:
+    """Return what a column of scores is called in words."""
+    main, _, other = score.partition("_")
+    name = {"miou": "mIoU", AGREEMENT: "agreement with HR"}.get(main)
+    if name is None:
+        return score.replace("_", " ")
+    return name + {"": "", "no_void": " without void"}.get(other, f" in {other.replace('_', ' ')}")
 
 
 metrics: Registry[type[Metric]] = Registry("metric", "arseg.metrics")

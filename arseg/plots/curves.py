@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from arseg.errors import ConfigError
 from arseg.evaluate.tables import groups, scores
+from arseg.metrics.metric import describe_score
 from arseg.plots.style import STYLE, describe_setting, save_figure
 
 MAX_COLUMNS = 3
@@ -133,7 +134,7 @@ def _score_name(table: pd.DataFrame, score: str) -> str:
     """Return what an axis calls a column of scores."""
     if score not in scores(table):
         raise ConfigError(f"--metric {score}: the table has no such column; expected one of {', '.join(scores(table))}")
-    return {"miou": "mIoU", "miou_no_void": "mIoU without void"}.get(score, score.replace("_", " "))
+    return describe_score(score)
 
 
 def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFrame]]]:

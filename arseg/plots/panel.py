@@ -67,6 +67,7 @@ def qualitative_panel(
     data = read_manifest(manifest)
     split = open_stores(stores, data)
     _check_samples(split, indices)
+    labelled_by = data.labelled_by(split.attributes.split)
     torch_device = resolve_device(device)
     hr = load_branch(hr_path, role="hr", scale_percent=100, class_names=data.class_names, device=torch_device)
     ar = load_branch(
@@ -79,7 +80,7 @@ def qualitative_panel(
     if indices is None:
         indices = _choose(_gains(split, data, predictors, torch_device), split, num_rows)
     rows = [_predict(split, index, data, predictors, torch_device) for index in indices]
-    draw_panel(rows, data, ar.spec.scale_percent, split.attributes.distance, output)
+    draw_panel(rows, data, ar.spec.scale_percent, split.attributes.distance, output, labelled_by=labelled_by)
 
 
 def _check_samples(split: SplitStores, indices: Sequence[int] | None) -> None:

@@ -54,7 +54,13 @@ class PanelRow:
 
 
 def draw_panel(
-    rows: Sequence[PanelRow], manifest: Manifest, scale_percent: int, distance: int, output: str | Path
+    rows: Sequence[PanelRow],
+    manifest: Manifest,
+    scale_percent: int,
+    distance: int,
+    output: str | Path,
+    *,
+    labelled_by: str = "",
 ) -> None:
     """Draw the panel of samples that have been predicted.
 
@@ -70,6 +76,8 @@ def draw_panel(
         Frames from keyframe to frame.
     output : path
         Figure to write.
+    labelled_by : str
+        ``HR`` if it made the labels of the samples, which the figure then says; empty if they are true.
     """
     height, width = rows[0].label.shape
     maps = [np.unique(found) for row in rows for found in (row.label, row.hr, row.lr, row.ar)]
@@ -79,7 +87,8 @@ def draw_panel(
         for cls in manifest.classes
         if cls.index in shown
     ]
-    handles.append(Patch(facecolor=_hex(UNSCORED_GREY), edgecolor="0.5", linewidth=0.5, label="void or unlabelled"))
+    unlabelled = "unsure" if labelled_by else "unlabelled"
+    handles.append(Patch(facecolor=_hex(UNSCORED_GREY), edgecolor="0.5", linewidth=0.5, label=f"void or {unlabelled}"))
     handles.append(Patch(facecolor="white", edgecolor="black", label="AR gains most over LR"))
     image_height = IMAGE_WIDTH_INCHES * height / width
     legend_height = 0.25 * ceil(len(handles) / LEGEND_COLUMNS) + 0.15
@@ -97,7 +106,7 @@ def draw_panel(
                 fontsize=10,
                 weight="bold",
             )
-            _draw_row(block.subplots(2, 4), row, manifest.palette, f"{scale_percent / 100}×")
+            _draw_row(block.subplots(2, 4), row, manifest.palette, f"{scale_percent / 100}×", labelled_by)
         figure.legend(handles=handles, loc="outside lower center", ncols=min(LEGEND_COLUMNS, len(handles)), fontsize=9)
         save_figure(figure, output)
 
@@ -131,7 +140,10 @@ def best_windows(gain: NDArray[np.int8], size: tuple[int, int], count: int) -> l
     return corners
 
 
-def _draw_row(axes: NDArray[np.object_], row: PanelRow, palette: NDArray[np.uint8], scale: str) -> None:
+def _draw_row(
+    axes: NDArray[np.object_], row: PanelRow, palette: NDArray[np.uint8], scale: str, labelled_by: str
+) -> None:
+    label, right = (f"{labelled_by} before encoding", "agree") if labelled_by else ("label", "right")
     colors = np.zeros((256, 3), dtype=np.uint8)
     colors[: len(palette)] = palette
 
@@ -139,7 +151,7 @@ def _draw_row(axes: NDArray[np.object_], row: PanelRow, palette: NDArray[np.uint
         return np.where(row.scored[..., None], colors[classes], np.array(UNSCORED_GREY, dtype=np.uint8))
 
     def name(protocol: str, classes: NDArray[np.uint8]) -> str:
-        return f"{protocol}: {100 * np.mean((classes == row.label)[row.scored]):.1f} % of pixels right"
+        return f"{protocol}: {100 * np.mean((classes == row.label)[row.scored]):.1f} % of pixels {right}"
 
     motion_px = row.clip.motion_qpel.astype(np.float32) / 4
     # Nearly the longest vector: a few stray blocks must not turn the rest white.
@@ -148,7 +160,7 @@ def _draw_row(axes: NDArray[np.object_], row: PanelRow, palette: NDArray[np.uint
         [
             ("keyframe (decoded)", row.clip.keyframe),
             ("frame (decoded)", row.clip.frame),
-            ("label", paint(row.label)),
+            (label, paint(row.label)),
             (name("HR 1.0×", row.hr), paint(row.hr)),
         ],
         [

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 from arseg.config import TrainConfig, existing
 from arseg.data.sheets import read_sheet
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
+from arseg.metrics.metric import AGREEMENT, agreement_name
 from arseg.networks import networks, path_part
 from arseg.spec import Encoding, Mode, Rate, parse_fps
 from arseg.workflow.keys import PHASE2_CONSTANTS, TRAINING, Config, Dataset
@@ -37,6 +38,16 @@ class Wildcards(Protocol):
     scale: str
     seed: str
     sequence: str
+    curves: str
+
+
+class Curves(NamedTuple):
+    """What a figure of curves shows."""
+
+    table: str
+    """Table of mIoU or of agreement."""
+    metric: str
+    """Metric in it, or its main score."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +98,25 @@ class Experiment:
         """Sheet of the published values."""
         return str(self.root / "config/published-miou.csv")
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """All metrics, each with figures of its own: mIoU is always there."""
-        return tuple(dict.fromkeys(("miou", *self.config.metrics)))
+    def main_score(self, dataset: str) -> str:
+        """Return what the results of a data set are: ``miou``, or ``agreement`` where a teacher makes its labels."""
+        return AGREEMENT if self.config.datasets[dataset].source.needs_teacher else "miou"
+
+    @cached_property
+    def main_scores(self) -> list[str]:
+        """What the results of all data sets are, each with a table and figures of its own: ``miou`` first."""
+        return sorted(set(map(self.main_score, self.config.datasets)), reverse=True)
+
+    @cached_property
+    def curves(self) -> dict[str, Curves]:
+        """What is drawn, by the names of the figures: each metric of each table, and mIoU or agreement always."""
+        return {
+            metric if score == "miou" else agreement_name(metric): Curves(
+                f"{self.results}/{score}.csv", score if metric == "miou" else metric
+            )
+            for score in self.main_scores
+            for metric in ("miou", *self.config.metrics)
+        }
 
     @cached_property
     def encodings(self) -> dict[str, dict[str, Encoding]]:
@@ -143,7 +169,7 @@ class Experiment:
             "distance": r"\d{2}",
             "backbone": "|".join((*map(re.escape, networks.names()), self.foreign_networks)),
             "mode": "|".join(get_args(Mode)),
-            "metric": "|".join(self.metrics),
+            "curves": "|".join(map(re.escape, self.curves)),
             "scale": r"\d+",
             "seed": r"\d+",
         }
@@ -179,12 +205,18 @@ class Experiment:
             for scale in (scales if mode in ("lr", "ar") else [100])
         ]
 
-    def evaluations(self) -> list[str]:
-        """Return all files of confusion matrices."""
+    def evaluations(self, main_score: str | None = None) -> list[str]:
+        """Return all files of confusion matrices, or those of ``miou`` or ``agreement`` alone."""
         return [
             f"{self.results}/evaluation/{run.path}/{mode}/scale{scale}/seed{run.seed}.npz"
             for run, mode, scale in self._evaluated()
+            if main_score in (None, self.main_score(run.dataset))
         ]
+
+    def tables(self) -> list[str]:
+        """Return the tables of mIoU, of agreement, or both, and the folder of published files, which hold mIoU."""
+        paths = [f"{self.results}/{score}.{suffix}" for score in self.main_scores for suffix in ("csv", "md")]
+        return paths + ([f"{self.results}/published"] if "miou" in self.main_scores else [])
 
     def weights(self, mode: str, run: Run | Wildcards, scale: int | str) -> dict[str, str]:
         """Return the checkpoints that a mode needs: the HR branch, the LR baseline, or both branches of AR-Seg."""
@@ -253,8 +285,8 @@ class Experiment:
         return sorted({*paths})
 
     def figures(self) -> list[str]:
-        """Return curves of each metric and, if HR, LR and AR are there, a figure of examples per run."""
-        paths = [f"{self.results}/figures/{metric}_by_{x}.png" for metric in self.metrics for x in ("distance", "cost")]
+        """Return all curves and, if HR, LR and AR are there, a figure of examples per run."""
+        paths = [f"{self.results}/figures/{name}_by_{x}.png" for name in self.curves for x in ("distance", "cost")]
         if self.config.has_all_modes:
             scale = round(self.config.panel_scale * 100)
             paths += [f"{self.results}/figures/panel/{run.path}/scale{scale}/seed{run.seed}.png" for run in self.runs()]

@@ -147,6 +147,14 @@ class Jobs:
         """Return the flag that names the published values, if any run was published."""
         return [word for path in self.experiment.published_values() for word in flag("published", path)]
 
+    def plotted_table(self, wildcards: Wildcards) -> str:
+        """Return the table that a figure of curves shows."""
+        return self.experiment.curves[wildcards.curves].table
+
+    def plotted_metric(self, wildcards: Wildcards) -> str:
+        """Return the metric that a figure of curves shows."""
+        return self.experiment.curves[wildcards.curves].metric
+
     def threads(self, most: int) -> Callable[[Wildcards], int]:
         """Return a function: the cores of a job with networks, of which the small ones leave a second one idle."""
         return lambda wildcards: 1 if networks.get(name_of(wildcards.backbone)).small else most

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
+from arseg.data.manifest import TEACHER, ManifestRow, read_manifest, write_manifest
 from arseg.datasets.frames.manifest import list_frames
 from arseg.spec import SegmentationClass
 
@@ -22,10 +22,12 @@ def rows(draw):
     index = draw(st.integers(0, 10**7))
     common = (draw(WORDS), draw(WORDS), draw(st.one_of(st.just(""), WORDS)), index)
     label = draw(st.one_of(st.just(""), WORDS))
+    teacher = draw(st.sampled_from(["", TEACHER]))
     if draw(st.booleans()):
-        return ManifestRow(*common, draw(WORDS), label, "", 0)
+        return ManifestRow(*common, draw(WORDS), label, "", 0, labelled_by=teacher)
     pattern = draw(WORDS).replace("{", "{{").replace("}", "}}") + f"{{index:0{draw(st.integers(1, 9))}d}}.png"
-    return ManifestRow(*common, pattern.format(index=index), label, pattern, draw(st.integers(1, 5)))
+    step = draw(st.integers(1, 5))
+    return ManifestRow(*common, pattern.format(index=index), label, pattern, step, labelled_by=teacher)
 
 
 @st.composite

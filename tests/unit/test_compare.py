@@ -7,7 +7,7 @@ import pytest
 from arseg.cli.main import main
 from arseg.errors import DataError
 from arseg.evaluate.compare import compare, read_published_values, read_result, summarize_comparison
-from arseg.evaluate.tables import read_table
+from arseg.evaluate.tables import read_table, write_table
 from arseg.plots.curves import score_by_distance
 
 AR_PSP18_CAMVID = 0.70390105, 0.71135044
@@ -116,6 +116,9 @@ def test_published_result_files_are_results_too(tmp_path, published, repository,
 def test_other_files_are_refused(tmp_path, repository):
     with pytest.raises(DataError, match=r"weights\.pt: expected a table"):
         read_result(tmp_path / "weights.pt")
+    write_table(table().rename(columns={"miou": "agreement"}), tmp_path / "agreement.csv")
+    with pytest.raises(DataError, match=r"agreement\.csv: is agreement with HR, and what was published is mIoU"):
+        read_result(tmp_path / "agreement.csv")
     with pytest.raises(DataError, match=r"nowhere\.csv: no such sheet of published values"):
         read_published_values(tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match=r"lacks the column dataset"):

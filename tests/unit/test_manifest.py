@@ -79,6 +79,20 @@ def test_split_gives_its_rows_or_names_those_there_are(manifest_path):
         manifest.split("test")
 
 
+def test_labels_of_a_network_are_told_from_true_ones(manifest_path):
+    assert read_manifest(manifest_path).labelled_by("val") == ""
+    write_manifest(manifest_path, [STILL, replace(FIRST, labelled_by="HR")], CLASSES)
+    header, still, frame = manifest_path.read_text().splitlines()
+    assert header.endswith(",frame_step,max_distance,labelled_by")
+    assert still.endswith(",0,,")
+    assert frame.endswith(",2,0,HR")
+    manifest = read_manifest(manifest_path)
+    assert [manifest.labelled_by(split) for split in ("stills", "val")] == ["", "HR"]
+    edit(manifest_path, ",HR\n", ",SAM\n")
+    with pytest.raises(DataError, match=r"camvid\.csv:3: labelled_by is 'SAM', expected HR, or nothing where"):
+        read_manifest(manifest_path)
+
+
 @pytest.mark.parametrize(("offset", "name"), [(0, "07959"), (1, "07961"), (-11, "07937"), (21, "08001")])
 def test_frame_path_counts_in_frames(offset, name):
     assert video_row(7959).frame_path(offset) == Path(f"root/val/0016E5_{name}.png")

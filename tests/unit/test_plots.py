@@ -9,8 +9,8 @@ from PIL import Image
 from arseg.cli.main import main
 from arseg.data.manifest import Manifest
 from arseg.errors import ConfigError
-from arseg.evaluate.tables import read_table, tabulate
-from arseg.plots import curves
+from arseg.evaluate.tables import read_table, tabulate, write_table
+from arseg.plots import curves, panel_drawing
 from arseg.plots.curves import score_by_cost, score_by_distance
 from arseg.plots.motion import motion_to_rgb
 from arseg.plots.panel_drawing import PanelRow, _warp_picture, best_windows, draw_panel
@@ -29,7 +29,8 @@ def figures(monkeypatch):
         kept.append(figure)
         save(figure, output)
 
-    monkeypatch.setattr(curves, "save_figure", keep)
+    for module in (curves, panel_drawing):
+        monkeypatch.setattr(module, "save_figure", keep)
     return kept
 
 
@@ -117,6 +118,18 @@ def test_tables_of_older_versions_are_drawn(repository, figures, tmp_path):
         score_by_cost(read_table(table), tmp_path / "cost.png", "iou")
 
 
+@pytest.mark.parametrize("metric", ["miou", "miou_no_void"])
+def test_agreement_is_not_drawn_as_miou(metric, repository, figures, tmp_path):
+    write_table(tabulate([make_evaluation(labelled_by="HR")]), tmp_path / "agreement.csv")
+    words = ["plot", "curves", tmp_path / "agreement.csv", "--metric", metric, "--by-distance", tmp_path / "d.png"]
+    published = repository / "config/published-miou.csv"  # has nothing to do with it
+    main([*map(str, [*words, "--by-cost", tmp_path / "c.png", "--published", published])])
+    name = "agreement with HR" + ("" if metric == "miou" else " without void")
+    assert [figure.axes[0].get_ylabel() for figure in figures] == [
+        *(f"{name} at distance d (%)", f"{name}, mean over distances (%)")
+    ]
+
+
 @pytest.mark.parametrize("draw", [score_by_distance, score_by_cost])
 def test_equal_tables_give_equal_files(draw, table, tmp_path):
     draw(table, tmp_path / "first.png")
@@ -196,14 +209,23 @@ def test_gain_counts_scored_pixels_only():
     assert wrong.any()
 
 
-def test_panel_is_drawn(tmp_path):
+@pytest.mark.parametrize(
+    ("labelled_by", "title", "right", "grey"),
+    [("", "label", "right", "void or unlabelled"), ("HR", "HR before encoding", "agree", "void or unsure")],
+)
+def test_panel_is_drawn(labelled_by, title, right, grey, figures, tmp_path):
     classes = tuple(
         SegmentationClass(index, name, color, name == "void")
         for index, (name, color) in enumerate(
             {"sky": (128, 128, 128), "road": (128, 64, 128), "void": (0, 0, 0)}.items()
         )
     )
-    draw_panel([panel_row(0), panel_row(1)], Manifest((), classes, ""), 50, 11, tmp_path / "panel.png")
+    rows, manifest = [panel_row(0), panel_row(1)], Manifest((), classes, "")
+    draw_panel(rows, manifest, 50, 11, tmp_path / "panel.png", labelled_by=labelled_by)
+    (figure,) = figures
+    titles = [axes.get_title() for axes in figure.axes]
+    assert (titles[2], titles[3]) == (title, f"HR 1.0×: 100.0 % of pixels {right}")
+    assert grey in [text.get_text() for text in figure.legends[0].get_texts()]
     with Image.open(tmp_path / "panel.png") as image:
         assert image.size[0] == int(4 * 2.9 * 160)
         assert image.size[1] > 1000

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from arseg.ar import ClipPredictor
+from arseg.cli.main import main
 from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.errors import CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.complexity import gmacs_per_frame
 from arseg.evaluate.protocol import evaluate
-from arseg.evaluate.result import merge_evaluations
+from arseg.evaluate.result import load_evaluation, merge_evaluations
 from arseg.models.branch import load_branch
 from arseg.models.checkpoint import load_checkpoint, save_checkpoint
 from arseg.models.inference import warp_keyframe
@@ -383,6 +384,34 @@ def test_frames_without_labels_are_refused(tiny, tmp_path):
 
 
 # The panel reads the same files
+
+
+def relabelled(tiny, folder, num_labelled):
+    """Return a manifest whose first rows HR has labelled, and stores made from it."""
+    rows = read_manifest(tiny["manifest"]).rows
+    rows = [replace(row, labelled_by="HR" if i < num_labelled else "") for i, row in enumerate(rows)]
+    write_manifest(folder / "manifest.csv", rows, CLASSES)
+    return {
+        "manifest": folder / "manifest.csv",
+        "stores": write_stores(tiny["folder"] / folder.name, read_manifest(folder / "manifest.csv").digest),
+    }
+
+
+def test_the_labels_of_a_network_are_told_by_its_evaluation(tiny, evaluations, tmp_path, capsys):
+    made = relabelled(tiny, tmp_path, len(FRAMES))
+    words = ["--manifest", made["manifest"], "--stores", *made["stores"], "--hr", tiny["hr"], "--device", "cpu"]
+    main([*map(str, ["evaluate", "--mode", "hr", *words, "--workers", 0, "--output", tmp_path / "hr.npz"])])
+    found = load_evaluation(tmp_path / "hr.npz")
+    assert found.settings.labelled_by == "HR"
+    np.testing.assert_array_equal(found.confusions, evaluations["hr"].confusions)
+    np.testing.assert_array_equal(found.columns["agreement"], evaluations["hr"].miou)
+    assert f"(mean agreement with HR {100 * evaluations['hr'].miou.mean():.2f})" in capsys.readouterr().out
+
+
+def test_a_split_with_labels_of_both_kinds_is_refused(tiny, tmp_path):
+    made = relabelled(tiny, tmp_path, 1)
+    with pytest.raises(DataError, match=r"data set tiny: some labels of the split 'test' are HR's, others are true"):
+        run(tiny, "hr", **made)
 
 
 def test_panel_from_stores_and_checkpoints(tiny, tmp_path):

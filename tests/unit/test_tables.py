@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from evaluation_examples import CONFUSIONS, SETTINGS, make_evaluation
 
+from arseg.cli.main import main
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.result import load_evaluation, merge_evaluations
 from arseg.evaluate.summary import summarize
 from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table
+from arseg.metrics.metric import agreement_name, describe_score
 from arseg.spec import Encoding
 
 ZEROS = np.zeros_like(CONFUSIONS)
@@ -231,6 +233,53 @@ def test_unreadable_tables_are_named(tmp_path):
     path.write_text("dataset,split\ncamvid,test\n")
     with pytest.raises(DataError, match=r"miou.csv: the table lacks the column backbone"):
         read_table(path)
+
+
+def test_labels_of_a_network_never_give_miou(tmp_path, capsys):
+    by_hr = [make_evaluation(labelled_by="HR", mode=mode) for mode in ("hr", "warp")]
+    paths = save_all(tmp_path, *by_hr, make_evaluation())
+    assert [load_evaluation(path).settings.labelled_by for path in paths] == ["HR", "HR", ""]
+    assert b"labelled_by" not in np.load(paths[2])["description"].tobytes()  # files of older versions have none
+    words = ["tabulate", *paths[:2], "--csv", tmp_path / "agreement.csv", "--summary", tmp_path / "agreement.md"]
+    main([*map(str, words)])
+    table = read_table(tmp_path / "agreement.csv")
+    assert list(table.columns)[11:] == [
+        *("agreement", "agreement_no_void", "num_classes_present", "num_classes_no_void", "classes_without_labels"),
+        *("gmacs_per_frame", "agreement_iou_sky", "agreement_iou_road", "agreement_iou_void"),
+    ]
+    np.testing.assert_allclose(table["agreement"], [0.85, 0.6] * 2)
+    summary = (tmp_path / "agreement.md").read_text()
+    assert "miou" not in summary.lower()
+    assert summary.startswith("# Agreement with HR by reference distance")
+    assert "which is not accuracy: the labels are those that the HR branch gives the frames" in summary
+    assert "Agreement is the mean of 2 to 3 classes." in summary
+    header, _, row, _ = markdown_rows(summary)
+    assert header[3:5] == ["agreement with HR, mean of 2 to 3 classes", "no void, of 2"]
+    assert row[3:5] == ["72.50", "68.75"]
+
+    with pytest.raises(SystemExit):
+        main([*map(str, words), "--published", str(tmp_path / "published")])
+    assert "these results are agreement with HR, which made their labels" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "published").exists()
+    with pytest.raises(DataError, match=r"labels of camvid test are true, those of camvid test are HR's: no table has"):
+        collect_table(save_all(tmp_path, by_hr[0], make_evaluation(seed=1)))
+    with pytest.raises(DataError, match=r"shards \(0,\) and \(1,\) differ in labelled_by: 'HR' and ''"):
+        merge_evaluations([replace(by_hr[0], shards=(0,)), make_evaluation(shards=(1,))])
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        ("miou", "mIoU"),
+        ("miou_no_void", "mIoU without void"),
+        ("pixel_accuracy", "pixel accuracy"),
+        (agreement_name("miou"), "agreement with HR"),
+        (agreement_name("miou_no_void"), "agreement with HR without void"),
+        (agreement_name("pixel_accuracy"), "agreement with HR in pixel accuracy"),
+    ],
+)
+def test_scores_in_words(score, words):
+    assert describe_score(score) == words
 
 
 # Summary

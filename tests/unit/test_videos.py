@@ -124,6 +124,7 @@ def test_from_videos_to_a_manifest(drives, hr, tmp_path, monkeypatch, capsys):
     manifest = read_manifest("drives.csv")
     assert list(manifest.class_names) == CLASSES
     assert {row.split for row in manifest.rows} == {"videos-train", "videos-val", "videos-test"}
+    assert manifest.labelled_by("videos-test") == "HR"
     row = manifest.split("videos-test")[0]
     assert row.frame_path(1 - GOP).exists()
     values = set(np.unique(np.asarray(Image.open(row.label))))

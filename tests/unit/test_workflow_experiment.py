@@ -95,6 +95,40 @@ def test_runs_are_the_product_of_the_lists(experiment_of):
     assert experiment_of("demo").comparisons() == []
 
 
+def test_agreement_and_miou_are_in_files_of_their_own(experiment_of, tmp_path):
+    (tmp_path / "hr.pt").touch()
+
+    def videos(config):
+        streets = config["datasets"]["synthetic"]
+        drives = {
+            **streets,
+            "kind": "videos",
+            "source": {"videos": "*.mp4"},
+            "hr": {"checkpoint": str(tmp_path / "hr.pt")},
+        }
+        del drives["splits"]
+        config["datasets"]["drives"] = drives
+
+    def videos_alone(config):
+        videos(config)
+        del config["datasets"]["synthetic"]
+
+    miou, agreement = ([f"results/demo/{name}.{end}" for end in ("csv", "md")] for name in ("miou", "agreement"))
+    both, alone = experiment_of("demo", videos), experiment_of("demo", videos_alone)
+    assert both.tables() == [*miou, *agreement, "results/demo/published"]
+    assert alone.tables() == agreement
+    assert [name.rpartition("/")[2] for name in both.figures()][:4] == [
+        f"{score}_by_{x}.png" for score in ("miou", "agreement") for x in ("distance", "cost")
+    ]
+    assert [name.rpartition("/")[2] for name in alone.figures()][:2] == [
+        *("agreement_by_distance.png", "agreement_by_cost.png")
+    ]
+    assert {path.split("/")[3] for path in both.evaluations("miou")} == {"synthetic"}
+    assert {path.split("/")[3] for path in both.evaluations("agreement")} == {"drives"}
+    jobs, of = Jobs(both), wildcards(curves="agreement")
+    assert (jobs.plotted_table(of), jobs.plotted_metric(of)) == (agreement[0], "agreement")
+
+
 @pytest.mark.parametrize("change", [setting(rates=["2000k"]), setting(presets=["slow"]), setting(splits={})])
 def test_what_was_not_published_is_not_compared(change, experiment_of):
     def changed(config):

@@ -39,8 +39,16 @@ def test_a_network_is_adapted_to_a_video(video, network, programs, tmp_path, mon
     for words in ("full resolution on every frame", "constant low resolution at 0.5x", "AR-Seg at 0.5x"):
         assert re.search(rf"{words} +[\d.]+% +\d+% of HR's multiply-accumulates", told), told
     results = tmp_path / "mine/results/adapted"
-    table = pd.read_csv(results / "miou.csv")
+    table = pd.read_csv(results / "agreement.csv")
     assert set(table["split"]) == {"videos-test"}
+    hr = table.loc[table["mode"] == "HR", "agreement"]
+    assert hr.between(0.3, 0.9999).all(), "encoding alone makes HR differ from its own labels"
+    names = {path.name for path in (*results.glob("*.*"), *results.glob("figures/*.png"), *results.glob("published"))}
+    assert names >= {"agreement.csv", "agreement.md", "agreement_by_distance.png", "agreement_by_cost.png"}
+    assert not {name for name in names if "miou" in name or name == "published"}
+    logs = (tmp_path / "mine/logs/adapted").rglob("evaluate/**/*.log")
+    for path in (results / "agreement.csv", results / "agreement.md", *logs):
+        assert "miou" not in path.read_text().lower(), path
     assert {path.name for path in results.glob("phase1/*/*/*")} == {"scale50"}, "the HR branch is not trained"
 
     made = {path: path.stat().st_mtime_ns for path in results.rglob("*.pt")}
@@ -101,7 +109,7 @@ def table(**agreement):
     costs = {"HR": 10.0, "LR": 2.5, "AR": 4.0, "WARP": 1.0}
     return pd.DataFrame(
         [
-            {"mode": mode, "scale": scale, "distance": distance, "miou": value, "gmacs_per_frame": costs[mode]}
+            {"mode": mode, "scale": scale, "distance": distance, "agreement": value, "gmacs_per_frame": costs[mode]}
             for mode, value in agreement.items()
             for scale in [0.5 if mode in ("LR", "AR") else 1.0]
             for distance in range(3)

@@ -1,16 +1,18 @@
 # Confusion matrices to tables, published result files, and figures.
-# Outputs: results/<name>/miou.csv, miou.md, published/, figures/; where runs were published also comparison.{csv,md}
+# Outputs: results/<name>/miou.csv, miou.md, published/, figures/; where runs were published also comparison.{csv,md};
+# for data sets that HR labelled agreement.csv, agreement.md and figures of their own.
 
 
 localrules:
     tabulate,
+    tabulate_agreement,
     compare_with_published,
     plot_curves,
 
 
 rule tabulate:
     input:
-        experiment.evaluations(),
+        experiment.evaluations("miou"),
     output:
         csv=report(
             f"{experiment.results}/miou.csv",
@@ -33,6 +35,32 @@ rule tabulate:
         " --csv {output.csv:q}"
         " --summary {output.summary:q}"
         " --published {output.published:q}"
+        " > {log:q} 2>&1"
+
+
+rule tabulate_agreement:
+    input:
+        experiment.evaluations("agreement"),
+    output:
+        csv=report(
+            f"{experiment.results}/agreement.csv",
+            category="Tables",
+            caption="../report/agreement_table.rst",
+            labels={"table": "agreement with HR by distance"},
+        ),
+        summary=f"{experiment.results}/agreement.md",
+    log:
+        f"{experiment.logs}/tabulate_agreement.log",
+    benchmark:
+        f"{experiment.benchmarks}/tabulate_agreement.tsv"
+    conda:
+        "../../envs/arseg.yaml"
+    params:
+        stage=STAGES["tables"],
+    shell:
+        "arseg tabulate {input:q}"
+        " --csv {output.csv:q}"
+        " --summary {output.summary:q}"
         " > {log:q} 2>&1"
 
 
@@ -66,33 +94,34 @@ rule compare_with_published:
 
 rule plot_curves:
     input:
-        table=rules.tabulate.output.csv,
+        table=jobs.plotted_table,
         published=experiment.published_values(),
     output:
         distance=report(
-            f"{experiment.results}/figures/{{metric}}_by_distance.png",
+            f"{experiment.results}/figures/{{curves}}_by_distance.png",
             category="Figures",
             caption="../report/curves_by_distance.rst",
-            labels={"figure": "{metric} by reference distance"},
+            labels={"figure": "{curves} by reference distance"},
         ),
         cost=report(
-            f"{experiment.results}/figures/{{metric}}_by_cost.png",
+            f"{experiment.results}/figures/{{curves}}_by_cost.png",
             category="Figures",
             caption="../report/curves_by_cost.rst",
-            labels={"figure": "{metric} by cost"},
+            labels={"figure": "{curves} by cost"},
         ),
     log:
-        f"{experiment.logs}/plot_curves/{{metric}}.log",
+        f"{experiment.logs}/plot_curves/{{curves}}.log",
     benchmark:
-        f"{experiment.benchmarks}/plot_curves/{{metric}}.tsv"
+        f"{experiment.benchmarks}/plot_curves/{{curves}}.tsv"
     conda:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["plots"],
+        metric=jobs.plotted_metric,
         published=jobs.published_words,
     shell:
         "arseg plot curves {input.table:q}"
-        " --metric {wildcards.metric}"
+        " --metric {params.metric}"
         " {params.published:q}"
         " --by-distance {output.distance:q}"
         " --by-cost {output.cost:q}"

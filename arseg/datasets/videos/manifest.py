@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from arseg.data.manifest import ManifestRow, read_classes
+from arseg.data.manifest import TEACHER, ManifestRow, read_classes
 from arseg.datasets.videos.sampling import SHARES, read_samples
 from arseg.errors import DataError
 from arseg.spec import SegmentationClass
@@ -61,6 +61,7 @@ def videos_manifest(
                 label=str(label),
                 frame_pattern=f"{frames / sample.sequence}/{{index:06d}}.png",
                 frame_step=1,
+                labelled_by=TEACHER,
             )
         )
     return rows, read_classes(labels / CLASSES)
