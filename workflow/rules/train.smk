@@ -24,6 +24,7 @@ rule fetch_imagenet_weights:
 rule train_phase1:
     input:
         initial_weights=jobs.initial_weights(1),
+        network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
     output:
@@ -88,6 +89,7 @@ rule train_phase1:
 rule train_phase2:
     input:
         initial_weights=jobs.initial_weights(2),
+        network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         hr=jobs.hr_weights,
