@@ -88,6 +88,16 @@ def test_wrong_words_leave_nothing(names, words, network, tmp_path, monkeypatch,
     assert not Path("mine/config.yaml").exists()
 
 
+def test_videos_of_another_size_are_named_at_once(video, network, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    p_only_video(Path("wide.mp4"), frames_of(3, 64, 128))
+    with pytest.raises(SystemExit):
+        main(["adapt", str(video), "wide.mp4", "--network", str(network), "-o", "mine"])
+    told = f"wide.mp4: has 128x64 pixels, and {video} 96x64; all videos need one size. "
+    assert told in capsys.readouterr().err
+    assert not Path("mine/config.yaml").exists()
+
+
 def test_the_checkpoint_of_another_network_is_not_taken_for_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, channels in (("one", 4), ("two", 8)):
