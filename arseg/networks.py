@@ -54,10 +54,10 @@ class Family:
             raise ConfigError(
                 f"backbone {name!r}: needs the package {self.package}. Install it: pip install 'arseg[{self.extra}]'"
             )
-        source = name.partition(":")[0]
-        if source.endswith(".py") and not Path(source).is_file():
+        source = own_file(name)
+        if source is not None and not source.is_file():
             raise ConfigError(
-                f"backbone {name!r}: {Path(source).absolute()} does not exist. Correct the path, or run the command "
+                f"backbone {name!r}: {source.absolute()} does not exist. Correct the path, or run the command "
                 "where it leads there"
             )
 
@@ -132,6 +132,12 @@ def path_part(name: str) -> str:
 def name_of(path_part: str) -> str:
     """Return the name of the network that a part of a path stands for; a name is its own."""
     return path_part.translate(IN_NAMES)
+
+
+def own_file(name: str) -> Path | None:
+    """Return the file of ``FILE.py:FUNCTION``; None for networks of packages."""
+    source = name.partition(":")[0]
+    return Path(source) if source.endswith(".py") else None
 
 
 networks = Networks("backbone", "arseg.networks")

@@ -116,7 +116,10 @@ def _import_plugins() -> None:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Return the module of a .py file, which is run once in a process; whatever it raises passes."""
+    """Return the module of a .py file, which is run once in a process; whatever it raises passes.
+
+    From then on its folder is the last one that modules are imported from: those that lie beside the file.
+    """
     path = path.resolve()
     name = f"arseg_file_{path.as_posix()}"
     if name in sys.modules:
@@ -124,6 +127,8 @@ def import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import yaml
 
 from arseg.datasets.videos.sampling import find_videos, open_container
-from arseg.errors import CodecError, ConfigError
+from arseg.errors import CodecError, ConfigError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
 from arseg.spec import NetworkSpec
@@ -69,6 +69,17 @@ def read_format(video: Path) -> VideoFormat:
         )
 
 
+def _refuse_another_size(path: Path, first: Path, video: VideoFormat) -> None:
+    with open_container(path) as container:
+        stream = container.streams.video[0]
+        if (stream.width, stream.height) != (video.width, video.height):
+            raise DataError(
+                f"{path}: has {stream.width}x{stream.height} pixels, and {first} {video.width}x{video.height}; all "
+                "videos need one size. Adapt to those of each size in a folder of its own (-o), or scale this one: "
+                f"ffmpeg -i {path} -vf scale={video.width}:{video.height} OUT.mp4"
+            )
+
+
 @dataclass(frozen=True)
 class Adaptation:
     """How to adapt a network."""
@@ -112,10 +123,12 @@ def configuration(
     Raises
     ------
     DataError, CodecError, FileAccessError
-        If a video is missing or cannot be read.
+        If a video is missing, cannot be read, or has another size than the first.
     """
-    first = next(path for pattern in videos for path in find_videos(pattern).values())
+    first, *others = (path for pattern in videos for path in find_videos(pattern).values())
     video = read_format(first)
+    for path in others:
+        _refuse_another_size(path, first, video)
     return {
         "name": NAME,
         "seeds": [options.seed],

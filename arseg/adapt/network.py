@@ -7,11 +7,12 @@ from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.files import file_digest
 from arseg.models.checkpoint import read_checkpoint
-from arseg.models.imagenet import create_checkpoint
+from arseg.models.finished import create_checkpoint
+from arseg.networks import networks, own_file
 
 
 def hr_checkpoint(
-    network: str, folder: Path, *, classes: Path | None, weights: Path | None, normalization: str
+    network: str, folder: Path, *, classes: Path | None, weights: Path | None, normalization: str | None
 ) -> Path:
     """Return the checkpoint that is named, or make it of a network's name, as ``hr.pt`` in a folder.
 
@@ -23,36 +24,55 @@ def hr_checkpoint(
         A checkpoint, or the name of a network.
     folder : Path
         Where to make it.
-    classes : Path, optional
-        Sheet of the classes, which a network by name needs.
-    weights : Path, optional
-        Weights of a network by name.
-    normalization : str
-        What a network by name was trained with.
+    classes, weights, normalization
+        Of a network by name, as `arseg.models.finished.finished_network` takes them.
 
     Raises
     ------
     ConfigError
-        If the sheet is missing, or the folder has the checkpoint of another network.
+        If the folder has the checkpoint of another network, or this one is not there or not trained.
     CheckpointError, DataError
         If the weights do not fit, or the sheet cannot be read.
     """
     if Path(network).is_file():
+        _link_code(Path(network), folder)
         return Path(network)
-    if classes is None:
-        raise ConfigError(
-            f"--network {network}: is not a file, and a network by name needs the sheet of its classes: --classes"
-        )
+    if network.endswith((".pt", ".pth")):
+        raise ConfigError(f"--network {network}: no such file. Correct the path of the checkpoint")
     # Jobs run in the folder, where a relative path would name nothing.
     name = re.sub(r"^(.+\.py)(?=:)", lambda file: str(Path(file[1]).resolve()), network)
-    table, hr = read_classes(classes), folder / "hr.pt"
+    table, hr = None if classes is None else read_classes(classes), folder / "hr.pt"
     if not hr.exists():
         create_checkpoint(name, table, hr, weights=weights, normalization=normalization)
     _, spec, trained_on, _ = read_checkpoint(hr)
-    asked = (name, table, normalization, None if weights is None else file_digest(weights))
+    file = weights or own_file(name)
+    asked = (
+        name,
+        table or spec.classes,
+        normalization or spec.normalization,
+        None if file is None else file_digest(file),
+    )
     if asked != (spec.backbone, spec.classes, spec.normalization, (trained_on.initialized_from or {}).get("sha256")):
         raise ConfigError(
             f"{hr}: is of an earlier run with another network, other classes, weights or normalization. Choose another "
             "folder (-o), or delete this one"
         )
     return hr
+
+
+def _link_code(checkpoint: Path, folder: Path) -> None:
+    """Link the file that a checkpoint names by a relative path into the folder, in which jobs look for it."""
+    backbone = read_checkpoint(checkpoint).spec.backbone
+    networks.get(backbone)  # refuses what is not there
+    file = own_file(backbone)
+    if file is None or file.is_absolute():
+        return
+    if ".." in file.parts:
+        raise ConfigError(
+            f"{checkpoint}: its network is {backbone}, whose path leads out of this folder. Make the checkpoint where "
+            "the file or a folder with it is: arseg checkpoint create"
+        )
+    link = folder / file
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())

@@ -25,7 +25,7 @@ def adapt(
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
     classes: Path | None = None,
     weights: Path | None = None,
-    normalization: str = "imagenet",
+    normalization: str | None = None,
     options: Annotated[Adaptation, Parameter(name="*")] = DEFAULT,
     device: str = "auto",
     cores: Count | None = None,
@@ -45,9 +45,9 @@ def adapt(
     output : Path
         Folder to work in.
     classes : Path
-        With a name: CSV of its classes (index, name, red, green, blue, void).
+        With a name: CSV of its classes (index, name, red, green, blue, void), as for arseg checkpoint create.
     weights : Path
-        With a name: its weights; by default those that its function loads itself.
+        With a name: its weights, as for arseg checkpoint create.
     normalization : str
         With a name: what images are normalised with, as for arseg checkpoint create.
     device : str

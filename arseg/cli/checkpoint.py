@@ -9,7 +9,7 @@ from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.models.checkpoint import read_tensors
 from arseg.models.describe import describe_checkpoint
-from arseg.models.imagenet import create_checkpoint
+from arseg.models.finished import create_checkpoint
 from arseg.models.state_dict import HINT, is_own_checkpoint
 from arseg.provenance.recording import records
 from arseg.spec import Role, SegmentationClass
@@ -66,25 +66,31 @@ def import_published(
 
 @records("checkpoint create", inputs=["weights", "classes"], outputs=["output"])
 def create(
-    network: str, *, classes: Path, output: Path, weights: Path | None = None, normalization: str = "imagenet"
+    network: str,
+    *,
+    output: Path,
+    classes: Path | None = None,
+    weights: Path | None = None,
+    normalization: str | None = None,
 ) -> None:
     """Make the checkpoint of an HR branch from a finished network of your own or of a library.
 
     Parameters
     ----------
     network : str
-        Its name: smp/fpn/resnet18, transformers/segformer-b0, my_nets.py:build, or one of arseg's.
-    classes : Path
-        CSV of its classes: index, name, red, green, blue, void.
+        Its name: smp/fpn/resnet18, transformers/ORGANISATION/MODEL, my_nets.py:build, or one of arseg's.
     output : Path
         Checkpoint to write.
+    classes : Path
+        CSV of its classes: index, name, red, green, blue, void; by default those that the library names, or numbers.
     weights : Path
-        Its weights, a state dict or a checkpoint; by default those that the network's function loads itself.
+        Its weights, a state dict or a checkpoint; by default the library's own, or those that its function loads.
     normalization : str
         What images are normalised with: camvid, imagenet, bisenet, or numbers (mean/deviation of red,green,blue:
-        0.5,0.5,0.5/0.5,0.5,0.5).
+        0.5,0.5,0.5/0.5,0.5,0.5); the library's own by default, imagenet where it has none.
     """
-    print(create_checkpoint(network, read_classes(classes), output, weights=weights, normalization=normalization))
+    table = None if classes is None else read_classes(classes)
+    create_checkpoint(network, table, output, weights=weights, normalization=normalization)
     print(f"wrote {output}")
 
 

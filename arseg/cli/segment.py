@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
 from arseg.infer.outputs import check_outputs, open_output
 from arseg.infer.report import STAGES, describe, summarize
 from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
 from arseg.infer.segment import segment as segment_video
+from arseg.models.branch import Branch
+from arseg.models.device import resolve_device
+from arseg.models.finished import finished_branch
 from arseg.motion.live import Following
 from arseg.options import Count, Device, Video
 from arseg.progress import track
@@ -23,11 +28,20 @@ from arseg.provenance.recording import records
 from arseg.signals import noted_signals
 
 
-@records("segment", inputs=["video", "checkpoint"], outputs=["output", "summary"], folder_contents=False)
+@records(
+    "segment",
+    inputs=["video", "checkpoint", "weights", "classes"],
+    outputs=["output", "summary"],
+    folder_contents=False,
+)
 def segment(
     video: Video,
     *,
-    checkpoint: list[Path],
+    checkpoint: list[Path] | None = None,
+    network: str | None = None,
+    classes: Path | None = None,
+    weights: Path | None = None,
+    normalization: str | None = None,
     output: Annotated[list[Path] | None, Parameter(name=["--output", "-o"])] = None,
     summary: Path | None = None,
     scale_percent: int | None = None,
@@ -49,6 +63,15 @@ def segment(
         Whatever FFmpeg decodes, best H.264 or HEVC: a file, a URL, or - for standard input.
     checkpoint : list of Path
         Checkpoints, or folders with some (results/demo): an LR branch and its HR branch, or a single network.
+    network : str
+        Instead of a checkpoint, a finished network by name, as for arseg checkpoint create, on every frame in full
+        resolution (transformers/ORGANISATION/MODEL, my_nets.py:build).
+    classes : Path
+        With --network: CSV of its classes, as for arseg checkpoint create.
+    weights : Path
+        With --network: its weights, as for arseg checkpoint create.
+    normalization : str
+        With --network: what images are normalised with, as for arseg checkpoint create.
     output : list of Path
         Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv), a folder
         for palette PNGs.
@@ -70,9 +93,29 @@ def segment(
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
     check_outputs(output or [], alpha)
+    of_network = {"--classes": classes, "--weights": weights, "--normalization": normalization}
+    of_branches = {"--checkpoint": checkpoint, "--scale-percent": scale_percent, "--compare": compare}
+    if network is None:
+        _refuse(of_network, "is of a network by name. Name it by --network; a checkpoint has its own")
+        if not checkpoint:
+            raise ConfigError("what shall segment the video? Give --checkpoint FILE..., or a --network by name")
+        source: list[Path] | Branch = checkpoint
+    else:
+        _refuse(
+            of_branches,
+            f"is of branches that arseg has trained, and --network {network} runs alone on every frame in full "
+            f"resolution. Train a branch beside it: arseg adapt {video} --network {network} ...",
+        )
+        source = finished_branch(
+            network,
+            None if classes is None else read_classes(classes),
+            weights=weights,
+            normalization=normalization,
+            device=resolve_device(device),
+        )
     segmentation = segment_video(
         video,
-        checkpoint,
+        source,
         scale_percent=scale_percent,
         device=device,
         following=following,
@@ -110,6 +153,11 @@ def segment(
     print(describe(told))
     for path in [*(output or []), *([summary] if summary else [])]:
         print(f"wrote {path}")
+
+
+def _refuse(options: Mapping[str, object], reason: str) -> None:
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"{given[0]}: {reason}")
 
 
 def _shares(segmentation: Segmentation, started: float) -> str:

@@ -56,7 +56,7 @@ SegmentedFrame = tuple[NDArray[np.uint8], NDArray[np.uint8], FrameInfo]
 
 def segment(
     video: str | Path,
-    checkpoint: str | Path | Sequence[str | Path],
+    checkpoint: str | Path | Sequence[str | Path] | Branch,
     *,
     scale_percent: int | None = None,
     device: str = "auto",
@@ -72,8 +72,9 @@ def segment(
     ----------
     video : str or Path
         H.264, HEVC or whatever else FFmpeg decodes: a file, a URL, or ``-`` for standard input.
-    checkpoint : path or sequence of path
-        Files or folders as `arseg.models.branches.load_branches` takes them.
+    checkpoint : path, sequence of path, or Branch
+        Files or folders as `arseg.models.branches.load_branches` takes them; or a network that is to see every frame,
+        as `arseg.models.finished.finished_branch` makes it of a name, on the same device.
     scale_percent : int, optional
         Resolution of the LR branch to choose, where there are several.
     device : str
@@ -111,12 +112,21 @@ def segment(
     if metrics and not compare_hr:
         raise ConfigError(f"--metrics {' '.join(metrics)}: are scores of a comparison. Add --compare HR")
     where = resolve_device(device)
-    first, lr = load_branches([checkpoint] if isinstance(checkpoint, str | Path) else checkpoint, where, scale_percent)
+    if isinstance(checkpoint, Branch):
+        first, lr = checkpoint, None
+    else:
+        paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+        first, lr = load_branches(paths, where, scale_percent)
     agreement = None
     if compare_hr:
         if lr is None:
             raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
         agreement = Agreement(lr.spec.classes, metrics)
+    if lr is None and following != DEFAULT_FOLLOWING:
+        raise ConfigError(
+            "--keyframes, --motion, --max-ref-back, --subpixel and --reencoding.*: are for an LR branch; a single "
+            "network sees every frame for itself. Leave them out"
+        )
     rules = None if lr is None else following.rules(lr.motion)
     if rules and lr and (difference := rules.difference(lr.motion)):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from arseg.access import HINTS, access_error
 from arseg.errors import CheckpointError, ConfigError
 from arseg.files import atomic_path, file_digest
-from arseg.models.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from arseg.models.checkpoint import load_checkpoint, read_tensors
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import Architecture, build_network, get_architecture
 from arseg.models.state_dict import (
@@ -29,7 +29,6 @@ from arseg.models.state_dict import (
     network_from_state_dict,
     read_state_dict,
 )
-from arseg.spec import NetworkSpec, Normalization, SegmentationClass, TrainedOn
 
 log = logging.getLogger(__name__)
 
@@ -79,45 +78,6 @@ def initialize_network(network: SegmentationNetwork, backbone: str, source: str)
     else:
         return _load_file(network, backbone, Path(source))
     return None
-
-
-def create_checkpoint(
-    backbone: str, classes: Sequence[SegmentationClass], output: Path, *, weights: Path | None, normalization: str
-) -> str:
-    """Write a finished network as the checkpoint of an HR branch, and return a line about its weights.
-
-    Parameters
-    ----------
-    backbone : str
-        Its name in `arseg.networks.networks`.
-    classes : sequence of SegmentationClass
-        Its classes.
-    output : Path
-        Checkpoint to write.
-    weights : Path, optional
-        State dict or checkpoint that has all layers; by default those that the network is built with.
-    normalization : str
-        As `arseg.spec.Normalization.parse` takes it.
-
-    Raises
-    ------
-    ConfigError
-        If the network or the normalisation is unknown.
-    CheckpointError
-        If the weights cannot be read, do not fit, or lack a layer.
-    """
-    Normalization.parse(normalization)
-    network = build_network(backbone, len(classes), fusion=False)
-    origin = None if weights is None else _load_file(network, backbone, weights)
-    if weights is not None and (origin is None or origin["left_random"]):
-        missing = "a ResNet-18's alone" if origin is None else f"none for {', '.join(origin['left_random'])}"
-        raise CheckpointError(
-            f"{weights}: its weights are {missing}, and a finished network of {len(classes)} classes needs all. Give "
-            "its own weights, and the sheet of the classes that it was trained for"
-        )
-    spec = NetworkSpec(backbone, len(classes), normalization=normalization, classes=tuple(classes))
-    save_checkpoint(output, network, spec, TrainedOn(initialized_from=origin))
-    return f"{origin['num_taken']} tensors of {weights}" if origin else "the weights that the network was built with"
 
 
 def write_imagenet(output: Path, backbone: str | None = None) -> None:
@@ -237,7 +197,7 @@ def _take(
     path: Path | None = None,
 ) -> dict[str, Any]:
     """Copy what the tensors of a network of the same backbone, or of a part of it, have in common with this one."""
-    first, own = first_names(backbone), network.state_dict()
+    first, own = first_names(backbone, network.num_classes), network.state_dict()
     taken = {
         name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
     }

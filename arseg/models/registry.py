@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pkgutil import resolve_name
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -37,6 +37,17 @@ loss. That of an architecture with `boundaries` also takes ``edges`` (N, H, W), 
 ``class_weights`` (K,) or None, by name."""
 
 
+class Pretrained(NamedTuple):
+    """What a library has trained."""
+
+    state_dict: Mapping[str, Tensor]
+    """All weights, named as the library does."""
+    class_names: tuple[str, ...]
+    """Names of the classes, in order."""
+    normalization: str | None
+    """What images were normalised with, as `arseg.spec.Normalization.parse` takes it; None if the library is silent."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """All that is particular to one network."""
@@ -57,6 +68,8 @@ class Architecture:
     """The only number of classes that it can be built for; None if any."""
     prefix: str = ""
     """What the names of tensors have here, and not in a state dict of the library or file that it comes from."""
+    pretrained: Callable[[], Pretrained] | None = None
+    """Loads the trained network of a library that has this one; None if there is none but what `build` makes."""
 
     def load_imagenet(self, network: SegmentationNetwork, state_dict: Mapping[str, Tensor]) -> None:
         """Copy ResNet-18 weights, named as torchvision names them, into the network's backbone.

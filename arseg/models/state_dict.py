@@ -148,14 +148,15 @@ def _possible(backbone: str, num_classes: int) -> int:
 
 
 @cache
-def first_names(backbone: str) -> Mapping[str, str]:
+def first_names(backbone: str, num_classes: int = 1) -> Mapping[str, str]:
     """Return for every name of a network's tensors the one under which the tensor is listed first.
 
     They are those of the form with CReFF, which has all names: a file of the other form may have them, too. What
-    another fusion adds has one name.
+    another fusion adds has one name. They do not depend on the number of classes, for which the network is built to
+    find them.
     """
     first: dict[int, str] = {}
-    entries = network_entries(backbone, 1, fusion=True)
+    entries = network_entries(backbone, num_classes, fusion=True)
     return {name: first.setdefault(id(tensor), name) for name, tensor in entries.items()}
 
 

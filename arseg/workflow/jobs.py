@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.codecs import HEVC_READER, codecs
 from arseg.config import existing, expanded
-from arseg.networks import name_of, networks
+from arseg.networks import name_of, networks, own_file
 from arseg.workflow.experiment import (
     ENCODER_WEIGHTS,
     IMAGENET_WEIGHTS,
@@ -109,6 +109,12 @@ class Jobs:
             return [existing(source, f"datasets.{wildcards.dataset}.training.initial_weights")]
 
         return answer
+
+    def network_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the user's files that build the networks of a job: of its backbone, or of all of its data set."""
+        part = getattr(wildcards, "backbone", None)
+        names = self.experiment.config.datasets[wildcards.dataset].backbones if part is None else [name_of(part)]
+        return [str(file) for file in map(own_file, names) if file is not None]
 
     @told_by_snakemake()
     def teacher(self, wildcards: Wildcards) -> str:

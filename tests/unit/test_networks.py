@@ -129,6 +129,17 @@ def test_padding_is_said_once(caplog):
     ]
 
 
+def test_images_that_are_too_small_are_refused_with_the_size_that_works():
+    """Not in PyTorch's words: this one halves its feature three times more."""
+    pytest.importorskip("segmentation_models_pytorch", reason="needs the extra 'smp'")
+    network = build_network("smp/pan/resnet18", 3, fusion=False)
+    told = r"'smp/pan/resnet18': images of 96x64 pixels are too small .*must have more than 112\. .* 2 times as large"
+    for mode in (network.eval, network.train):
+        with torch.no_grad(), pytest.raises(ConfigError, match=told):
+            mode()(torch.zeros(2, 3, 64, 96))
+    assert network(torch.zeros(2, 3, 113, 128)).scores.shape == (2, 3, 113, 128)
+
+
 def test_an_adapted_network_is_exported_as_it_runs(own, tmp_path):
     """The export compares both files with PyTorch, in onnxruntime, and refuses what differs."""
     name, classes = f"{own}:build", tuple(SegmentationClass(i, f"c{i}", (i, i, i), False) for i in range(5))

@@ -14,7 +14,17 @@ from arseg.adapt.outcome import describe_outcome
 from arseg.cli.main import main
 from arseg.errors import ConfigError
 from arseg.models.checkpoint import save_checkpoint
+from arseg.models.finished import create_checkpoint, generated_classes
 
+OWN = """
+import torch
+from torch import nn
+
+
+def build(num_classes):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, {channels}, 3, 2, 1), nn.Conv2d({channels}, num_classes, 1))
+"""
 OPTIONS = ["--gop", "4", "--samples", "12", "--epochs", "1", "--confidence", "0", "--device", "cpu", "--cores", "2"]
 
 
@@ -86,16 +96,23 @@ def test_wrong_words_leave_nothing(names, words, network, tmp_path, monkeypatch,
     assert not Path("mine/config.yaml").exists()
 
 
+def test_videos_of_another_size_are_named_at_once(video, network, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    p_only_video(Path("wide.mp4"), frames_of(3, 64, 128))
+    with pytest.raises(SystemExit):
+        main(["adapt", str(video), "wide.mp4", "--network", str(network), "-o", "mine"])
+    told = f"wide.mp4: has 128x64 pixels, and {video} 96x64; all videos need one size. "
+    assert told in capsys.readouterr().err
+    assert not Path("mine/config.yaml").exists()
+
+
 def test_the_checkpoint_of_another_network_is_not_taken_for_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, channels in (("one", 4), ("two", 8)):
-        (tmp_path / f"{name}.py").write_text(
-            "from torch import nn\n\n\ndef build(num_classes):\n"
-            f"    return nn.Sequential(nn.Conv2d(3, {channels}, 3, 2, 1), nn.Conv2d({channels}, num_classes, 1))\n"
-        )
+        (tmp_path / f"{name}.py").write_text(OWN.format(channels=channels))
     rows = ["index,name,red,green,blue,void", "0,road,128,64,128,false", "1,sky,70,130,180,false"]
     (tmp_path / "classes.csv").write_text("\n".join(rows))
-    words = {"classes": tmp_path / "classes.csv", "weights": None, "normalization": "imagenet"}
+    words = {"classes": tmp_path / "classes.csv", "weights": None, "normalization": None}
     made = hr_checkpoint("one.py:build", tmp_path / "mine", **words)
     stamp = made.stat().st_mtime_ns
     assert hr_checkpoint("one.py:build", tmp_path / "mine", **words) == made
@@ -103,6 +120,23 @@ def test_the_checkpoint_of_another_network_is_not_taken_for_this_one(tmp_path, m
     for network, changed in (("two.py:build", {}), ("one.py:build", {"normalization": "camvid"})):
         with pytest.raises(ConfigError, match=r"hr.pt: is of an earlier run with another network"):
             hr_checkpoint(network, tmp_path / "mine", **words | changed)
+    (tmp_path / "one.py").write_text(OWN.format(channels=4) + "# other weights, perhaps\n")
+    with pytest.raises(ConfigError, match=r"hr.pt: is of an earlier run with another network"):
+        hr_checkpoint("one.py:build", tmp_path / "mine", **words)
+    with pytest.raises(ConfigError, match=r"--network none.pt: no such file"):
+        hr_checkpoint("none.pt", tmp_path / "mine", **words)
+
+
+def test_jobs_find_the_file_that_a_checkpoint_names_by_a_relative_path(tmp_path, monkeypatch):
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets/mine.py").write_text(OWN.format(channels=4))
+    monkeypatch.chdir(tmp_path)
+    create_checkpoint(
+        "nets/mine.py:build", generated_classes(["road"]), Path("hr.pt"), weights=None, normalization=None
+    )
+    words = {"classes": None, "weights": None, "normalization": None}
+    assert hr_checkpoint("hr.pt", tmp_path / "mine", **words) == Path("hr.pt")
+    assert (tmp_path / "mine/nets/mine.py").resolve() == tmp_path / "nets/mine.py"
 
 
 def table(**agreement):

@@ -56,3 +56,33 @@ def test_files_that_change_in_place_are_noticed(finished):
     assert jobs(finished) == {}  # as somebody said who knows better
     add_and_leave_the_folders_time(finished)
     assert jobs(finished)["write_manifest"] == 1
+
+
+NETWORK = """
+from torch import nn
+
+
+def build(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, num_classes, 1))
+"""
+
+
+def test_an_edited_network_is_trained_again_and_no_other(tiny_run, tmp_path):
+    """The results of `tiny` stand in for those of the other network: what counts is who is newer."""
+    folder, file = tmp_path / "run", tmp_path / "run/nets.py"
+    shutil.copytree(tiny_run, folder)
+    for path in [*folder.glob("results/tiny/**/tiny")]:
+        shutil.copytree(path, path.with_name("nets.py@build"))
+    file.write_text(NETWORK)
+    os.utime(file, (1, 1))
+    config = yaml.safe_load(TINY.read_text())
+    config["datasets"]["synthetic"]["backbones"] += ["nets.py:build"]
+    (folder / "own.yaml").write_text(yaml.safe_dump(config))
+
+    def trained() -> dict[str, int]:
+        planned = planned_jobs(folder, folder / "own.yaml")
+        return {rule: planned[rule] for rule in ("train_phase1", "train_phase2", "evaluate") if rule in planned}
+
+    assert trained() == {}
+    file.write_text(NETWORK.replace("8", "16"))
+    assert trained() == {"train_phase1": 2, "train_phase2": 1, "evaluate": 3}

@@ -5,6 +5,7 @@
 rule evaluate:
     input:
         unpack(jobs.evaluated_weights),
+        network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         stores=jobs.clips("test"),

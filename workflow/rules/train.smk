@@ -42,6 +42,7 @@ rule fetch_encoder_weights:
 rule train_phase1:
     input:
         initial_weights=jobs.initial_weights(1),
+        network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
     output:
@@ -106,6 +107,7 @@ rule train_phase1:
 rule train_phase2:
     input:
         initial_weights=jobs.initial_weights(2),
+        network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
         hr=jobs.hr_weights,

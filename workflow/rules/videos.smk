@@ -36,6 +36,7 @@ rule label_videos:
     input:
         frames=rules.sample_videos.output,
         hr=jobs.teacher,
+        network_files=jobs.network_files,
     output:
         directory(f"{experiment.results}/labels/{{dataset}}"),
     log:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from arseg.errors import ConfigError
 from arseg.fusions import BuildFusion
-from arseg.models.adapters.cut import Cut, find_cut
+from arseg.models.adapters.cut import Cut, UnbuiltError, find_cut, least_side
 from arseg.models.losses import cross_entropy
 from arseg.models.network import Encoded, Prediction, SegmentationNetwork
 from arseg.models.registry import Architecture
@@ -65,7 +65,11 @@ class AdaptedNetwork(SegmentationNetwork):
         if below or right:
             _tell_of_padding(self.name, self.cut.multiple, (height, width), (height + below, width + right))
             image = F.pad(image, (0, right, 0, below), mode="replicate")
-        feature = self._before_last(image)
+        try:
+            feature = self._before_last(image)
+        except RuntimeError as error:
+            self._refuse_small(height, width, image.device, error)
+            raise
         if below or right:
             rows, columns = (int(-(-side // self.cut.stride)) for side in (height, width))
             feature = feature[..., :rows, :columns]
@@ -87,6 +91,16 @@ class AdaptedNetwork(SegmentationNetwork):
         finally:
             hook.remove()
         return seen[0]
+
+    def _refuse_small(self, height: int, width: int, device: torch.device, error: RuntimeError) -> None:
+        """Raise a ConfigError if it is the size of images that the module does not take."""
+        least, shortest = least_side(self.network, self.cut.multiple, device), min(height, width)
+        if least is not None and shortest <= least - self.cut.multiple:
+            raise ConfigError(
+                f"backbone {self.name!r}: images of {width}x{height} pixels are too small for it ({error}); both sides "
+                f"must have more than {least - self.cut.multiple}. Choose a scale, crops or frames that are at least "
+                f"{least / shortest:.2g} times as large"
+            ) from error
 
     def classify(self, feature: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
         """Return logits: at the image's size if the module resizes its own, otherwise at the feature's."""
@@ -137,17 +151,31 @@ def adapted(name: str, build: Callable[[int], nn.Module], convolution: str | Non
     ConfigError
         If it has no last convolution; see `find_cut`.
     """
-    cut = find_cut(build, name, convolution, PROBED_CLASSES)
+    find = partial(find_cut, build, name, convolution)
+    try:
+        cut = find(PROBED_CLASSES)
+    except UnbuiltError:  # perhaps it loads weights, and takes their number of classes alone
+        return Architecture(partial(_build, name, build, find), cross_entropy_loss, prefix="network.", **more)
     fixed = None if cut.num_classes == PROBED_CLASSES else cut.num_classes
     return Architecture(
-        partial(_build, name, build, cut), cross_entropy_loss, num_classes=fixed, prefix="network.", **more
+        partial(_build, name, build, lambda _num_classes: cut),
+        cross_entropy_loss,
+        num_classes=fixed,
+        prefix="network.",
+        **more,
     )
 
 
 def _build(
-    name: str, build: Callable[[int], nn.Module], cut: Cut, num_classes: int, fusion: BuildFusion | None
+    name: str,
+    build: Callable[[int], nn.Module],
+    find: Callable[[int], Cut],
+    num_classes: int,
+    fusion: BuildFusion | None,
 ) -> AdaptedNetwork:
     device = torch.get_default_device()
+    with torch.device("cpu"):
+        cut = find(num_classes)
     if device.type == "meta":  # on which many modules cannot be built
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             module = build(num_classes).to(device)

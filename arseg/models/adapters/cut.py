@@ -27,6 +27,10 @@ PROBED_SIDE = 128
 RESIZES: tuple[tuple[str, bool | None], ...] = (("bilinear", False), ("bilinear", True), ("nearest", None))
 
 
+class UnbuiltError(ConfigError):
+    """A module cannot be built for a number of classes."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """How to run a module up to its last convolution, and to make its scores from there."""
@@ -93,6 +97,19 @@ def probe_size(multiple: int) -> tuple[int, int]:
     """Return a small size whose sides are odd multiples."""
     first = PROBED_SIDE // multiple // 2 * 2 + 1
     return first * multiple, (first + 2) * multiple
+
+
+def least_side(module: nn.Module, multiple: int, device: torch.device) -> int | None:
+    """Return the side in pixels of the smallest square that a module segments; None if none up to the probed is."""
+    was_training = module.training
+    module.eval()
+    sides = range(multiple, probe_size(multiple)[0] + 1, multiple)
+    with torch.no_grad():
+        found = next(
+            (side for side in sides if _error(module, torch.zeros(1, 3, side, side, device=device)) is None), None
+        )
+    module.train(was_training)
+    return found
 
 
 def _cut_at(module: nn.Module, image: Tensor, multiple: int, name: str, convolution: str | None) -> Cut:

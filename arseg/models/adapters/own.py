@@ -9,6 +9,7 @@ from torch import nn
 
 from arseg.errors import ConfigError
 from arseg.models.adapters.adapted import adapted
+from arseg.models.adapters.cut import UnbuiltError
 from arseg.models.registry import Architecture
 from arseg.plugins import import_file
 
@@ -38,7 +39,7 @@ def architecture(name: str) -> Architecture:
         try:
             module: Any = made_by(num_classes)
         except Exception as error:
-            raise ConfigError(
+            raise UnbuiltError(
                 f"backbone {name!r}: {function}({num_classes}) failed ({type(error).__name__}: {error}). It must take "
                 "a number of classes and return a torch.nn.Module"
             ) from error

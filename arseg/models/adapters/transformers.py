@@ -4,11 +4,17 @@ from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSemanticSegmentation, SegformerConfig, SegformerModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
+    BaseImageProcessor,
+    SegformerConfig,
+    SegformerModel,
+)
 
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.adapters.adapted import adapted
-from arseg.models.registry import Architecture
+from arseg.models.registry import Architecture, Pretrained
 
 SEGFORMER: dict[str, dict[str, Any]] = {
     name: {"depths": depths, "hidden_sizes": [32, 64, 160, 256] if name == "b0" else [64, 128, 320, 512]}
@@ -34,21 +40,20 @@ def architecture(name: str) -> Architecture:
     ConfigError
         If the model's configuration cannot be had, or it is none for semantic segmentation.
     """
-    own = name.removeprefix("transformers/segformer-")
-    imagenet = partial(_imagenet, own) if own in SEGFORMER else None
-    return adapted(name, partial(_build, name), takes_parts=True, imagenet=imagenet)
+    size = name.removeprefix("transformers/segformer-")
+    model = _in_hub(name)
+    trained = partial(_pretrained, name, model) if model else None
+    imagenet = partial(_imagenet, name, size) if size in SEGFORMER else None
+    return adapted(name, partial(_build, name), takes_parts=True, imagenet=imagenet, pretrained=trained)
 
 
-def _imagenet(size: str) -> dict[str, Tensor]:
+def _imagenet(name: str, size: str) -> dict[str, Tensor]:
     """Return the authors' ImageNet weights of a SegFormer's encoder, from the hub or its cache."""
     model = f"nvidia/mit-{size}"
     try:
         weights = SegformerModel.from_pretrained(model).state_dict()
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"initial_weights imagenet: {model} cannot be had ({' '.join(str(error).split())[:300]}). Without network, "
-            "fetch it where there is one, and copy the cache that HF_HOME names"
-        ) from error
+        raise _unavailable(name, f"ImageNet weights ({model})", error) from error
     return {f"network.segformer.{key}": tensor for key, tensor in weights.items()}
 
 
@@ -60,16 +65,67 @@ def config_of(name: str) -> Any:
     ConfigError
         If the hub has no such model, or cannot be reached.
     """
-    model = name.removeprefix("transformers/")
-    if "/" not in model:
-        return SegformerConfig(**SEGFORMER[model.removeprefix("segformer-")])
+    model = _in_hub(name)
+    if model is None:
+        return SegformerConfig(**SEGFORMER[name.removeprefix("transformers/segformer-")])
     try:
         return AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"backbone {name!r}: its configuration cannot be had ({' '.join(str(error).split())[:300]}). Correct the "
-            "name; without network, fetch it where there is one, and copy the cache that HF_HOME names"
-        ) from error
+        raise _unavailable(name, "configuration", error) from error
+
+
+def _pretrained(name: str, model: str) -> Pretrained:
+    """Return the weights, classes and normalisation of a model of the hub.
+
+    Raises
+    ------
+    ConfigError
+        If they cannot be had, or the model takes images with blue first.
+    CheckpointError
+        If some weights are missing, as in models that were only pretrained.
+    """
+    try:
+        module, info = AutoModelForSemanticSegmentation.from_pretrained(
+            model, dtype="float32", output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise _unavailable(name, "weights", error) from error
+    if missing := sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"backbone {name!r}: the hub's model has no weights for {len(missing)} tensors ({', '.join(missing[:3])}, "
+            "...): it is not trained for semantic segmentation. Name one that is, or give weights: --weights FILE"
+        )
+    labels = module.config.id2label
+    return Pretrained(
+        module.state_dict(), tuple(labels[index] for index in sorted(labels)), _normalization(name, model)
+    )
+
+
+def _normalization(name: str, model: str) -> str | None:
+    try:
+        settings, _ = BaseImageProcessor.get_image_processor_dict(model)
+    except OSError:  # a model need not have them
+        return None
+    if settings.get("do_flip_channel_order"):
+        raise ConfigError(f"backbone {name!r}: takes images with blue first, and arseg gives them with red first")
+    if not settings.get("do_normalize", True):
+        return "0,0,0/1,1,1"
+    numbers = (settings.get(key) for key in ("image_mean", "image_std"))
+    text = "/".join(",".join(map(str, three)) for three in numbers if three)
+    return text if "/" in text else None
+
+
+def _in_hub(name: str) -> str | None:
+    """Return the name of a model in the hub; None for a size of SegFormer."""
+    model = name.removeprefix("transformers/")
+    return model if "/" in model else None
+
+
+def _unavailable(name: str, what: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"backbone {name!r}: its {what} cannot be had ({' '.join(str(error).split())[:300]}). Correct the "
+        "name; without network, fetch it where there is one, and copy the cache that HF_HOME names"
+    )
 
 
 def _build(name: str, num_classes: int) -> nn.Module:
