@@ -15,11 +15,12 @@ from snakemake.cli import main as snakemake_main  # type: ignore[import-untyped]
 from snakemake.logging import logger  # type: ignore[import-untyped]
 from snakemake_interface_logger_plugins.common import LogEvent
 
-if __name__ == "__main__":
-    target, *words = sys.argv[1:]
+
+def main(target: str, *words: str) -> None:
+    """Run Snakemake with these words, and write its jobs to a file, each as the fields of `arseg.plan.estimate.Job`."""
     jobs: list[dict[str, Any]] = []
 
-    def _collect(record: logging.LogRecord) -> bool:
+    def collect(record: logging.LogRecord) -> bool:
         facts = vars(record)
         if facts.get("event") == LogEvent.JOB_INFO and facts["output"]:  # a target rule makes nothing itself
             jobs.append(
@@ -32,8 +33,12 @@ if __name__ == "__main__":
             )
         return True
 
-    logger.addFilter(_collect)  # handlers are replaced when Snakemake sets up its logging, filters are not
+    logger.addFilter(collect)  # handlers are replaced when Snakemake sets up its logging, filters are not
     try:
         snakemake_main([*words, "--dry-run"])
     finally:
         Path(target).write_text(json.dumps(jobs), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
