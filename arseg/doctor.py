@@ -49,14 +49,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for."""
+    """One thing that was looked for, what was found or is wrong, and what it is needed for and how to get it."""
 
     name: str
     outcome: Outcome
     found: str
-    """What is there, or what is wrong."""
     advice: str = ""
-    """What it is needed for and how to get it, if it is missing or there is something to know."""
     required: bool = False
     """Whether every use needs it."""
 
@@ -69,20 +67,14 @@ class Check:
 def check_machine(folder: Path, ffmpeg: str | None = None) -> Iterator[Check]:
     """Yield a check of everything that some use of arseg needs, in the order to print them in.
 
-    Parameters
-    ----------
-    folder : Path
-        Where Snakemake is, or will be, run.
-    ffmpeg : str, optional
-        FFmpeg to look at; the one that is used by default.
+    `folder` is where Snakemake is, or will be, run; `ffmpeg` the FFmpeg to look at, by default the one that is used.
     """
     yield Check("arseg", Outcome.OK, f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield check_libraries()
     yield from check_ffmpeg(ffmpeg)
     yield check_hevc_reader()
     yield check_compiler()
-    threads = torch.get_num_threads()
-    found = f"{usable_cores()} cores of {processor_name()}; PyTorch uses {threads} threads"
+    found = f"{usable_cores()} cores of {processor_name()}; PyTorch uses {torch.get_num_threads()} threads"
     yield Check("processor", Outcome.OK, found)
     yield from check_gpus()
     yield check_attention()
@@ -183,17 +175,12 @@ def check_results(place: Path) -> Check:
     """Write and lock a file where results appear."""
     try:
         with TemporaryDirectory(dir=place, prefix=".arseg-doctor-") as name:
-            return check_locks(Path(name))
+            try:
+                with FileLock(Path(name, "lock"), timeout=LOCK_SECONDS):
+                    return Check("results", Outcome.OK, f"{place}: files can be written and locked")
+            except (OSError, NotImplementedError) as error:  # a timeout is an OSError, too
+                advice = "Trainings lock their state, builds their cache, HDF5 its files: use a file system with locks"
+                return Check("results", Outcome.MISSING, f"{place}: files cannot be locked ({error})", advice)
     except OSError as error:
         advice = "Everything is written there: run elsewhere, or correct its permissions"
         return Check("results", Outcome.MISSING, f"{place}: {error.strerror}", advice, required=True)
-
-
-def check_locks(folder: Path) -> Check:
-    """Lock a file in a folder of our own."""
-    try:
-        with FileLock(folder / "lock", timeout=LOCK_SECONDS):
-            return Check("results", Outcome.OK, f"{folder.parent}: files can be written and locked")
-    except (OSError, NotImplementedError) as error:  # a timeout is an OSError, too
-        advice = "Trainings lock their state, builds their cache, HDF5 its files: use a file system with locks"
-        return Check("results", Outcome.MISSING, f"{folder.parent}: files cannot be locked ({error})", advice)

@@ -21,6 +21,9 @@ NUM_CLASSES = 12
 BLOCK, REACH = 16, 16
 """Side of the blocks that move alike, and how far they move, in pixels."""
 
+Size = tuple[int, int]
+"""Height and width."""
+
 
 def write_random_checkpoints(folder: Path, backbone: str, scale_percent: int) -> list[Path]:
     """Write an HR branch and an LR branch with random weights; return their paths in this order."""
@@ -36,28 +39,30 @@ def write_random_checkpoints(folder: Path, backbone: str, scale_percent: int) ->
     return [hr, lr]
 
 
-def draw_frames(num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
+def draw_frames(num_frames: int, size: Size) -> NDArray[np.uint8]:
     """Return a synthetic street video, shape (T, H, W, 3), RGB."""
+    height, width = size
     street = Street(np.random.default_rng(0), num_frames, width, height)
     return np.stack([street.render(frame)[0] for frame in range(num_frames)])
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], config: Encoding) -> Path:
-    """Encode frames (T, H, W, 3) as one closed GOP after the other; return the path."""
-    gops = [frames[start : start + config.gop] for start in range(0, len(frames), config.gop)]
+def draw_video(folder: Path, num_frames: int, size: Size, config: Encoding) -> Path:
+    """Encode a synthetic street video as one closed GOP after the other; return the path of its bitstream."""
+    frames, path = draw_frames(num_frames, size), folder / f"drawn.{config.codec}"
+    gops = [frames[start : start + config.gop] for start in range(0, num_frames, config.gop)]
     path.write_bytes(b"".join(encode_clip(gop, config).bitstream for gop in gops))
     return path
 
 
-def random_image(height: int, width: int) -> Tensor:
+def random_image(size: Size) -> Tensor:
     """Return a normalised image (1, 3, H, W) of noise."""
-    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def random_motion(height: int, width: int) -> Tensor:
+def random_motion(size: Size) -> Tensor:
     """Return motion of blocks by whole pixels, int16 (1, H, W, 2) in quarter pixels, as AR-Seg composes it."""
+    height, width = size
     blocks = -(-height // BLOCK), -(-width // BLOCK)
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.randint(-REACH, REACH + 1, (1, *blocks, 2), generator=generator)
+    vectors = torch.randint(-REACH, REACH + 1, (1, *blocks, 2), generator=torch.Generator().manual_seed(0))
     field = vectors.repeat_interleave(BLOCK, dim=1).repeat_interleave(BLOCK, dim=2)[:, :height, :width]
     return (4 * field).to(torch.int16)

@@ -1,10 +1,8 @@
 """``arseg bench inference``: HR and AR-Seg frame by frame, from the networks' parts to a video and its labels."""
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -15,39 +13,31 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from arseg.ar import AlteringResolution, ConstantResolution
-from arseg.bench.examples import (
-    NUM_CLASSES,
-    draw_frames,
-    random_image,
-    random_motion,
-    write_random_checkpoints,
-    write_video,
-)
-from arseg.bench.front_end import front_end_row
-from arseg.bench.measure import Action, in_milliseconds, peak_mib, time_networks
+from arseg.bench.examples import Size, draw_video, random_image, random_motion, write_random_checkpoints
+from arseg.bench.measure import Action, core_seconds, in_milliseconds, peak_mib, time_networks, time_programs
+from arseg.bench.motion import decode
 from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
 from arseg.config import parse_size
 from arseg.errors import ConfigError
 from arseg.evaluate.complexity import gmacs_per_frame
-from arseg.infer.front_end import STAGES
+from arseg.infer.front_end import STAGES, FrontEnd
 from arseg.infer.segment import segment
 from arseg.models.branch import Branch
 from arseg.models.branches import load_branches
 from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of, resize, to_low_resolution, warp_keyframe
-from arseg.models.optimize import prepare_for_inference
-from arseg.models.registry import build_network, get_architecture
+from arseg.models.pixels import normalize
+from arseg.models.registry import get_architecture
+from arseg.motion.live import Following
 from arseg.options import Count, Device
-from arseg.spec import Encoding
-
-Size = tuple[int, int]
-"""Height and width."""
+from arseg.spec import NORMALIZATIONS, PAPER_RULES, Encoding
+from arseg.stopwatch import Stopwatch
 
 LENGTH = 4
 """GOPs of the video, all alike: opening it counts little then, as in a user's video."""
 
 
-@benchmark("checkpoint")
+@benchmark("checkpoint", size="96x64", gop=3)
 def inference(
     *,
     size: str = "960x720",
@@ -57,7 +47,6 @@ def inference(
     gop: Annotated[int, Parameter(validator=Number(gte=2))] = 12,
     codec: str = "h264",
     decoded_hr_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 3,
-    forms: bool = False,
     front_end_only: bool = False,
     device: Device = "auto",
     common: Options = DEFAULTS,
@@ -82,24 +71,20 @@ def inference(
         Of the video that is decoded.
     decoded_hr_frames : int
         Frames of that video which HR segments alone; 0 leaves segmenting the video out.
-    forms : bool
-        Measure each optimisation of the networks alone as well.
     front_end_only : bool
         Measure what comes before the networks, and no network.
     """
-    rounds = common.repeats
-    if common.quick:
-        size, gop, rounds, decoded_hr_frames = "96x64", 3, 1, min(1, decoded_hr_frames)
-    shape, where = parse_size(size), resolve_device(device)
+    shape, where, rounds = parse_size(size), resolve_device(device), common.repeats
     for backbone in backbones:
         get_architecture(backbone)  # refuses unknown ones
+    if front_end_only:
+        backbones, checkpoint = (), None
     tables: dict[str, list[Row]] = defaultdict(list)
     with TemporaryDirectory() as name, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        folder = Path(name)
-        clip = write_video(folder / f"clip.{codec}", draw_frames(gop, *shape), Encoding(codec, gop=gop))
+        clip = draw_video(Path(name), gop, shape, Encoding(codec, gop=gop))
         clip.write_bytes(LENGTH * clip.read_bytes())
-        choices = [checkpoint] if checkpoint else _random(folder, backbones, scales)
-        for paths in [] if front_end_only else choices:
+        drawn = (write_random_checkpoints(Path(name), backbone, scale) for backbone in backbones for scale in scales)
+        for paths in [checkpoint] if checkpoint else drawn:
             hr, lr = load_branches(paths, where)
             if lr is None:
                 raise ConfigError("--checkpoint: name an LR branch and its HR branch; there is a single network")
@@ -110,23 +95,15 @@ def inference(
             if decoded_hr_frames:
                 rows = _from_video(clip, paths, gop, decoded_hr_frames, device)
                 tables[f"frames per second from {codec} to labels"] += [named | row for row in rows]
-        for backbone in backbones if forms and not front_end_only else ():
-            tables["ms of the network alone, by form"] += _forms(backbone, scales, shape, rounds, where)
         title = f"before the networks: ms of processor time per frame at {size}, one thread"
-        tables[title].append({"codec": codec, **front_end_row(clip, LENGTH * gop, rounds)})
+        tables[title].append({"codec": codec, **_front_end(clip, LENGTH * gop, rounds)})
     publish(tables, common.output, where)
-
-
-def _random(folder: Path, backbones: Sequence[str], scales: Sequence[int]) -> Iterator[list[Path]]:
-    for backbone in backbones:
-        for scale_percent in scales:
-            yield write_random_checkpoints(folder, backbone, scale_percent)
 
 
 @torch.inference_mode()
 def _frames(hr: Branch, lr: Branch, shape: Size, gop: int, rounds: int, device: torch.device) -> tuple[Row, Row]:
     """Time HR's frames, AR-Seg's, and the parts of the latter, in turns."""
-    image, motion = random_image(*shape).to(device), random_motion(*shape).to(device)
+    image, motion = random_image(shape).to(device), random_motion(shape).to(device)
     network, scale, alignment = lr.network, lr.spec.scale_percent, lr.spec.warp_alignment
     method = AlteringResolution(hr.network, network, scale, alignment)
     method.begin(image)
@@ -149,13 +126,13 @@ def _frames(hr: Branch, lr: Branch, shape: Size, gop: int, rounds: int, device: 
     times = time_networks(frames | parts, rounds)
     row: Row = {f"{mode}_{name}": ms for mode in frames for name, ms in in_milliseconds(times[mode]).items()}
     mean, least = ((row[f"HR_{name}"] + (gop - 1) * row[f"AR_{name}"]) / gop for name in ("median_ms", "min_ms"))
-    count = (hr.spec.backbone, hr.network.num_classes, *shape)
+    network_and_size = (hr.spec.backbone, hr.network.num_classes, *shape)
+    macs = [gmacs_per_frame(*network_and_size, *mode, gop, device=device) for mode in (("ar", scale), ("hr", 100))]
     row |= {
         "AR_mean_of_GOP_ms": mean,
         "AR/HR": mean / row["HR_median_ms"],
         "AR/HR_of_minima": least / row["HR_min_ms"],
-        "AR/HR_of_MACs": gmacs_per_frame(*count, "ar", scale, gop, device=device)
-        / gmacs_per_frame(*count, "hr", 100, gop, device=device),
+        "AR/HR_of_MACs": macs[0] / macs[1],
         "keyframe/mean": row["HR_median_ms"] / mean,
     }
     return row | peaks, {name: 1000 * times[name].median for name in parts}
@@ -174,21 +151,28 @@ def _from_video(clip: Path, paths: Sequence[Path], num_frames: int, hr_frames: i
         yield row | {f"{stage}_ms": 1000 * spent[stage] / count for stage in (*STAGES, "normalize")}
 
 
-@torch.inference_mode()
-def _forms(backbone: str, scales: Sequence[int], shape: Size, rounds: int, device: torch.device) -> Iterator[Row]:
-    """Time what `arseg.models.optimize` does to a network, one step after the other, in turns."""
-    with torch.random.fork_rng(devices=[]):
-        trained = build_network(backbone, NUM_CLASSES, fusion=False).eval().to(device)
-    without_heads = copy.deepcopy(trained)
-    without_heads.runs_auxiliary = False
-    networks = {
-        "as trained": trained,
-        "without auxiliary heads": without_heads,
-        "folded, too": prepare_for_inference(trained, channels_last=False),
-        "channels-last, too": prepare_for_inference(trained, channels_last=True),
-    }
-    for scale_percent in (100, *scales):
-        image = to_low_resolution(random_image(*shape).to(device), scale_percent)
-        times = time_networks({form: partial(network, image) for form, network in networks.items()}, rounds)
-        for form, measured in times.items():
-            yield {"backbone": backbone, "scale": scale_percent / 100, "form": form, **in_milliseconds(measured)}
+def _front_end(video: Path, num_frames: int, rounds: int) -> Row:
+    """Time in one thread what comes before the networks: decoding, motion, RGB and normalisation.
+
+    The row has milliseconds of processor time per frame in the best round: of each stage, of all together, and of
+    FFmpeg's decoder alone, which is the limit.
+    """
+    watches: list[Stopwatch] = []
+
+    @torch.inference_mode()
+    def prepare() -> None:
+        watches.append(watch := Stopwatch(clock=core_seconds))
+        for _, rgb in FrontEnd(str(video), Following(), PAPER_RULES, watch):
+            with watch("normalize"):
+                normalize(torch.from_numpy(rgb)[None], NORMALIZATIONS["camvid"])
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = time_programs({"prepare": prepare, "decode": lambda: decode(video)}, rounds, warmup=1)
+    finally:
+        torch.set_num_threads(threads)
+    best = min((watch.seconds for watch in watches[1:]), key=lambda seconds: sum(seconds.values()))
+    seconds = {stage: best[stage] for stage in (*STAGES, "normalize")}
+    seconds |= {"total": sum(seconds.values()), "limit: decoding alone": times["decode"][:, 1].min()}
+    return {name: 1000 * value / num_frames for name, value in seconds.items()}

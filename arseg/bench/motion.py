@@ -1,14 +1,18 @@
 """``arseg bench motion``: the vectors against decoding the same video without them, which nothing can undercut."""
 
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
+from av.codec.context import CodecContext
+from av.video.codeccontext import VideoCodecContext
 
-from arseg.bench.examples import draw_frames, write_video
-from arseg.bench.front_end import decode
+from arseg.bench.examples import draw_video
 from arseg.bench.measure import Action, time_programs
 from arseg.bench.report import DEFAULTS, Options, benchmark, publish
+from arseg.codec.stream import open_video
 from arseg.config import parse_size
 from arseg.motion.extract import extract_motion
 from arseg.motion.file import MotionFile
@@ -16,7 +20,7 @@ from arseg.options import Count
 from arseg.spec import Encoding
 
 
-@benchmark("video")
+@benchmark("video", size="96x64", max_frames=8)
 def motion(
     video: Path | None = None,
     *,
@@ -41,14 +45,9 @@ def motion(
     codec : str
         Codec of the video that is drawn.
     """
-    repeats = common.repeats
-    if common.quick:
-        size, max_frames, repeats = "96x64", 8, 1
     with TemporaryDirectory() as name:
         folder = Path(name)
-        source = video or write_video(
-            folder / f"drawn.{codec}", draw_frames(max_frames, *parse_size(size)), Encoding(codec, gop=12)
-        )
+        source = video or draw_video(folder, max_frames, parse_size(size), Encoding(codec, gop=12))
         raw, composed = folder / "raw.h5", folder / "composed.h5"
         actions: dict[str, Action] = {
             "plain decoding": lambda: decode(source, max_frames),
@@ -57,18 +56,30 @@ def motion(
             "composed, written": lambda: extract_motion(str(source), composed, composed=True, max_frames=max_frames),
             "composed, read": lambda: _read(composed),
         }
-        times = time_programs(actions, repeats, warmup=1)
+        times = time_programs(actions, common.repeats, warmup=1)
         with MotionFile(composed) as file:
             count, attributes = len(file), file.attributes
-        sizes = {f"{path.stem}, written": path.stat().st_size for path in (raw, composed)}
+        sizes = {f"{path.stem}, written": path.stat().st_size / count for path in (raw, composed)}
     rows = []
     for what, measured in times.items():
         seconds, cores = np.median(measured, axis=0)
         share = np.median(times["plain decoding"][:, 0] / measured[:, 0])
         row = {"what": what, "frames_per_s": count / seconds, "core_ms": 1000 * cores / count}
-        rows.append(row | {"share_of_plain_decoding": share, "bytes": sizes[what] / count if what in sizes else None})
+        rows.append(row | {"share_of_plain_decoding": share, "bytes": sizes.get(what)})
     title = f"per frame of {count} of {attributes.width}x{attributes.height}, {attributes.codec}"
     publish({title: rows}, common.output, no_motion_to_the_keyframes=attributes.composed_reason or None)
+
+
+def decode(video: Path, max_frames: int | None = None) -> None:
+    """Decode a video in one thread, without asking for motion."""
+    with open_video(video) as stream:
+        decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
+        decoder.thread_count = 1
+        count = 0
+        for packet in chain(stream.packets, [None]):
+            count += len(decoder.decode(packet))
+            if max_frames is not None and count >= max_frames:
+                return
 
 
 def _read(path: Path) -> None:

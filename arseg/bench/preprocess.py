@@ -2,13 +2,12 @@
 
 import time
 from dataclasses import dataclass, replace
-from io import BytesIO
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -32,7 +31,7 @@ from arseg.store import ClipStore
 from arseg.store_writer import create_stores
 
 
-@benchmark()
+@benchmark(size="96x64", clips=2, preset="ultrafast")
 def preprocess(
     *,
     frames: Path | None = None,
@@ -47,7 +46,7 @@ def preprocess(
 
     The steps one by one, on clips that follow each other without overlap, each for one sample at the largest distance;
     then the whole and the encoder alone, on one core and on all: on these clips (what a training split needs), and on
-    all distances of one frame, whose clips overlap (what a test split needs). Last, what a sample takes on disk.
+    all distances of one frame, whose clips overlap (what a test split needs).
 
     Parameters
     ----------
@@ -64,47 +63,46 @@ def preprocess(
     clips : int
         Clips to make, at most.
     """
-    config, quick, repeats = Encoding(codec, rate, preset=preset), common.quick, common.repeats
-    if quick:
-        size, clips, repeats, config = "96x64", 2, 1, replace(config, gop=4, preset="ultrafast")
+    config = Encoding(codec, rate, gop=4 if common.quick else Encoding.gop, preset=preset)
     check_readable(codec)
     cores = usable_cores()
     with TemporaryDirectory() as name:
         manifest = _write_frames(frames, size, config.gop * clips, config.gop, Path(name))
         largest = Work(manifest, config, (config.gop - 1,))
-        overlapping = Work(replace(manifest, rows=manifest.rows[:1]), config, tuple(range(config.gop)))
         (made,) = make_clip_stores(manifest, "all", config, largest.distances, Path(name, "made"))
-        steps, sizes = _steps(largest, made, repeats), _sizes(made)
-        shares = {(1, 1)} if quick else dict.fromkeys([(1, 1), (1, cores), (cores, 1)])
-        works = {"largest": largest} if quick else {"largest": largest, "all": overlapping}
+        steps = _steps(largest, made, common.repeats)
+        works, shares = {"largest": largest}, dict.fromkeys([(1, 1)])
+        if not common.quick:
+            works["all"] = Work(replace(manifest, rows=manifest.rows[:1]), config, tuple(range(config.gop)))
+            shares |= dict.fromkeys([(1, cores), (cores, 1)])
         runs = [
-            {"distances": distances, "jobs": jobs, "threads": threads, **_against_encoder(work, jobs, threads, repeats)}
+            {"distances": distances, "jobs": jobs, "threads": threads}
+            | _against_encoder(work, jobs, threads, common.repeats)
             for distances, work in works.items()
             for jobs, threads in shares
         ]
-    tables = {"seconds per clip": steps, "seconds, and core-seconds, per clip": runs, "bytes per sample": sizes}
+    tables = {"seconds per clip": steps, "seconds, and core-seconds, per clip": runs}
     publish(tables, common.output, clips=f"{len(manifest.rows)} of {config.gop} frames, {config.name}")
 
 
 def _write_frames(source: Path | None, size: str, count: int, gop: int, folder: Path) -> Manifest:
     """Write frames in the size that is asked for; list the last one of each clip."""
     if source is None:
-        images = [Image.fromarray(frame) for frame in draw_frames(count, *parse_size(size or "960x720"))]
+        images = [Image.fromarray(frame) for frame in draw_frames(count, parse_size(size or "960x720"))]
     else:
         images = [Image.open(path).convert("RGB") for path in sorted(source.glob("*.png"))[:count]]
         if len(images) < 2 * gop:
             raise DataError(
                 f"--frames {source}: {len(images)} PNG files, but two clips have {2 * gop} frames. Name another folder"
             )
+    pattern = f"{folder}/{{index:06d}}.png"
     for index, image in enumerate(images):
         resized = image.resize(parse_size(size)[::-1], Image.Resampling.BICUBIC) if size else image
-        resized.save(folder / f"{index:06d}.png")
-    pattern = f"{folder}/{{index:06d}}.png"
-    rows = [
-        ManifestRow("benchmark", "all", "video", index, pattern.format(index=index), "", pattern, 1)
-        for index in range(gop - 1, len(images), gop)
-    ]
-    return Manifest(tuple(rows), (), "benchmark")
+        resized.save(pattern.format(index=index))
+    annotated = range(gop - 1, len(images), gop)
+    row = partial(ManifestRow, "benchmark", "all", "video", label="", frame_pattern=pattern, frame_step=1)
+    rows = tuple(row(frame_index=index, image=pattern.format(index=index)) for index in annotated)
+    return Manifest(rows, (), "benchmark")
 
 
 @dataclass(frozen=True)
@@ -153,29 +151,6 @@ def _steps(work: Work, made: Path, repeats: int) -> list[Row]:
     return [{"step": step, "seconds": value} for step, value in seconds.items()]
 
 
-def _sizes(path: Path) -> list[Row]:
-    """Compare a store with the published programs' layout: two PNG files and raw int16 motion for each sample."""
-    published = dict.fromkeys(("keyframe", "frame", "motion_qpel"), 0)
-    with ClipStore(path) as store:
-        samples = [store.read(index) for index in range(len(store))]
-    for sample in samples:
-        for part, image in (("keyframe", sample.keyframe), ("frame", sample.frame)):
-            Image.fromarray(image).save(stream := BytesIO(), "PNG")
-            published[part] += stream.tell()
-        published["motion_qpel"] += sample.motion_qpel.nbytes
-    with h5py.File(path) as file:
-        stored = {part: file[part].id.get_storage_size() for part in (*published, "intra")}
-    stored["file structure, identities"] = path.stat().st_size - sum(stored.values())
-    stored["sum"], published["sum"] = sum(stored.values()), sum(published.values())
-    rows: list[Row] = []
-    for part, size in stored.items():
-        other = published.get(part)
-        row = {"part": part, "clip store": size / len(samples)}
-        row |= {"published layout": other and other / len(samples), "ratio": other and size / other}
-        rows.append(row)
-    return rows
-
-
 def _compose(clip: DecodedClip) -> NDArray[np.int16]:
     composer = MotionComposer(clip.height, clip.width)
     for vectors, ref_back in zip(clip.block_vectors_qpel, clip.block_ref_back, strict=True):
@@ -186,34 +161,43 @@ def _compose(clip: DecodedClip) -> NDArray[np.int16]:
 def _against_encoder(work: Work, jobs: int, threads: int, repeats: int) -> Row:
     """Time the whole and the encoder alone, one after the other, in processes that share the clips."""
     context = get_context("spawn")
-    num_clips = len(plan_clips(work.manifest.rows, work.config.gop, work.distances))
-    times: dict[str, list[tuple[float, float]]] = {"whole": [], "encoder": []}
     with context.Manager() as manager, context.Pool(jobs) as pool:
         start = manager.Barrier(jobs)
-        for _ in range(repeats):
-            for action, measured in times.items():
-                jobs_of_action = [(action, work, shard, jobs, threads, start) for shard in range(jobs)]
-                begun, ended, cores = zip(*pool.starmap(_job, jobs_of_action, chunksize=1), strict=True)
-                measured.append(((max(ended) - min(begun)) / num_clips, sum(cores) / num_clips))
-    whole, encoder = map(np.array, times.values())  # (repeats, 2): seconds and core-seconds
+        shards = [(work, shard, jobs, threads, repeats, start) for shard in range(jobs)]
+        times = np.array(pool.starmap(_job, shards, chunksize=1))
+    seconds = times[..., 1].max(axis=0) - times[..., 0].min(axis=0)
+    num_clips = len(plan_clips(work.manifest.rows, work.config.gop, work.distances))
+    measured = np.stack([seconds, times[..., 2].sum(axis=0)], axis=-1) / num_clips
+    whole, encoder = measured[:, 0], measured[:, 1]  # (repeats, 2): seconds and core-seconds
     row = {}
     for name, values in (("whole", whole), ("encoder", encoder), ("ratio", whole / encoder)):
         row[name], row[f"{name}_core"] = np.median(values, axis=0)
     return row
 
 
-def _job(action: str, work: Work, shard: int, jobs: int, threads: int, start: Barrier) -> tuple[float, float, float]:
-    """Return when a job began and ended, and its core-seconds; programs are in memory by then."""
+def _job(work: Work, shard: int, jobs: int, threads: int, repeats: int, start: Barrier) -> NDArray[np.float64]:
+    """Return begin, end and core-seconds of a job's whole and encoder, shape (repeats, 2, 3); the jobs start together.
+
+    Programs are in memory by then.
+    """
     clips = work.read(shard, jobs)
-    read_clip(encode_clip(clips[0], work.config, threads=threads).bitstream, work.config.codec)
-    with TemporaryDirectory() as folder:
-        start.wait()  # for the other jobs
-        begun, core_begun = time.monotonic(), core_seconds()
-        if action == "encoder":
-            for frames in clips:
-                encode_clip(frames, work.config, threads=threads)
-        else:
+
+    def whole() -> None:
+        with TemporaryDirectory() as folder:
             make_clip_stores(
                 work.manifest, "all", work.config, work.distances, folder, shard=shard, num_shards=jobs, threads=threads
             )
-        return begun, time.monotonic(), core_seconds() - core_begun
+
+    def encoder() -> None:
+        for frames in clips:
+            encode_clip(frames, work.config, threads=threads)
+
+    read_clip(encode_clip(clips[0], work.config, threads=threads).bitstream, work.config.codec)
+    times = np.empty((repeats, 2, 3))
+    for of_round in times:
+        for measured, action in zip(of_round, (whole, encoder), strict=True):
+            start.wait()
+            begun, core_begun = time.monotonic(), core_seconds()
+            action()
+            measured[:] = begun, time.monotonic(), core_seconds() - core_begun
+    return times

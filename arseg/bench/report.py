@@ -4,8 +4,9 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,13 +39,22 @@ Options = Annotated[Common, Parameter(name="*")]
 DEFAULTS = Common()
 
 
-def benchmark(*inputs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return the decorator of a benchmark that reads these parameters' files: it records the result's provenance."""
+def benchmark(*inputs: str, **quick: object) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return the decorator of a benchmark: it records the result's provenance, and makes the run quick if asked.
+
+    `inputs` are the parameters that name files to read; `quick` has the arguments of a quick run.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        name = f"bench {function.__name__}"
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            common = kwargs.get("common", DEFAULTS)
+            if isinstance(common, Common) and common.quick:
+                kwargs.update(quick, common=replace(common, repeats=1))
+            return function(*args, **kwargs)
+
         outputs = [lambda arguments: [arguments["common"].output]]
-        return records(name, inputs=inputs, outputs=outputs, folder_contents=False)(function)
+        return records(f"bench {function.__name__}", inputs=inputs, outputs=outputs, folder_contents=False)(run)
 
     return decorate
 
@@ -52,18 +62,10 @@ def benchmark(*inputs: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def publish(
     tables: Mapping[str, Sequence[Row]], output: Path | None, device: torch.device | None = None, **facts: object
 ) -> None:
-    """Print tables and single figures; write them to a JSON file, if one is named, with machine, date and command.
+    """Print tables by title, but empty ones, and single figures by name; write them to a JSON file, if one is named.
 
-    Parameters
-    ----------
-    tables : mapping of str to rows
-        By title; rows of one table have the same keys. Empty tables are left out.
-    output : Path or None
-        The file.
-    device : torch.device, optional
-        Where networks ran, if there were any.
-    **facts : object
-        Single figures by name.
+    Rows of one table have the same keys. `device` is where networks ran, if there were any. The file has machine,
+    versions, date and command as well.
     """
     tables = {title: rows for title, rows in tables.items() if rows}
     machine: Row = {"processor": processor_name(), "cores": usable_cores(), "threads": torch.get_num_threads()}

@@ -5,16 +5,16 @@ import pstats
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from arseg.bench.measure import peak_mib, time_programs
 from arseg.bench.report import DEFAULTS, Options, Row, benchmark, publish
@@ -33,7 +33,7 @@ from arseg.spec import Encoding, NetworkSpec
 from arseg.split import SplitStores, open_training_stores
 from arseg.stopwatch import Stopwatch
 from arseg.store import ClipStore
-from arseg.train.data import Draw, PairDataset, StillDataset, training_loader
+from arseg.train.data import Draw, Item, PairDataset, StillDataset, training_loader
 from arseg.train.fit import prepare_batch
 from arseg.train.optimizer import Optimization
 from arseg.train.phases import Phase1, Phase2
@@ -75,7 +75,7 @@ os._exit(1)
 Dataset = StillDataset | PairDataset
 
 
-@benchmark()
+@benchmark(size="96x64")
 def training(
     *,
     size: str = "960x720",
@@ -104,10 +104,7 @@ def training(
     workers : int
         Processes that load samples.
     """
-    repeats = common.repeats
-    if common.quick:
-        size, repeats = "96x64", 1
-    where = resolve_device(device)
+    repeats, where = common.repeats, resolve_device(device)
     for backbone in backbones:
         get_architecture(backbone)  # refuses unknown ones
     # As many epochs as a real run has: loader processes are not worth starting for few samples.
@@ -121,14 +118,13 @@ def training(
         samples = [{"phase": phase, **_time_samples(make, config)} for phase, make in datasets.items()]
         for row in samples:
             row["limit"] = SAMPLES_PER_SECOND.get(row["phase"])
-        started = time_starts(_training(Path(name), backbones[0], config), repeats)
+        started = time_starts(_words(Path(name), backbones[0], config), repeats)
         steps = []
         for backbone in backbones:
             for phase, make in datasets.items():
-                batches = chain.from_iterable(repeat(training_loader(make(config), config, 0, workers)))
-                step = _step(phase, backbone, manifest.num_classes, config, scale_percent, where)
-                times = _time_steps(batches, step, repeats, batch_size, where)
-                steps.append({"backbone": backbone, "phase": phase, **times})
+                loader = training_loader(make(config), config, 0, workers)
+                trained = _phase(phase, backbone, manifest.num_classes, config, scale_percent, where)
+                steps.append({"backbone": backbone, "phase": phase, **_time_steps(loader, trained, repeats, where)})
     tables = {
         f"training steps of {batch_size} samples of {size}": steps,
         f"samples of {size}, loaded by one process; processor time, mean over the random scales": samples,
@@ -172,7 +168,7 @@ def _time_samples(make_dataset: Callable[[TrainConfig], Dataset], config: TrainC
     return row | {"samples_per_core_s": len(draws) / seconds["whole"]}
 
 
-def _training(folder: Path, backbone: str, config: TrainConfig) -> list[str]:
+def _words(folder: Path, backbone: str, config: TrainConfig) -> list[str]:
     """Return how `arseg` is told to train on what was drawn."""
     named = {"manifest": folder / "manifest.csv", "train-split": "train", "val-split": "val", "backbone": backbone}
     named |= {"output": folder / "weights.pt", "crop": config.crop, "batch-size": config.batch_size}
@@ -183,29 +179,13 @@ def _training(folder: Path, backbone: str, config: TrainConfig) -> list[str]:
 def time_starts(words: Sequence[str], rounds: int) -> list[Row]:
     """Time a training from the start of its process to its first batch, beside ``import torch``.
 
-    Parameters
-    ----------
-    words : sequence of str
-        Those after `arseg`.
-    rounds : int
-        How often each is started, in turns.
-
-    Returns
-    -------
-    rows : list of dict
-        The least seconds of each, and the least core-seconds: on a busy machine, compare those.
-
-    Raises
-    ------
-    CalledProcessError
-        If the training ends before its first batch; it has said why.
+    `words` are those after `arseg`. Rows have the least seconds and core-seconds: on a busy machine, compare the
+    latter. A CalledProcessError says that the training ended before its first batch; it has itself said why.
     """
-    programs = {IMPORT: ["-c", f"{IMPORT}; {LEAVE}"], TRAIN: ["-c", TO_THE_FIRST_BATCH, *words]}
+    programs = {IMPORT: [f"{IMPORT}; {LEAVE}"], TRAIN: [TO_THE_FIRST_BATCH, *words]}
     start = partial(subprocess.run, stdout=subprocess.DEVNULL, check=True)
-    times = time_programs(
-        {name: partial(start, [sys.executable, *program]) for name, program in programs.items()}, rounds
-    )
-    least = {name: measured.min(axis=0) for name, measured in times.items()}
+    actions = {name: partial(start, [sys.executable, "-c", *program]) for name, program in programs.items()}
+    least = {name: measured.min(axis=0) for name, measured in time_programs(actions, rounds).items()}
     rows = []
     for name, (seconds, cores) in least.items():
         wall_ratio, core_ratio = least[name] / least[IMPORT]
@@ -214,29 +194,29 @@ def time_starts(words: Sequence[str], rounds: int) -> list[Row]:
     return rows
 
 
-def _step(
+def _phase(
     phase: str, backbone: str, num_classes: int, config: TrainConfig, scale_percent: int, device: torch.device
-) -> Callable[[Mapping[str, Tensor]], None]:
-    """Return what one optimisation step of a phase does with a batch."""
+) -> Phase1 | Phase2:
     with torch.random.fork_rng(devices=[]):
         hr = build_network(backbone, num_classes, fusion=False).to(device)
         lr = build_network(backbone, num_classes, fusion=True).to(device)
+    trained: Phase1 | Phase2
     if phase == "phase 1":
-        trained: Phase1 | Phase2 = Phase1(hr, NetworkSpec(backbone, num_classes), config, 0)
+        trained = Phase1(hr, NetworkSpec(backbone, num_classes), config, 0)
     else:
         trained = Phase2(hr, lr, NetworkSpec(backbone, num_classes, True, scale_percent), config, 0)
     trained.epoch = config.unfused_epochs
+    return trained
+
+
+def _time_steps(loader: DataLoader[Item], trained: Phase1 | Phase2, num_steps: int, device: torch.device) -> Row:
+    config = trained.config
     optimization = Optimization(trained.network, config, t_max=config.epochs)
 
     def step(batch: Mapping[str, Tensor]) -> None:
         optimization.step(0, lambda: trained.batch_loss(prepare_batch(batch, config, device)))
 
-    return step
-
-
-def _time_steps(
-    batches: Iterator[Any], step: Callable[[Any], None], num_steps: int, batch_size: int, device: torch.device
-) -> Row:
+    batches = chain.from_iterable(repeat(loader))
     watch = Stopwatch(torch.cuda.synchronize if device.type == "cuda" else None)
     peak = peak_mib(partial(step, next(batches)), device)
     for _ in range(num_steps):
@@ -249,6 +229,6 @@ def _time_steps(
         "step_ms": 1000 * working / num_steps,
         "waiting_ms": 1000 * waiting / num_steps,
         "waiting_share": waiting / (waiting + working),
-        "samples_per_s": batch_size * num_steps / (waiting + working),
+        "samples_per_s": config.batch_size * num_steps / (waiting + working),
         "peak_MiB": peak,
     }

@@ -7,8 +7,7 @@ from arseg.errors import ConfigError
 from arseg.motion.extract import open_frames
 from arseg.options import FIGURE_SUFFIXES, Count, Output, Video
 from arseg.plots.motion_field import motion_fields
-from arseg.plots.motion_sheet import draw_motion_sheet
-from arseg.plots.motion_video import draw_motion_video
+from arseg.plots.motion_show import draw_motion_sheet, draw_motion_video
 from arseg.provenance.recording import records
 
 VIDEOS = (".mp4", ".mkv", ".mov")

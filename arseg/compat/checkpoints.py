@@ -46,34 +46,12 @@ def import_checkpoint(
     classes: Sequence[SegmentationClass],
     normalization: str,
 ) -> str:
-    """Write a published checkpoint as one of ours.
+    """Write a published checkpoint as one of ours; return what was taken from it, in a few lines.
 
-    Parameters
-    ----------
-    source, output : Path
-        Published checkpoint, and the checkpoint to write, usually ``weights.pt``.
-    backbone : str
-        Name in the registry.
-    mode : {"hr", "lr", "ar"}
-        What it was trained for: HR branch, constant-resolution baseline, or LR branch of AR.
-    scale_percent : int
-        Resolution that it was trained at, in percent; 100 for the HR branch.
-    classes : sequence of SegmentationClass
-        Classes of the data set that it was trained on.
-    normalization : str
-        What its images are normalised with: as `arseg.spec.Normalization.parse` takes it.
-
-    Returns
-    -------
-    report : str
-        What was taken from the file, in a few lines.
-
-    Raises
-    ------
-    CheckpointError
-        If the file cannot be read, or does not fit the backbone, the mode or the classes.
-    ConfigError
-        If the settings contradict each other.
+    The user says what the file does not: its network, what it was trained for, at which resolution (100 for the HR
+    branch), on which classes, and how its images are normalised (as `arseg.spec.Normalization.parse` takes it). A
+    CheckpointError says that the file cannot be read or does not fit these, a ConfigError that they contradict each
+    other.
     """
     _check_apart(source, output)
     if mode == "hr" and scale_percent != 100:
@@ -103,29 +81,24 @@ def import_checkpoint(
         epoch=None if named is None else named.epoch,
     )
     save_checkpoint(output, loaded.network, spec, trained_on)
-    lines = [f"{loaded.description}: {loaded.num_tensors} tensors"]
     of_loss = [name for name in loaded.left_out if name.startswith(OF_LOSS)]
     of_fusion = [name for name in loaded.left_out if name not in of_loss]
-    if of_fusion:
-        lines.append(f"left out, because only a network with fusion uses them: {', '.join(of_fusion)}")
-    if of_loss:
-        lines.append(f"left out, because only the loss uses them (training.class_weights): {', '.join(of_loss)}")
-    if loaded.differing_twins:
-        twins = ", ".join(loaded.differing_twins)
-        lines.append(f"listed under two names with different values, of which the last was taken: {twins}")
+    lines = [f"{loaded.description}: {loaded.num_tensors} tensors"]
+    for what, names in (
+        ("left out, because only a network with fusion uses them", of_fusion),
+        ("left out, because only the loss uses them (training.class_weights)", of_loss),
+        ("listed under two names with different values, of which the last was taken", loaded.differing_twins),
+    ):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}")
     return "\n".join(lines)
 
 
 def export_network(network: SegmentationNetwork, backbone: str, *, fusion: str | bool | None) -> dict[str, Tensor]:
-    """Return a network's tensors as the published programs list them: their names, order and prefix.
+    """Return a network's tensors as the published programs list them: their names, order and prefix, on the CPU.
 
-    They are on the CPU. A shared tensor stands under both of its names, and shares its storage with itself; without
-    `fusion`, those of ``fuse_attention`` are left out.
-
-    Raises
-    ------
-    CheckpointError
-        If the network lacks the fusion that is to be written.
+    A shared tensor stands under both of its names, and shares its storage with itself; without `fusion`, those of
+    ``fuse_attention`` are left out. A CheckpointError says that the network lacks the fusion that is to be written.
     """
     if fusion and network.fuse_attention is None:
         raise CheckpointError(f"this {backbone} has no fusion to export; give a checkpoint of phase 2")
@@ -139,15 +112,7 @@ def export_network(network: SegmentationNetwork, backbone: str, *, fusion: str |
 
 
 def export_checkpoint(source: Path, output: Path) -> None:
-    """Write one of our checkpoints as the published programs read it: a plain state dict, usually ``.pth``.
-
-    Raises
-    ------
-    CheckpointError
-        If `source` cannot be read.
-    ConfigError
-        If `output` is `source`.
-    """
+    """Write one of our checkpoints as the published programs read it: a plain state dict, usually ``.pth``."""
     _check_apart(source, output)
     network, spec, _ = load_checkpoint(source)
     state_dict = export_network(network, spec.backbone, fusion=spec.fusion)
@@ -156,13 +121,7 @@ def export_checkpoint(source: Path, output: Path) -> None:
 
 
 def describe_state_dict(path: Path) -> dict[str, str]:
-    """Return what can be seen of a state dict that another program wrote, by name, in the order to print it in.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing or unreadable, or not a state dict.
-    """
+    """Return what can be seen of a state dict that another program wrote, by name, in the order to print it in."""
     state_dict = read_state_dict(path)
     guess = guess_network(state_dict)
     facts = {

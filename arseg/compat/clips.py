@@ -26,12 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 class ImportedClips(NamedTuple):
-    """What an import has made, or found made."""
+    """The manifest of a split and its clip stores, in order of distance, made now or before."""
 
     manifest: Path
-    """Manifest of the split."""
     stores: tuple[Path, ...]
-    """Clip stores, in order of distance."""
 
 
 def import_published_clips(
@@ -54,30 +52,12 @@ def import_published_clips(
     Existing trees have a defect that cannot be fixed (docs/method.md, 'Fixed'): clips of different lengths that start
     at one frame share one keyframe, that of the last one written.
 
-    Parameters
-    ----------
-    root : path
-        The tree: the folder that is named for bitrate and GOP, like ``camvid-sequence/3M-GOP12``.
-    dataset : {"camvid", "cityscapes"}
-        Data set.
-    split : str
-        Name of the split's folders, which becomes the split's name.
-    output : path
-        Folder for ``manifest.csv``, ``manifest.classes.csv``, the stores ``d00.h5`` ..., and, for Cityscapes,
-        ``labels`` with train ids.
-    distances : sequence of int, optional
-        Distances to make stores for; by default all, 0 ... L - 1.
+    `root` is the folder that is named for bitrate and GOP, like ``camvid-sequence/3M-GOP12``; a split is named as its
+    folders are. `output` gets ``manifest.csv``, ``manifest.classes.csv``, the stores ``d00.h5`` ... of the distances,
+    by default all, and, for Cityscapes, ``labels`` with train ids.
 
-    Raises
-    ------
-    ConfigError
-        If a distance is out of range.
-    DataError
-        If a folder, frame, keyframe or label map is missing, unreadable, of another size or of an unknown name.
-    MotionError
-        If a file of motion does not have the length that its frame's size asks for.
-    StoreError
-        If the frames are not all of one size.
+    A ConfigError says that a distance is out of range; a DataError, MotionError or StoreError which file of the tree is
+    missing, unreadable, of an unknown name, or of another size or length than others.
     """
     tree, output = PublishedTree(root, dataset), Path(output)
     wanted = sorted(set(range(tree.gop) if distances is None else distances))

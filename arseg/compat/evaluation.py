@@ -36,43 +36,15 @@ def evaluate_published(
     workers: int = 2,
     absent: AbsentRule = "skip",
 ) -> Iterator[tuple[Path, Evaluation]]:
-    """Evaluate published checkpoints on published data.
+    """Evaluate published checkpoints on published data; yield each text file when it is written, and its counts.
 
     All checkpoints are found and converted first and the data imported next, before hours go into the first mode.
+    Modes "lr" and "ar" are evaluated at each scale, "hr" once. `output` gets the text files under their published
+    names, and the confusion matrices beside them under the same names with ``.npz``; `work` keeps imported clips and
+    converted checkpoints. The rest is as in `arseg.evaluate.protocol.evaluate`.
 
-    Parameters
-    ----------
-    checkpoint_root : Path
-        Folder with ``{dataset}-{backbone}/{HR,LR,AR}/PSPNet_resnet18_{scale}_{epoch}_.pth`` in it.
-    data_root : Path
-        Folder with ``camvid-sequence/3M-GOP12`` or ``leftImg8bit_sequence/5M-GOP12`` in it.
-    setup : PublishedSetup
-        Which of them.
-    modes : sequence of {"hr", "lr", "ar"}
-        Protocols; "lr" and "ar" at each scale, "hr" once.
-    output : Path
-        Folder for the results: for each a text file under its published name, and the confusion matrices beside it
-        under the same name with ``.npz``.
-    work : Path
-        Folder that keeps imported clips and converted checkpoints.
-    seed, device, workers, absent
-        As in `arseg.evaluate.protocol.evaluate`.
-
-    Yields
-    ------
-    path : Path
-        A text file, as soon as it is written.
-    evaluation : Evaluation
-        The counts behind it.
-
-    Raises
-    ------
-    ConfigError
-        If a scale or the device cannot be.
-    CheckpointError
-        If a checkpoint is missing or belongs to another network.
-    DataError, MotionError, StoreError
-        If the data are incomplete.
+    A ConfigError says that a scale or the device cannot be, a CheckpointError that a checkpoint is missing or belongs
+    to another network, a DataError, MotionError or StoreError that the data are incomplete.
     """
     runs = [(mode, percent) for mode in dict.fromkeys(modes) for percent in setup.scales_percent_of(mode)]
     hr_branch: list[tuple[Role, int]] = [("hr", 100)] if "ar" in modes else []
@@ -104,12 +76,8 @@ def evaluate_published(
 def find_checkpoint(folder: Path, scale_percent: int) -> Path:
     """Return the published checkpoint of one scale, for example in ``camvid-psp18/AR``.
 
-    Several epochs of a scale are successive bests of one training, so the latest is the one to take.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none; the message lists what is there.
+    Several epochs of a scale are successive bests of one training, so the latest is the one to take. If there is none,
+    a CheckpointError lists what is there.
     """
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     named = [(path, parse_checkpoint_name(path)) for path in paths]

@@ -24,20 +24,14 @@ NORMALIZATIONS = {
 }
 """What the published networks normalise images with, by data set and backbone (docs/method.md, 'Data sets')."""
 
-RESULT_NAMES = {("cityscapes", "psp18-cityscapes"): "psp18", ("cityscapes", "psp18"): "psp18camvid"}
-"""Names of networks in result files, by data set and backbone, where they are not the backbone without its hyphen.
-The form of PSPNet that was not published on a data set has a name that no published result has."""
-
 CHECKPOINT_NAME = re.compile(r"PSPNet_resnet18_(?P<scale>\d+(\.\d+)?)_(?P<epoch>\d+)_\.pth")
 
 
 class CheckpointName(NamedTuple):
-    """What the file name of a published checkpoint says."""
+    """What the file name of a published checkpoint says: resolution of its training, and the epoch that was kept."""
 
     scale_percent: int
-    """Resolution that the network was trained at."""
     epoch: int
-    """Epoch that was kept."""
 
 
 def parse_checkpoint_name(path: Path) -> CheckpointName | None:
@@ -55,13 +49,7 @@ def registered_backbone(dataset: str | None, backbone: str) -> str:
 
 
 def published_normalization(dataset: str, backbone: str) -> str:
-    """Return what the published network of a data set normalises images with.
-
-    Raises
-    ------
-    ConfigError
-        If there is no published network of that kind.
-    """
+    """Return what the published network of a data set normalises images with; a ConfigError says that there is none."""
     if (dataset, backbone) not in NORMALIZATIONS:
         known = ", ".join(map(" ".join, NORMALIZATIONS))
         raise ConfigError(f"no network {backbone!r} was published for {dataset!r}; expected one of {known}")
@@ -101,13 +89,7 @@ class PublishedSetup:
         return self.split or {"camvid": "test", "cityscapes": "val"}[self.dataset]
 
     def scales_percent_of(self, mode: Role) -> tuple[int, ...]:
-        """Return the resolutions to evaluate in a mode, in percent.
-
-        Raises
-        ------
-        ConfigError
-            If a scale is not a whole percentage below 100.
-        """
+        """Return the percentages to evaluate in a mode; a ConfigError names a scale that is no whole percentage."""
         if mode == "hr":
             return (100,)
         for scale in self.scale:

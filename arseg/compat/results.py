@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from arseg.access import reading
-from arseg.compat.naming import RESULT_NAMES
 from arseg.errors import DataError
 from arseg.evaluate.result import Evaluation, EvaluationSettings
 from arseg.files import atomic_path
 from arseg.spec import Rate
+
+RESULT_NAMES = {("cityscapes", "psp18-cityscapes"): "psp18", ("cityscapes", "psp18"): "psp18camvid"}
+"""Names of networks in result files, by data set and backbone, where they are not the backbone without its hyphen.
+The form of PSPNet that was not published on a data set has a name that no published result has."""
 
 NAME = re.compile(
     r"(?P<dataset>.+)-(?P<backbone>[a-z0-9]+)-(?P<ar>AR-)?(?P<scale>\d+(\.\d+)?)x-resolution-exp"
@@ -45,10 +48,7 @@ def write_published(evaluation: Evaluation, folder: Path) -> Path:
 def read_published(path: Path) -> pd.DataFrame:
     """Return a published result file as the table that `arseg.evaluate.compare.compare` needs, a row per distance.
 
-    Raises
-    ------
-    DataError
-        If the file is missing, its name or content is of another form, or its last line is not the mean.
+    A DataError says that the file is missing, its name or content of another form, or its last line not the mean.
     """
     name = NAME.fullmatch(path.name)
     if not name:

@@ -35,7 +35,7 @@ def _locate_in_cityscapes(name: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of a data set lie in its trees.
+    """Where the files of a data set lie in its trees, and how they were made.
 
     Places are format strings of ``gop``, ``distance``, ``split``, ``name`` (of the annotated frame), ``city``,
     ``sequence`` (the video) and ``index`` (number of the decoded keyframe).
@@ -44,25 +44,19 @@ class Layout:
     collections: tuple[str, ...]
     """Names that the folder above the trees may have."""
     fps: int
-    """Frames per second of the videos."""
     tail: ClipTail
-    """Where the published clips of this data set end."""
     classes: Callable[[], tuple[SegmentationClass, ...]]
-    """Classes of the data set."""
     locate: Callable[[str], tuple[str, int]]
     """Returns the video of a frame, and its number in the decoded video; raises DataError for unknown names."""
     first_index: int
     """Least number of a frame that has clips, and not only a place at d = 0."""
     split: str
-    """Folder of a split's decoded annotated frames."""
+    """Folder of a split's decoded annotated frames, for which `frames` is a pattern."""
     frames: str
-    """Pattern of decoded annotated frames in it."""
     labels: tuple[str, ...]
     """Where the label map of a frame may lie."""
     keyframe: str
-    """A decoded keyframe."""
     motion: str
-    """Motion of a frame at a distance."""
 
 
 LAYOUTS: dict[Dataset, Layout] = {
@@ -99,40 +93,32 @@ LAYOUTS: dict[Dataset, Layout] = {
 
 
 class SampleFiles(NamedTuple):
-    """The files of one annotated frame at one distance."""
+    """The files of one annotated frame at one distance: decoded frame and keyframe, and motion.
+
+    Motion is raw int16 quarter pixels [row, column, (x, y)]. At d = 0 the frame is its own keyframe, and there is none.
+    """
 
     frame: Path
-    """The decoded annotated frame."""
     keyframe: Path | None = None
-    """Its decoded keyframe; None at d = 0, where the frame is its own."""
     motion: Path | None = None
-    """Its motion: raw int16 quarter pixels [row, column, (x, y)]; None at d = 0."""
 
 
 class PublishedSample(NamedTuple):
-    """One annotated frame of a tree."""
+    """One annotated frame of a tree, and its files at those distances that were asked for, and that it has.
+
+    The row is a still, whose image and label map are those of the tree's smallest distance. A frame that the video
+    begins too late for has ``max_distance`` 0.
+    """
 
     row: ManifestRow
-    """Its row in a manifest: a still, whose image and label map are those of the tree's smallest distance. A frame that
-    the video begins too late for has ``max_distance`` 0."""
     files: Mapping[int, SampleFiles]
-    """Its files by distance: those distances that were asked for, and that it has."""
 
 
 class PublishedTree:
-    """One tree.
+    """The folder that is named for its bitrate and GOP, for example ``camvid-sequence/3M-GOP12``.
 
-    Parameters
-    ----------
-    root : path
-        The folder that is named for bitrate and GOP, for example ``camvid-sequence/3M-GOP12``.
-    dataset : {"camvid", "cityscapes"}
-        Data set.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, or its name does not say bitrate and GOP.
+    `encoding` says how the published programs compressed the clips (docs/method.md, 'Re-encoding'). A DataError says
+    that there is no such folder, or its name does not say bitrate and GOP.
     """
 
     def __init__(self, root: str | Path, dataset: Dataset) -> None:
@@ -153,19 +139,12 @@ class PublishedTree:
             fps=Fraction(self.layout.fps),
             tail=self.layout.tail,
         )
-        """How the published programs compressed the clips (docs/method.md, 'Re-encoding')."""
 
     def samples(self, split: str, distances: Sequence[int]) -> list[PublishedSample]:
         """Return the samples of a split, sorted by video and number, after checking that their files are there.
 
-        A frame for d = 0 only is left out if the tree lacks that distance.
-
-        Raises
-        ------
-        ConfigError
-            If a distance is out of range.
-        DataError
-            If a folder or file is missing, the split is empty, or a frame has a name that is none of the data set's.
+        A frame for d = 0 only is left out if the tree lacks that distance. A ConfigError says that a distance is out of
+        range, a DataError that a folder or file is missing, the split empty, or a name none of the data set's.
         """
         if wrong := [distance for distance in distances if not 0 <= distance < self.gop]:
             raise ConfigError(f"distances {wrong}: {self.root} has distances 0 to {self.gop - 1}")
@@ -249,13 +228,7 @@ class PublishedTree:
 
 
 def find_tree(data_root: Path, dataset: Dataset, megabits: float, gop: int) -> PublishedTree:
-    """Return a tree in the folder that the published programs call data root, by its bitrate in Mb/s and its GOP.
-
-    Raises
-    ------
-    DataError
-        If it is not there.
-    """
+    """Return a tree in the folder that the published programs call data root, by its bitrate in Mb/s and its GOP."""
     roots = [Path(data_root) / name / f"{megabits:g}M-GOP{gop}" for name in LAYOUTS[dataset].collections]
     for root in roots:
         if root.is_dir():

@@ -38,16 +38,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that can be downloaded, and what is known of it."""
+    """A file that can be downloaded, named in messages as `name`, and what is known of it.
+
+    Its mirrors are tried in their order. The checksum is SHA-256 (64 small hexadecimal digits) or MD5 (32).
+    """
 
     name: str
-    """Its name in messages."""
     urls: tuple[str, ...]
-    """Its mirrors, in the order in which they are tried."""
     checksum: str = ""
-    """SHA-256 (64 small hexadecimal digits) or MD5 (32) of the file; empty if not known."""
     num_bytes: int | None = None
-    """Size of the file; None if not known."""
 
     def mismatch(self, path: Path) -> str | None:
         """Return what distinguishes a file at `path` from this one; None if nothing that is known does."""
@@ -80,19 +79,22 @@ def read_files_sheet(path: str | Path) -> dict[str, RemoteFile]:
         raise DataError(f"{path}: no line below the header. Give one line per file and mirror.")
     files = {}
     for name, rows in mirrors.items():
-        known = dict.fromkeys(("sha256", "bytes"), "")
-        for column in known:
-            said = {row.cells[column].lower(): row.place for row in rows if row.cells[column]}
-            if len(said) > 1:
-                raise DataError(
-                    f"{rows[0].place}: the mirrors of {name} contradict each other in {column}: "
-                    f"{', '.join(f'{value} ({place})' for value, place in said.items())}. Mirrors are copies of one "
-                    "file; give other files other names."
-                )
-            known[column] = next(iter(said), "")
+        digest, size = (_agreed(name, rows, column) for column in ("sha256", "bytes"))
         urls = tuple(row.cells["url"] for row in rows)
-        files[name] = RemoteFile(name, urls, known["sha256"], int(known["bytes"]) if known["bytes"] else None)
+        files[name] = RemoteFile(name, urls, digest, int(size) if size else None)
     return files
+
+
+def _agreed(name: str, rows: list[SheetRow], column: str) -> str:
+    """Return what the mirrors of a file say in a column; empty if none says anything."""
+    said = {row.cells[column].lower(): row.place for row in rows if row.cells[column]}
+    if len(said) > 1:
+        raise DataError(
+            f"{rows[0].place}: the mirrors of {name} contradict each other in {column}: "
+            f"{', '.join(f'{value} ({place})' for value, place in said.items())}. Mirrors are copies of one "
+            "file; give other files other names."
+        )
+    return next(iter(said), "")
 
 
 def download(file: RemoteFile, output: str | Path, session: requests.Session | None = None) -> None:
@@ -103,12 +105,8 @@ def download(file: RemoteFile, output: str | Path, session: requests.Session | N
     next one. Only what has the expected size and checksum becomes `output`; where no checksum is known, the SHA-256
     that was found is logged. A `session` brings the cookies of a login.
 
-    Raises
-    ------
-    DataError
-        If no mirror gives the file, the disk is too small, or another process is downloading to `output`.
-    FileAccessError
-        If it cannot be written.
+    A DataError says that no mirror gives the file, the disk is too small, or another process downloads to `output`; a
+    FileAccessError that it cannot be written.
     """
     output = Path(output)
     if output.is_dir():
@@ -137,9 +135,7 @@ class _PartialFile:
     """What has arrived of a file, in ``<output>.part``, and where it comes from, in ``<output>.part.origin``."""
 
     def __init__(self, output: Path) -> None:
-        self._output = output
-        self.path = output.with_name(f"{output.name}.part")
-        self._origin_path = output.with_name(f"{output.name}.part.origin")
+        self.path, self._origin_path = Path(f"{output}.part"), Path(f"{output}.part.origin")
 
     @property
     def size(self) -> int:
@@ -158,11 +154,8 @@ class _PartialFile:
         self._origin_path.write_text(f"{url}\n{validator}\n", encoding="utf-8")
 
     def discard(self) -> None:
+        """Forget what has arrived, if it is still there, and where it came from."""
         self.path.unlink(missing_ok=True)
-        self._origin_path.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        self.path.replace(self._output)
         self._origin_path.unlink(missing_ok=True)
 
 
@@ -194,7 +187,8 @@ def _fetch(file: RemoteFile, output: Path, session: requests.Session) -> None:
                     break
                 wait = error.wait
             else:
-                part.finish()
+                part.path.replace(output)
+                part.discard()
                 return
     said = "\n".join(f"  {url}: {reason}" for url, reason in reasons.items())
     kept = f" {part.path} is kept: the next run continues it." if part.size else ""

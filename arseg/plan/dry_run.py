@@ -8,7 +8,6 @@ are its interface for such programs; its text output is not.
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,21 @@ from snakemake.logging import logger  # type: ignore[import-untyped]
 from snakemake_interface_logger_plugins.common import LogEvent
 
 
-def as_job(record: logging.LogRecord) -> dict[str, Any] | None:
-    """Return the job that a log record announces, as the fields of `arseg.plan.estimate.Job`; None if there is none."""
-    facts = vars(record)
-    if facts.get("event") != LogEvent.JOB_INFO or not facts["output"]:  # a target rule makes nothing itself
-        return None
-    return {
-        "rule": facts["rule_name"],
-        "benchmark": str(facts["benchmark"] or ""),
-        "threads": int(facts["threads"]),
-        "gpus": int(facts["resources"].get("gpu", 0) or 0),
-    }
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run Snakemake with all but the first word, and write its jobs to the file that this one names."""
-    target, *words = arguments
+def main(target: str, *words: str) -> None:
+    """Run Snakemake with these words, and write its jobs to a file, each as the fields of `arseg.plan.estimate.Job`."""
     jobs: list[dict[str, Any]] = []
 
     def collect(record: logging.LogRecord) -> bool:
-        if job := as_job(record):
-            jobs.append(job)
+        facts = vars(record)
+        if facts.get("event") == LogEvent.JOB_INFO and facts["output"]:  # a target rule makes nothing itself
+            jobs.append(
+                {
+                    "rule": facts["rule_name"],
+                    "benchmark": str(facts["benchmark"] or ""),
+                    "threads": int(facts["threads"]),
+                    "gpus": int(facts["resources"].get("gpu", 0) or 0),
+                }
+            )
         return True
 
     logger.addFilter(collect)  # handlers are replaced when Snakemake sets up its logging, filters are not
@@ -48,4 +41,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -25,31 +25,34 @@ SHOWN_LINES = 12
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is still to be done."""
+    """A job that is still to be done.
+
+    `benchmark` is the file that Snakemake will write its time to (empty if its rule has none), `gpus` how many it asks
+    for.
+    """
 
     rule: str
     benchmark: str
-    """Path that Snakemake will write its time to; empty if its rule has none."""
     threads: int
     gpus: int
-    """How many GPUs it asks for."""
 
 
 @dataclass
 class Row:
-    """The jobs of a rule that are still to be done for one data set."""
+    """The jobs of a rule that are still to be done for one data set, or for all data sets together ("").
+
+    `seconds` is their wall-clock time, added up; None if none of their kind has finished.
+    """
 
     rule: str
     dataset: str
-    """Empty where the rule is for all data sets together."""
     jobs: int = 0
     seconds: float | None = None
-    """Wall-clock time of the jobs, added up; None if none of their kind has finished."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is still to be done."""
+    """What is still to be done, and the wall-clock time of what is finished, added up."""
 
     rows: list[Row]
     """In the order in which they can begin."""
@@ -60,27 +63,12 @@ class Plan:
     """Time of the other jobs, if all cores and GPUs are always busy."""
     finished: int
     finished_seconds: float
-    """Wall-clock time of the finished jobs, added up."""
 
 
 def jobs_to_do(config: Path, snakefile: Path, cores: int, targets: Sequence[str] = ()) -> list[Job]:
-    """Return the jobs that Snakemake would run in the working directory.
+    """Return the jobs that Snakemake would run in the working directory to make targets: rules or files, or everything.
 
-    Parameters
-    ----------
-    config : Path
-        Configuration of the experiment.
-    snakefile : Path
-        The workflow's entry point.
-    cores : int
-        Cores that the jobs may use.
-    targets : sequence of str
-        Rules or files to make; everything by default.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such file, or Snakemake refuses the configuration; the message has its words.
+    A ConfigError says that a file is not there, or has Snakemake's words where it refuses the configuration.
     """
     for path, fix in ((config, "Name a configuration"), (snakefile, "Run in the checkout, or name it: --snakefile")):
         if not path.is_file():
@@ -100,21 +88,9 @@ def jobs_to_do(config: Path, snakefile: Path, cores: int, targets: Sequence[str]
 
 
 def estimate(jobs: Sequence[Job], *, cores: int, gpus: int) -> Plan:
-    """Return the time that jobs take, by the benchmark files of those that have finished.
+    """Return the time that jobs take on so many cores and GPUs, by the benchmark files of those that have finished.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        In an order in which they can be done.
-    cores : int
-        Cores to use.
-    gpus : int
-        GPUs to use.
-
-    Raises
-    ------
-    DataError
-        If a benchmark file is not one of Snakemake's.
+    Jobs are in an order in which they can be done. A DataError names a benchmark file that is not one of Snakemake's.
     """
     to_do = [Path(job.benchmark) for job in jobs]
     roots = {parent for path in to_do for parent in path.parents if parent.name == "benchmarks"}

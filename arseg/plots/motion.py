@@ -9,20 +9,10 @@ WHEEL_PIXELS = 129
 
 
 def motion_to_rgb(motion_px: NDArray[np.floating], max_px: float) -> NDArray[np.uint8]:
-    """Colour a motion field.
+    """Colour a motion field (..., 2) of pixels to the right and down; return RGB, uint8 of shape (..., 3).
 
-    Parameters
-    ----------
-    motion_px : ndarray of float, shape (..., 2)
-        Displacement (x to the right, y down) in pixels.
-    max_px : float
-        Length in pixels that is fully saturated; longer vectors look the same.
-
-    Returns
-    -------
-    rgb : ndarray of uint8, shape (..., 3)
-        White without motion; red to the right, then clockwise over yellow and green to cyan on the left, and
-        over blue and magenta back.
+    White is no motion; red to the right, then clockwise over yellow and green to cyan on the left, and over blue and
+    magenta back. Vectors of `max_px` pixels are fully saturated; longer ones look the same.
     """
     x, y = motion_px[..., 0], motion_px[..., 1]
     hue = np.arctan2(y, x) / (2 * np.pi) % 1
@@ -32,18 +22,7 @@ def motion_to_rgb(motion_px: NDArray[np.floating], max_px: float) -> NDArray[np.
 
 
 def motion_wheel(side: int = WHEEL_PIXELS) -> NDArray[np.uint8]:
-    """Draw the legend of `motion_to_rgb`: a disc of all directions, with the full colour at its rim.
-
-    Parameters
-    ----------
-    side : int
-        Its diameter in pixels.
-
-    Returns
-    -------
-    rgba : ndarray of uint8, shape (side, side, 4)
-        Transparent outside the disc.
-    """
+    """Return the legend of `motion_to_rgb`: a disc of all directions with the full colour at its rim, uint8 RGBA."""
     place = np.linspace(-1, 1, side)
     vectors = np.stack(np.meshgrid(place, place), axis=-1)
     inside = np.hypot(vectors[..., 0], vectors[..., 1]) <= 1
@@ -51,15 +30,7 @@ def motion_wheel(side: int = WHEEL_PIXELS) -> NDArray[np.uint8]:
 
 
 def draw_motion_wheel(axes: Axes, max_px: float) -> None:
-    """Put the legend of `motion_to_rgb` into the lower right corner of a picture.
-
-    Parameters
-    ----------
-    axes : Axes
-        The picture's axes.
-    max_px : float
-        Length in pixels at the wheel's rim.
-    """
+    """Put the legend of `motion_to_rgb` into the lower right corner of an image; its rim stands for `max_px` pixels."""
     inset = axes.inset_axes((0.74, 0.03, 0.24, 0.32), zorder=5)
     inset.imshow(motion_wheel())
     inset.set_axis_off()

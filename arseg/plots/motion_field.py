@@ -1,7 +1,7 @@
 """Draw the motion of one frame over it: colour for direction and length, arrows, marks where there is none.
 
-Plain pixels by NumPy and Pillow, fast enough for every frame of a video; `arseg.plots.motion_video` and
-`arseg.plots.motion_sheet` put them together.
+Plain pixels by NumPy and Pillow, fast enough for every frame of a video; `arseg.plots.motion_show`
+puts them together.
 """
 
 from collections.abc import Iterator
@@ -33,14 +33,14 @@ MAX_QUANTILE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class MotionField:
-    """What is drawn of one frame; Hb = ceil(H / 4), Wb = ceil(W / 4)."""
+    """What is drawn of one frame: it, the vectors (x, y) of its blocks in pixels, and its distance if it has one.
+
+    The vectors have shape (Hb, Wb, 2), where Hb = ceil(H / 4), Wb = ceil(W / 4).
+    """
 
     frame: DecodedFrame
-    """The frame itself."""
     vectors_px: NDArray[np.float32]
-    """Vectors (x, y) of its blocks in pixels, shape (Hb, Wb, 2)."""
     distance: int | None
-    """Frames since the keyframe; None if there was none yet."""
 
     @property
     def intra(self) -> NDArray[np.bool_]:
@@ -64,24 +64,10 @@ class MotionField:
 
 
 def motion_fields(frames: Iterator[DecodedFrame], *, composed: bool) -> Iterator[MotionField]:
-    """Choose what to draw of each frame.
+    """Yield what to draw of each frame, which come in display order.
 
-    Parameters
-    ----------
-    frames : iterator of DecodedFrame
-        In display order.
-    composed : bool
-        Draw the motion to the latest keyframe, instead of the vectors of list 0, or list 1 where a block has no other.
-
-    Yields
-    ------
-    field : MotionField
-        For each frame.
-
-    Raises
-    ------
-    MotionError
-        If `composed` and a frame refers to a later or an unknown one.
+    If `composed`, that is the motion to the latest keyframe; otherwise the vectors of list 0, or of list 1 where a
+    block has no other. A MotionError says that a frame whose motion is composed refers to a later or an unknown one.
     """
     follower = KeyframeFollower()
     keyframe_index = None
@@ -112,16 +98,9 @@ def explain(composed: bool) -> str:
 
 
 class FieldPainter:
-    """Draws motion fields of frames of one size.
+    """Draws motion fields of frames of one size, as wide as `display_width`; the height follows.
 
-    Parameters
-    ----------
-    height, width : int
-        Size H, W of the frames in pixels.
-    display_width : int
-        Width of what is drawn; the height follows.
-    max_px : float
-        Length in pixels of a vector that has the full colour and the longest arrow.
+    A vector of `max_px` pixels has the full colour and the longest arrow.
     """
 
     def __init__(self, height: int, width: int, display_width: int, max_px: float) -> None:
@@ -139,13 +118,10 @@ class FieldPainter:
         self._hatch = (rows + columns) % pitch < max(1, pitch // 4)
 
     def paint(self, field: MotionField) -> NDArray[np.uint8]:
-        """Draw one field over its frame.
+        """Draw one field over its frame; return RGB, uint8 of the displayed size.
 
-        Returns
-        -------
-        rgb : ndarray of uint8, shape (display height, display width, 3)
-            The frame in grey, tinted by the motion's colour, with arrows from blocks to where they come from. Intra
-            blocks are hatched, unless all are.
+        The frame is grey, tinted by the motion's colour, with arrows from blocks to where they come from. Intra blocks
+        are hatched, unless all are.
         """
         grey = Image.fromarray(field.frame.to_rgb()).convert("L").resize(self.size, Image.Resampling.BILINEAR)
         tint = self._enlarge(motion_to_rgb(field.vectors_px, self._max_px))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,9 @@ def record_path(result: Path) -> Path:
 
 
 def read_record(result: Path) -> dict[str, Any] | None:
-    """Read the record beside a result; None if there is none that can be understood.
+    """Read the record beside a result; None if there is none, or a damaged one, which is no part of the result.
 
-    A damaged record is as good as none: it is no part of the result.
-
-    Raises
-    ------
-    FileAccessError
-        If there is one, and the operating system does not let it be read.
+    A FileAccessError says that the operating system does not let it be read.
     """
     path = record_path(result)
     try:
@@ -49,49 +44,31 @@ def read_record(result: Path) -> dict[str, Any] | None:
 
 
 def stamp(path: Path) -> Fingerprint:
-    """Return what is known of a file or folder without reading contents.
+    """Return what is known of a file or folder without reading contents: a fingerprint without ``sha256``.
 
-    Returns
-    -------
-    stamp : dict
-        Of a file, path, size and time of change; of a folder, path, number of files, sum of sizes, and the SHA-256 of
-        its list of names and sizes. Records inside are no part of a folder.
+    Records inside are no part of a folder.
     """
     if not path.is_dir():
         status = path.stat()
         return {"path": str(path), "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-    num_files, num_bytes, listing = 0, 0, hashlib.sha256()
-    for entry in _files_in(path):
-        size = entry.stat().st_size
-        num_files, num_bytes = num_files + 1, num_bytes + size
-        listing.update(f"{size} {Path(entry.path).relative_to(path).as_posix()}\n".encode())
-    return {"path": str(path), "files": num_files, "bytes": num_bytes, "listing_sha256": listing.hexdigest()}
+    sizes = {file: file.stat().st_size for file in _files_in(path)}
+    listing = _digest(path, sizes)
+    return {"path": str(path), "files": len(sizes), "bytes": sum(sizes.values()), "listing_sha256": listing}
 
 
 def fingerprint(path: Path, *, folder_contents: bool = False, trust_record: bool = True) -> Fingerprint:
-    """Return the stamp of a file or folder with its digest.
+    """Return the stamp of a file or folder with its digest; that of a folder only if its contents are asked for.
 
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
-    folder_contents : bool
-        Read the files of a folder, too; otherwise a folder gets no ``sha256``.
-    trust_record : bool
-        Take a file's digest from its record, if size and time of change are still those recorded.
+    With `trust_record`, a file's digest is taken from its record if size and time of change are still those recorded.
     """
     found = stamp(path)
-    if "files" not in found:
-        record = read_record(path) if trust_record else None
-        known = record is not None and same_stamp(record["result"], found)
-        return found | {"sha256": record["result"]["sha256"] if record and known else file_digest(path)}
-    if not folder_contents:
+    if "files" in found:
+        if folder_contents:
+            found["sha256"] = _digest(path, {file: file_digest(file) for file in _files_in(path)})
         return found
-    digest = hashlib.sha256()
-    for entry in _files_in(path):
-        file = Path(entry.path)
-        digest.update(f"{file_digest(file)} {file.relative_to(path).as_posix()}\n".encode())
-    return found | {"sha256": digest.hexdigest()}
+    record = read_record(path) if trust_record else None
+    known = record is not None and same_stamp(record["result"], found)
+    return found | {"sha256": record["result"]["sha256"] if record and known else file_digest(path)}
 
 
 def same_stamp(recorded: Fingerprint, found: Fingerprint) -> bool:
@@ -102,14 +79,7 @@ def same_stamp(recorded: Fingerprint, found: Fingerprint) -> bool:
 def is_same(recorded: Fingerprint, path: Path, *, thorough: bool) -> bool:
     """Return whether what is at an existing path is what was recorded.
 
-    Parameters
-    ----------
-    recorded : dict
-        Fingerprint in a record.
-    path : Path
-        File or folder.
-    thorough : bool
-        Read contents even where the stamp is as recorded.
+    Contents are read where the time of change differs, or, if `thorough`, always.
     """
     found = stamp(path)
     unchanged = same_stamp(recorded, found)
@@ -120,11 +90,17 @@ def is_same(recorded: Fingerprint, path: Path, *, thorough: bool) -> bool:
     return fingerprint(path, folder_contents=True, trust_record=False)["sha256"] == recorded.get("sha256")
 
 
-def _files_in(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _files_in(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, but no records, in an order that does not depend on the file system."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir():
                 yield from _files_in(Path(entry.path))
             elif entry.is_file() and entry.name != IGNORED and not entry.name.endswith(SUFFIX):
-                yield entry
+                yield Path(entry.path)
+
+
+def _digest(folder: Path, facts: Mapping[Path, object]) -> str:
+    """Return the SHA-256 of a list of files in a folder, each with a fact about it."""
+    lines = (f"{fact} {file.relative_to(folder).as_posix()}\n" for file, fact in facts.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

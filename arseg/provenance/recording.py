@@ -22,14 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from arseg.errors import ArsegError, ConfigError
 from arseg.files import atomic_path, check_output
-from arseg.provenance.fingerprint import (
-    FORMAT_VERSION,
-    Fingerprint,
-    fingerprint,
-    record_path,
-    same_stamp,
-    stamp,
-)
+from arseg.provenance.fingerprint import FORMAT_VERSION, Fingerprint, fingerprint, record_path, same_stamp, stamp
 from arseg.provenance.surroundings import describe_code, describe_machine
 
 P = ParamSpec("P")
@@ -77,10 +70,8 @@ def records(
     ----------
     command : str
         The command's words, without ``arseg``.
-    inputs : sequence of str or callable
-        What the command reads. Paths that do not exist (URLs, standard input) are left to the options.
-    outputs : sequence of str or callable
-        What it writes.
+    inputs, outputs : sequence of str or callable
+        What the command reads and writes. Paths that do not exist (URLs, standard input) are left to the options.
     facts : callable, optional
         More to record, found before the command begins.
     describe : callable, optional
@@ -112,9 +103,7 @@ def records(
                     "command": command,
                     "command_line": shlex.join(_words.get() or ("arseg", *command.split())),
                     "options": _options(arguments),
-                    "inputs": {
-                        name: [_as_read(entry) for entry in stamps] for name, stamps in before.items() if stamps
-                    },
+                    "inputs": {name: [_as_read(entry) for entry in read] for name, read in before.items() if read},
                     "code": describe_code(),
                     "machine": describe_machine(),
                     "time": {
@@ -124,11 +113,13 @@ def records(
                     },
                     "folder": str(Path.cwd()),
                 }
-                written = [path for path in _chosen(outputs, arguments) if path.exists()]
-                for path in dict.fromkeys(written):
+                for path in dict.fromkeys(path for path in _chosen(outputs, arguments) if path.exists()):
                     more = known | (dict(describe(path)) if describe else {})
                     found = fingerprint(path, folder_contents=folder_contents, trust_record=False)
-                    _write(path, {"format_version": FORMAT_VERSION, "result": found, **common, "facts": more})
+                    record = {"format_version": FORMAT_VERSION, "result": found, **common, "facts": more}
+                    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+                    with atomic_path(record_path(path)) as temporary:  # records are passed on with results: no logins
+                        temporary.write_text(CREDENTIALS.sub("***", text) + "\n", encoding="utf-8")
             except (OSError, ArsegError) as error:
                 logger.warning("no record of where the results come from could be written: %s", error)
             return result
@@ -136,12 +127,6 @@ def records(
         return run
 
     return decorate
-
-
-def _write(result: Path, record: Mapping[str, Any]) -> None:
-    text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
-    with atomic_path(record_path(result)) as temporary:  # records are passed on with results: no logins
-        temporary.write_text(CREDENTIALS.sub("***", text) + "\n", encoding="utf-8")
 
 
 def _refuse_input(path: Path, inputs: Iterable[Path]) -> None:

@@ -17,13 +17,9 @@ GIT_SECONDS = 20
 
 
 def describe_code() -> dict[str, Any]:
-    """Return the versions of the code that runs.
+    """Return the versions of arseg, Python and the loaded packages; in a checkout with git also the commit.
 
-    Returns
-    -------
-    code : dict
-        ``arseg``, the version; in a checkout with git also ``commit`` and ``modified``, whether tracked files differ
-        from it; ``python``; ``packages``, those that are loaded.
+    ``modified`` says whether tracked files differ from the commit.
     """
     loaded = {name: sys.modules[name] for name in PACKAGES if name in sys.modules}
     return {
@@ -35,14 +31,7 @@ def describe_code() -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what machine this is.
-
-    Returns
-    -------
-    machine : dict
-        ``host``, ``system``, ``processor``, ``cores`` that may be used and, where PyTorch is loaded, its ``threads``
-        and the ``gpus`` that were used.
-    """
+    """Return host, system, processor and usable cores; with PyTorch loaded, its threads and the GPUs that were used."""
     machine: dict[str, Any] = {
         "host": platform.node(),
         "system": platform.platform(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from arseg.errors import DataError
-from arseg.provenance.fingerprint import SUFFIX, Fingerprint, is_same, read_record, record_path
+from arseg.provenance.fingerprint import SUFFIX, is_same, read_record, record_path
 
 AS_RECORDED, CHANGED, MISSING = "as recorded", "changed", "missing"
 """What became of a file since it was made, or was read."""
@@ -14,38 +14,23 @@ AS_RECORDED, CHANGED, MISSING = "as recorded", "changed", "missing"
 
 @dataclass(frozen=True)
 class Origin:
-    """A file or folder in the chain that leads to a result."""
+    """A file or folder in the chain that leads to a result, and how many commands are between it and the result.
+
+    The record says how it was made; None if that is not known, as of a user's own files.
+    """
 
     path: Path
-    """Where it is."""
     depth: int
-    """Commands between it and the result."""
     state: str
     record: dict[str, Any] | None
-    """How it was made; None if that is not known, as of a user's own files."""
 
 
 def trace(result: Path, *, thorough: bool = False) -> list[Origin]:
-    """Follow the records of a result.
+    """Return a result, then each file that it was made from, followed by what that one was made from, by their records.
 
-    Parameters
-    ----------
-    result : Path
-        A file or folder that a command wrote, or its record.
-    thorough : bool
-        Read the contents of everything. By default only the result is read; its inputs, and theirs, count as unchanged
-        if size and time of change are as recorded.
-
-    Returns
-    -------
-    chain : list of Origin
-        The result, then each file that it was made from, followed by what that one was made from. What was read by
-        several commands is there once, unless it was changed between them. Changed files are not followed.
-
-    Raises
-    ------
-    DataError
-        If there is no such file or folder, or no record beside it.
+    `result` may be its record. What was read by several commands is there once, unless it was changed between them;
+    changed files are not followed. Inputs count as unchanged if size and time of change are as recorded; if `thorough`,
+    their contents are read, as those of the result always are. A DataError says that there is no result or record.
     """
     result = Path(str(result).removesuffix(SUFFIX))
     if not result.exists():
@@ -67,29 +52,26 @@ def _made_from(origin: Origin, thorough: bool, seen: set[tuple[Path, Any]]) -> I
         return
     if origin.record is not None:
         folder = Path(origin.record["folder"])
-        inputs = [
-            (entry, _place(entry["path"], folder)) for entries in origin.record["inputs"].values() for entry in entries
-        ]
+        read = [entry for entries in origin.record["inputs"].values() for entry in entries]
+        inputs = [(entry, _place(entry["path"], folder)) for entry in read]
     else:
         results = [path.with_name(path.name.removesuffix(SUFFIX)) for path in sorted(origin.path.glob(f"*{SUFFIX}"))]
         inputs = [(record["result"], path) for path in results if (record := read_record(path))]
     for recorded, path in inputs:
         identity = (path, recorded.get("sha256", recorded.get("listing_sha256")))
-        if identity not in seen:
-            seen.add(identity)
-            record = read_record(path)
-            part = Origin(path, origin.depth + 1, _state(path, recorded, record, thorough), record)
-            yield part
-            yield from _made_from(part, thorough, seen)
-
-
-def _state(path: Path, recorded: Fingerprint, record: dict[str, Any] | None, thorough: bool) -> str:
-    """Compare an input with what was read, and with what its own command had written."""
-    if not path.exists():
-        return MISSING
-    expected = [recorded] if record is None else [recorded, record["result"]]
-    same = all(is_same(entry, path, thorough=thorough) for entry in expected)
-    return AS_RECORDED if same else CHANGED
+        if identity in seen:
+            continue
+        seen.add(identity)
+        record = read_record(path)
+        # Compared with what was read, and with what its own command had written.
+        expected = [recorded, record["result"]] if record else [recorded]
+        if not path.exists():
+            state = MISSING
+        else:
+            state = AS_RECORDED if all(is_same(entry, path, thorough=thorough) for entry in expected) else CHANGED
+        part = Origin(path, origin.depth + 1, state, record)
+        yield part
+        yield from _made_from(part, thorough, seen)
 
 
 def _place(recorded: str, folder: Path) -> Path:

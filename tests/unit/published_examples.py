@@ -1,14 +1,22 @@
-"""Miniature trees of the published programs, under the published names.
+"""Networks as the published programs write them, and miniature trees of theirs, under the published names.
 
 Pictures are noise of a few pixels' grain: nothing here is compressed, so nothing has to be compressible.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from arseg.compat.checkpoints import export_network
+from arseg.models.registry import build_network
+from arseg.models.state_dict import without_prefix
+from arseg.spec import SegmentationClass
+
+CLASSES = tuple(SegmentationClass(i, f"class{i}", (i, 2 * i, 3 * i), i == 4) for i in range(5))
 HEIGHT, WIDTH = 48, 64
 CAMVID_NAMES = ("0001TP_006690", "0016E5_00420", "Seq05VD_f00000", "Seq05VD_f00060")
 CITYSCAPES_NAMES = ("frankfurt_000000_000294", "munster_000001_000019")
@@ -22,6 +30,31 @@ DECODED = {
     "Seq05VD_f00060": ("Seq05VD", 62),
 }
 """Video and decoded number, by docs/method.md, 'CamVid'."""
+
+
+@cache
+def example(backbone, fusion):
+    """A network of 5 classes whose tensors all differ from those of a fresh one."""
+    torch.manual_seed(len(backbone) + fusion)
+    network = build_network(backbone, 5, fusion)
+    network(torch.randn(2, 3, 32, 32))  # moves the batch-norm statistics
+    return network.eval()
+
+
+def published(backbone, fusion):
+    """Its tensors as the published programs list them, without the prefix."""
+    return without_prefix(export_network(example(backbone, fusion), backbone, fusion=fusion))
+
+
+def assert_same_network(found, expected):
+    assert found.state_dict().keys() == expected.state_dict().keys()
+    assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in found.state_dict().items())
+    image = torch.randn(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        one, other = found(image), expected(image)
+        assert torch.equal(one.scores, other.scores)
+        if expected.fuse_attention is not None:
+            assert torch.equal(found.fuse(one.feature, one.feature), expected.fuse(other.feature, other.feature))
 
 
 def picture(*seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:

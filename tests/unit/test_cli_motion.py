@@ -18,7 +18,7 @@ from arseg.codec.video import create_video
 from arseg.errors import CodecError
 from arseg.motion.file import MotionFile
 from arseg.plots.motion_field import FieldPainter, motion_fields, scale_px
-from arseg.plots.motion_sheet import _spread
+from arseg.plots.motion_show import _spread
 
 HEIGHT, WIDTH = 96, 128
 STEP = (6, 0)

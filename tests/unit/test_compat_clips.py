@@ -59,35 +59,27 @@ def test_camvid_manifest(tree):
     assert (manifest.num_classes, manifest.class_names[0], manifest.class_names[11]) == (12, "sky", "void")
 
 
-def test_camvid_stores_say_how_the_clips_were_made(tree):
+def test_camvid_stores_hold_the_trees_own_arrays_and_say_how_they_were_made(tree):
     imported = import_camvid(tree)
     assert [path.name for path in imported.stores] == ["d00.h5", "d01.h5", "d02.h5"]
     with ClipStore(imported.stores[2]) as store:
         found = store.attributes
-    assert (found.dataset, found.split, found.distance, found.shard, found.num_shards) == ("camvid", "test", 2, 0, 1)
-    assert found.encoding == Encoding("hevc", "3000k", gop=3, tail="gop")
-    assert found.encoder == "the authors' processed data"
-    assert found.manifest_digest == read_manifest(imported.manifest).digest
-
-
-def test_camvid_samples_are_the_trees_own_arrays(tree):
-    imported = import_camvid(tree)
-    with ClipStore(imported.stores[2]) as store:
         assert [(i.sequence, i.frame_index, i.keyframe_index) for i in store.identities()] == [
             ("0001TP", 31, 29),
             ("0016E5", 422, 420),
             ("Seq05VD", 62, 60),
         ]
         sample = store.read(1)
+    assert (found.dataset, found.split, found.distance, found.shard, found.num_shards) == ("camvid", "test", 2, 0, 1)
+    assert found.encoding == Encoding("hevc", "3000k", gop=3, tail="gop")
+    assert found.encoder == "the authors' processed data"
+    assert found.manifest_digest == read_manifest(imported.manifest).digest
     np.testing.assert_array_equal(sample.frame, picture(1, 2))
     np.testing.assert_array_equal(sample.keyframe, picture(1, 2, 1))
     np.testing.assert_array_equal(sample.motion_qpel, motion(1, 2))
     assert sample.intra is None
     assert sample.identity.keyframe_image == str(tree / "frames/0016E5/0016E5_000420.png")
-
-
-def test_frames_at_distance_0_are_their_own_keyframes_and_include_the_one_without_room(tree):
-    with ClipStore(import_camvid(tree).stores[0]) as store:
+    with ClipStore(imported.stores[0]) as store:  # frames are their own keyframes, the one without room among them
         assert [i.frame_index for i in store.identities()] == [31, 422, 2, 62]
         sample = store.read(2)
     np.testing.assert_array_equal(sample.frame, picture(2, 0))
@@ -211,100 +203,70 @@ def remove(path):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def draw(*shape):
+    """Put another picture of (H, W) or RGB in a place."""
+    return lambda path: save_picture(path, np.full(shape, 31, np.uint8))
+
+
+DECODED, LABELS = "decoded_GOP3_dist_0/test", "decoded_GOP3_dist_0/test_labels_with_ignored"
+
+
 @pytest.mark.parametrize(
-    ("missing", "message"),
+    ("place", "spoil", "message"),
     [
-        (
-            f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin",
-            rf"MVmap_GOP3_dist_1/0001TP/{FRAME}\.bin: no such motion; .*decoded_GOP3_dist_1/test/{FRAME}\.png needs it",
-        ),
-        ("frames/0001TP/0001TP_000029.png", r"frames/0001TP/0001TP_000029\.png: no such keyframe; .*dist_2/test/"),
-        (
-            f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png",
-            rf"{FRAME}\.png or .*{FRAME}_L\.png: no such label map",
-        ),
-        (
-            f"decoded_GOP3_dist_2/test/{FRAME}.png",
-            rf"decoded_GOP3_dist_2/test: lacks the decoded frame of {FRAME}, .* another distance: .*test/{FRAME}\.png",
-        ),
-        ("decoded_GOP3_dist_1", r"decoded_GOP3_dist_1/test: no such folder\. .*arseg import --distances"),
+        (f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin", remove,
+         rf"MVmap_GOP3_dist_1/0001TP/{FRAME}\.bin: no such motion; .*decoded_GOP3_dist_1/test/{FRAME}\.png needs it"),
+        (f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin", lambda path: path.write_bytes(path.read_bytes()[:-4]),
+         rf"{FRAME}\.bin: has {HEIGHT * WIDTH * 4 - 4} bytes, expected {HEIGHT * WIDTH * 4}: .*64x48"),
+        ("frames/0001TP/0001TP_000029.png", remove,
+         r"frames/0001TP/0001TP_000029\.png: no such keyframe; .*dist_2/test/"),
+        ("frames/0001TP/0001TP_000030.png", draw(24, WIDTH, 3),
+         r"0001TP_000030\.png: the keyframe has 64x24 pixels, its frame .* has 64x48"),
+        (f"{LABELS}/{FRAME}.png", remove, rf"{FRAME}\.png or .*{FRAME}_L\.png: no such label map"),
+        (f"{LABELS}/{FRAME}.png", draw(HEIGHT, 32), rf"{FRAME}\.png: the label map has 32x48 pixels, its frame 64x48"),
+        (f"{LABELS}/{FRAME}.png", draw(HEIGHT, WIDTH),
+         rf"{FRAME}\.png: label values that are no class: 31; .*the 12 classes"),
+        (f"decoded_GOP3_dist_2/test/{FRAME}.png", remove,
+         rf"decoded_GOP3_dist_2/test: lacks the decoded frame of {FRAME}, .* another distance: .*test/{FRAME}\.png"),
+        (f"{DECODED}/{FRAME}.png", remove, rf"dist_0/test: lacks the decoded frame of {FRAME}, .*dist_1/test/{FRAME}"),
+        ("decoded_GOP3_dist_1", remove, r"decoded_GOP3_dist_1/test: no such folder\. .*arseg import --distances"),
+        (f"{DECODED}/0099ZZ_000001.png", draw(HEIGHT, WIDTH, 3),
+         r"dist_0/test/0099ZZ_000001\.png: .*0099ZZ.*\. Remove it, or give it its name"),
     ],
-)
-def test_missing_files_are_named(tree, missing, message):
-    remove(tree / missing)
+)  # fmt: skip
+def test_what_is_wrong_with_camvid_is_named(tree, place, spoil, message):
+    spoil(tree / place)
+    with pytest.raises((DataError, MotionError), match=message):
+        import_camvid(tree)
+    assert not list((tree.parent / "out").glob("d0[12].h5"))
+
+
+CITYSCAPES_LABEL = f"decoded_GOP2_dist_0/gtFine/val/frankfurt/{CITYSCAPES_NAMES[0]}_gtFine_labelIds.png"
+
+
+@pytest.mark.parametrize(
+    ("place", "spoil", "message"),
+    [
+        ("frames/val/munster/munster_000001_000018_leftImg8bit.png", remove,
+         r"val/munster/munster_000001_000018_leftImg8bit\.png: no such keyframe"),
+        (CITYSCAPES_LABEL, lambda path: save_picture(path, np.full((HEIGHT, WIDTH), 40, np.uint8)),
+         rf"{CITYSCAPES_NAMES[0]}_gtFine_labelIds\.png: label value 40 at row 0, .* id"),
+        ("decoded_GOP2_dist_1/leftImg8bit/val/bonn/bonn.png", draw(HEIGHT, WIDTH, 3),
+         r"val/bonn/bonn\.png: 'bonn' is not a name of Cityscapes; expected CITY_000000_"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_cityscapes_is_named(tmp_path, place, spoil, message):
+    tree = write_cityscapes_tree(tmp_path)
+    spoil(tree / place)
     with pytest.raises(DataError, match=message):
-        import_camvid(tree)
-    assert not (tree.parent / "out").exists()
-
-
-def test_a_frame_that_is_missing_at_distance_0_only_is_named(tree):
-    remove(tree / f"decoded_GOP3_dist_0/test/{FRAME}.png")
-    with pytest.raises(DataError, match=rf"dist_0/test: lacks the decoded frame of {FRAME}, .*dist_1/test/{FRAME}"):
-        import_camvid(tree)
-
-
-def test_missing_files_of_cityscapes_are_named(tmp_path):
-    tree = write_cityscapes_tree(tmp_path)
-    remove(tree / "frames/val/munster/munster_000001_000018_leftImg8bit.png")
-    with pytest.raises(DataError, match=r"val/munster/munster_000001_000018_leftImg8bit\.png: no such keyframe"):
-        import_cityscapes(tree)
-
-
-def test_truncated_motion(tree):
-    path = tree / f"MVmap_GOP3_dist_1/0001TP/{FRAME}.bin"
-    path.write_bytes(path.read_bytes()[:-4])
-    expected = HEIGHT * WIDTH * 4
-    with pytest.raises(MotionError, match=rf"{FRAME}\.bin: has {expected - 4} bytes, expected {expected}: .*64x48"):
-        import_camvid(tree)
-
-
-def test_keyframe_of_another_size(tree):
-    save_picture(tree / "frames/0001TP/0001TP_000030.png", picture(0, height=24))
-    with pytest.raises(DataError, match=r"0001TP_000030\.png: the keyframe has 64x24 pixels, its frame .* has 64x48"):
-        import_camvid(tree)
-
-
-def test_label_of_another_size(tree):
-    label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
-    save_picture(label, np.zeros((HEIGHT, 32), np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: the label map has 32x48 pixels, its frame 64x48"):
-        import_camvid(tree)
-
-
-def test_labels_of_other_classes(tree):
-    label = tree / f"decoded_GOP3_dist_0/test_labels_with_ignored/{FRAME}.png"
-    save_picture(label, np.full((HEIGHT, WIDTH), 31, np.uint8))
-    with pytest.raises(DataError, match=rf"{FRAME}\.png: label values that are no class: 31; .*the 12 classes"):
-        import_camvid(tree)
-
-
-def test_label_ids_that_cityscapes_does_not_have(tmp_path):
-    tree = write_cityscapes_tree(tmp_path)
-    label = tree / f"decoded_GOP2_dist_0/gtFine/val/frankfurt/{CITYSCAPES_NAMES[0]}_gtFine_labelIds.png"
-    save_picture(label, np.full((HEIGHT, WIDTH), 40, np.uint8))
-    with pytest.raises(DataError, match=rf"{CITYSCAPES_NAMES[0]}_gtFine_labelIds\.png: label value 40 at row 0, .* id"):
         import_cityscapes(tree)
 
 
 def test_frames_of_two_sizes(tree):
-    save_picture(tree / "decoded_GOP3_dist_0/test/Seq05VD_f00060.png", picture(0, height=24))
-    save_picture(
-        tree / "decoded_GOP3_dist_0/test_labels_with_ignored/Seq05VD_f00060.png", np.zeros((24, WIDTH), np.uint8)
-    )
+    draw(24, WIDTH, 3)(tree / DECODED / "Seq05VD_f00060.png")
+    save_picture(tree / LABELS / "Seq05VD_f00060.png", np.zeros((24, WIDTH), np.uint8))
     with pytest.raises(StoreError, match=r"Seq05VD_f00060\.png: the frame has 64x24 pixels, those before it 64x48"):
         import_camvid(tree)
-
-
-def test_unknown_names(tree, tmp_path):
-    save_picture(tree / "decoded_GOP3_dist_0/test/0099ZZ_000001.png", picture(0))
-    with pytest.raises(DataError, match=r"dist_0/test/0099ZZ_000001\.png: .*0099ZZ.*\. Remove it, or give it its name"):
-        import_camvid(tree)
-    tree = write_cityscapes_tree(tmp_path)
-    save_picture(tree / "decoded_GOP2_dist_1/leftImg8bit/val/bonn/bonn.png", picture(0))
-    with pytest.raises(
-        DataError, match=r"val/bonn/bonn\.png: 'bonn' is not a name of Cityscapes; expected CITY_000000_"
-    ):
-        import_cityscapes(tree)
 
 
 def test_empty_and_unknown_splits(tree):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import refusal, run
 from published_examples import write_camvid_tree, write_cityscapes_tree
 
-from arseg.cli.main import main
 from arseg.compat.evaluation import find_checkpoint
 from arseg.compat.naming import PublishedSetup
 from arseg.compat.results import read_published
@@ -62,23 +62,11 @@ def roots(ours, tmp_path_factory) -> tuple[Path, Path]:
     return folder / "checkpoints", folder / "data"
 
 
-def run(*words) -> None:
-    main([str(word) for word in words])
-
-
 def evaluate(roots, output, *words) -> None:
     """Run the command, with `words` after its other options."""
     checkpoints, data = roots
     options = ["--gop", GOP, "--device", "cpu", "--workers", 0, "--output", output]
     run("evaluate-published", "--checkpoint-root", checkpoints, "--data-root", data, *options, *words)
-
-
-def refusal(capsys, *words) -> str:
-    """Run a command that must fail with exit code 2; give its message."""
-    with pytest.raises(SystemExit) as stopped:
-        run(*words)
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -165,19 +153,12 @@ def test_cityscapes(tmp_path, backbone, network, normalization):
     evaluate((tmp_path / "checkpoints", tmp_path / "data"), tmp_path / "out", *options)
     name = f"cityscapes-{backbone}-1.0x-resolution-exp-GOP2-5M-evaluation"
     settings = load_evaluation(tmp_path / f"out/{name}.npz").settings
-    assert (settings.dataset, settings.split, settings.backbone, settings.encoding.fps) == (
-        "cityscapes",
-        "val",
-        network,
-        17,
-    )
+    assert (settings.dataset, settings.split, settings.backbone) == ("cityscapes", "val", network)
+    assert settings.encoding.fps == 17
     assert read_published(tmp_path / f"out/{name}.txt").miou.shape == (GOP,)
     (converted,) = (tmp_path / "out/work/checkpoints").rglob("*.pt")
     _, spec, _ = load_checkpoint(converted)
     assert NORMALIZATIONS[spec.normalization] == NORMALIZATIONS[normalization]
-
-
-# Which checkpoint
 
 
 def test_the_latest_of_several_epochs_is_taken(tmp_path, caplog):
@@ -185,15 +166,10 @@ def test_the_latest_of_several_epochs_is_taken(tmp_path, caplog):
         (tmp_path / f"PSPNet_resnet18_0.5_{epoch}_.pth").touch()
     (tmp_path / "PSPNet_resnet18_0.3_200_.pth").touch()
     with caplog.at_level("INFO"):
+        assert find_checkpoint(tmp_path, 30) == tmp_path / "PSPNet_resnet18_0.3_200_.pth"
+        assert not caplog.messages
         assert find_checkpoint(tmp_path, 50) == tmp_path / "PSPNet_resnet18_0.5_100_.pth"
     assert any("PSPNet_resnet18_0.5_100_.pth is taken, the latest of epochs 9, 87, 100" in m for m in caplog.messages)
-
-
-def test_one_epoch_needs_no_words(tmp_path, caplog):
-    (tmp_path / "PSPNet_resnet18_0.7_12_.pth").touch()
-    with caplog.at_level("INFO"):
-        assert find_checkpoint(tmp_path, 70).name == "PSPNet_resnet18_0.7_12_.pth"
-    assert not caplog.messages
 
 
 def test_a_missing_checkpoint_lists_what_is_there(tmp_path):
