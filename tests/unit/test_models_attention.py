@@ -267,15 +267,6 @@ def test_a_source_that_does_not_compile_leaves_nothing(native, unbuilt, monkeypa
     assert [path.suffix for path in unbuilt.iterdir()] in ([], [".lock"])
 
 
-def test_the_library_is_built_once(native, unbuilt, caplog):
-    with caplog.at_level("INFO"):
-        for _ in range(2):
-            cpu._library.cache_clear()
-            assert local_attention(*random_inputs(1, 2, 3, 4), implementation="native").shape == (1, 2, 3, 4)
-    assert sum("compiling the local attention" in message for message in caplog.messages) == 1
-    assert len(list(unbuilt.glob("*.so"))) == 1
-
-
 def test_a_network_that_is_traced_holds_plain_operations(native):
     network = build_network("bise18", 3, fusion=True).eval()
     inputs = torch.randn(1, 256, 8, 8), torch.randn(1, 256, 4, 4)
