@@ -49,16 +49,6 @@ def test_table_has_a_row_for_each_mode_scale_and_distance(finished):
     assert cost["LR"] < cost["AR"] < cost["HR"]
 
 
-def test_result_files_carry_the_published_names(finished):
-    folder = finished / "results/tiny/published/h264-200k-gop3-medium/seed233"
-    names = {path.name for path in folder.iterdir()}
-    assert names == {
-        f"synthetic-tiny-{kind}-resolution-exp-GOP3-0.2M-evaluation.txt" for kind in ("1.0x", "0.5x", "AR-0.5x")
-    }
-    values = np.loadtxt(folder / "synthetic-tiny-AR-0.5x-resolution-exp-GOP3-0.2M-evaluation.txt")
-    assert values[-1] == pytest.approx(values[:-1].mean())
-
-
 def test_report_holds_table_and_figures(finished):
     for name in ("miou_by_distance", "miou_by_cost", "panel/synthetic/h264-200k-gop3-medium/tiny/scale50/seed233"):
         picture = np.asarray(Image.open(finished / f"results/tiny/figures/{name}.png").convert("L"))
