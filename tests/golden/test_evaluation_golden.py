@@ -139,15 +139,3 @@ def test_confusion_matrix_is_the_published_one(case, golden, checkpoint_roots, w
     rows = np.bincount(label[(margin <= 5e-3) & (label != 255)], minlength=12)
     assert (moved.sum(axis=1) <= 2 * rows).all()
     assert read_published(published).miou[1] == pytest.approx(float(golden[f"{case}_miou"]), abs=1e-3)
-
-
-def test_golden_images_are_no_pictures_and_each_has_one_that_stands_for_it(golden):
-    pictures, camvid = Pictures(), NORMALIZATIONS["camvid"]
-    images = [image for name in golden if name.endswith("img") for image in golden[name]]
-    for image in images:
-        picture = torch.from_numpy(pictures.stand_for(image))[None]
-        np.testing.assert_array_equal(pictures.normalize(picture, camvid)[0], image)
-    assert len(pictures.images) == len({image.tobytes() for image in images}) == 5
-    black, white = (value - np.array(camvid.mean) for value in (0, 1))
-    assert all((image.min(axis=(1, 2)) < black / camvid.std).all() for image in images)
-    assert all((image.max(axis=(1, 2)) > white / camvid.std).all() for image in images)

@@ -1,29 +1,24 @@
 """Metric against numbers of the published programs (data/models/README.md, part E)."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden_weights import load_arrays
 from torch.nn import functional as F
 
 from arseg.metrics.confusion import confusion_matrix, iou_per_class, mean_iou, num_classes_present
 
-DATA = Path(__file__).parent / "data" / "models"
 CASES = ("ar05", "ar03", "arodd", "hr10", "lr05", "hr05")
 
 
 @pytest.fixture(scope="module")
 def metric():
-    with np.load(DATA / "E_metric.npz") as arrays:
-        return dict(arrays)
+    return load_arrays("E_metric")
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-    with np.load(DATA / "E_camvid-psp18.npz") as arrays:
-        names = ("label", "pred", "hist", "iou", "miou")
-        return {f"{case}_{name}": arrays[f"{case}_{name}"] for case in CASES for name in names}
+    return load_arrays("E_camvid-psp18")
 
 
 @pytest.mark.parametrize("case", ["full", "absent"])

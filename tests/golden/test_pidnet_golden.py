@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from golden_weights import PIDNET, assert_matches, load_arrays, load_json, rule_network
+from test_train_step_golden import Steps, check_gradients, check_statistics
 
 from arseg.config import TrainConfig
 from arseg.data.edges import label_edges
@@ -16,7 +17,6 @@ from arseg.models.network import Prediction
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
 from arseg.spec import NORMALIZATIONS, NetworkSpec
-from arseg.train.optimizer import Optimization, learning_rate
 from arseg.train.phases import Phase1
 
 MODULES = load_arrays("B_pidnet-s_modules", PIDNET)
@@ -185,46 +185,23 @@ def test_three_training_steps(dtype):
     weights = tuple(CITYSCAPES_WEIGHTS.tolist())
     config = TrainConfig(optimizer="sgd", learning_rate=0.01, schedule="poly", class_weights=weights)
     phase = Phase1(network, NetworkSpec("pidnet-s", network.num_classes), config, seed=0)
-    optimization = Optimization(network, config, t_max=3)
-    statistics, losses = {}, []
-    for step in range(3):
 
-        def loss_parts(step=step):
-            image, labels, edges = (torch.from_numpy(arrays[f"step{step}_{name}"]) for name in ("x", "label", "edge"))
-            parts = phase.batch_loss({"image": image.to(dtype), "labels": labels, "edges": edges})
-            if step == 0:
-                statistics.update({name: buffer.clone() for name, buffer in network.named_buffers()})
-            return parts
+    def loss_parts(step):
+        image, labels, edges = (torch.from_numpy(arrays[f"step{step}_{name}"]) for name in ("x", "label", "edge"))
+        return phase.batch_loss({"image": image.to(dtype), "labels": labels, "edges": edges})
 
-        parts = optimization.step(step, loss_parts)
-        losses.append(parts["loss"].item())
-        assert learning_rate(step, 0.01, 3, "poly") == pytest.approx(golden["lr_used"][step], rel=1e-12)
-        if step == 0:
-            gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
-            part_sums = (parts["auxiliary"] + parts["ohem"], parts["boundary"], parts["ohem_boundary"])
-            wanted = (golden[name][0] for name in ("semantic_incl_aux", "boundary", "boundary_aware"))
-            for part, value in zip(part_sums, wanted, strict=True):
-                assert part.item() == pytest.approx(value, rel=1e-9 if double else 1e-5)
-    for loss, value, tolerance in zip(
-        losses, golden["total"], [1e-9] * 3 if double else [5e-6, 5e-3, 3e-2], strict=True
-    ):
+    steps = Steps(network, loss_parts, range(3), config, t_max=3)
+    assert steps.learning_rates == pytest.approx(golden["lr_used"], rel=1e-12)
+    parts = steps.parts[0]
+    part_sums = (parts["auxiliary"] + parts["ohem"], parts["boundary"], parts["ohem_boundary"])
+    wanted = (golden[name][0] for name in ("semantic_incl_aux", "boundary", "boundary_aware"))
+    assert part_sums == pytest.approx(tuple(wanted), rel=1e-9 if double else 1e-5)
+    tolerances = [1e-9] * 3 if double else [5e-6, 5e-3, 3e-2]
+    for loss, value, tolerance in zip(steps.losses, golden["total"], tolerances, strict=True):
         assert loss == pytest.approx(value, rel=tolerance)
-    for name, norm in golden["grad_norm_step0"].items():
-        if norm > 1e-4:  # biases in front of a batch norm have no gradient but rounding
-            assert gradients[name].norm().item() == pytest.approx(norm, rel=1e-6 if double else 5e-2), name
-    stored = [
-        key for key in arrays if key.startswith("grad0_fp64__") and not key.endswith(("__flat_stride", "__shape"))
-    ]
-    assert stored
-    for key in stored:
-        name, step = key.removeprefix("grad0_fp64__"), int(arrays.get(f"{key}__flat_stride", 1))
-        found, wanted = gradients[name].flatten()[::step].double().numpy(), arrays[key].ravel()
-        if np.abs(wanted).max() > 1e-6:
-            tolerance = (1e-6 if double else 5e-2) * np.abs(wanted).max()
-            np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance, err_msg=name)
-    for key in (key for key in arrays if key.startswith("bn_after_step0_forward__")):
-        found = statistics[key.removeprefix("bn_after_step0_forward__")].double().numpy()
-        np.testing.assert_allclose(found, arrays[key], rtol=2e-5, atol=2e-5, err_msg=key)
+    largest = 1e-6 if double else 5e-2
+    check_gradients(steps, golden["grad_norm_step0"], arrays, norm=largest, near=largest, deep=largest)
+    check_statistics(steps, arrays, 2e-5)
     if double:
         for name, parameter in network.named_parameters():
             assert parameter.norm().item() == pytest.approx(golden["param_norm_after"][name], rel=1e-6), name

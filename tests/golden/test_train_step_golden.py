@@ -66,19 +66,17 @@ def test_presence(losses_golden):
 
 
 class Steps:
-    """Two optimisation steps on the golden samples, and what there is to compare."""
+    """Optimisation steps on the golden samples, one for each batch, and what there is to compare."""
 
-    def __init__(self, network: nn.Module, loss_parts, num_samples: int, batch_size: int) -> None:
+    def __init__(self, network: nn.Module, loss_parts, batches: list, config: TrainConfig, t_max: int) -> None:
         for module in network.modules():
             if isinstance(module, nn.Dropout2d):
                 module.p = 0.0  # the golden run has identities there
         network.train()
         start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-        t_max = schedule_length(1, num_samples, batch_size)
-        optimization = Optimization(network, TrainConfig(), t_max)
+        optimization = Optimization(network, config, t_max)
         self.losses, self.parts, self.learning_rates = [], [], []
-        for step in range(num_samples // batch_size):
-            batch = slice(step * batch_size, (step + 1) * batch_size)
+        for step, batch in enumerate(batches):
 
             def measured(batch=batch, step=step):
                 parts = loss_parts(batch)
@@ -92,8 +90,14 @@ class Steps:
                 self.unchanged = [n for n, p in network.named_parameters() if torch.equal(p, start[n])]
             self.losses.append(parts.pop("loss").item())
             self.parts.append({name: part.item() for name, part in parts.items()})
-            self.learning_rates.append(learning_rate(step, 1e-3, t_max))
+            self.learning_rates.append(learning_rate(step, config.learning_rate, t_max, config.schedule))
         self.without_gradient = [n for n, _ in network.named_parameters() if n not in self.gradients]
+
+
+def two_steps(network: nn.Module, loss_parts, num_samples: int, backbone: str) -> Steps:
+    size = BATCH_SIZE[backbone]
+    batches = [slice(first, first + size) for first in range(0, num_samples - size + 1, size)]
+    return Steps(network, loss_parts, batches, TrainConfig(), schedule_length(1, num_samples, size))
 
 
 def phase1_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
@@ -107,7 +111,7 @@ def phase1_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
     def loss_parts(batch):
         return phase.batch_loss({"image": image[batch], "labels": labels[batch]})
 
-    return Steps(network, loss_parts, len(image), BATCH_SIZE[backbone])
+    return two_steps(network, loss_parts, len(image), backbone)
 
 
 def phase2_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
@@ -126,7 +130,7 @@ def phase2_steps(backbone: str, job: str, dtype: torch.dtype) -> Steps:
     def loss_parts(batch):
         return phase.batch_loss({name: tensor[batch] for name, tensor in tensors.items()})
 
-    return Steps(lr, loss_parts, len(tensors["image"]), BATCH_SIZE[backbone])
+    return two_steps(lr, loss_parts, len(tensors["image"]), backbone)
 
 
 def check_losses(steps: Steps, golden: dict, suffix: str, first: float, second: float) -> None:
@@ -144,14 +148,14 @@ def check_components(steps: Steps, golden: dict, backbone: str) -> None:
 
 
 def check_gradients(
-    steps: Steps, norms: dict[str, float], arrays, job: str, *, norm: float, near: float, deep: float
+    steps: Steps, norms: dict[str, float], arrays, job: str = "", *, norm: float, near: float, deep: float
 ) -> None:
     assert set(steps.gradients) | set(steps.without_gradient) == set(norms)
     for name, gradient in steps.gradients.items():
         if norms[name] > 1e-4:  # biases in front of a batch norm have no gradient but rounding
             assert gradient.norm().item() == pytest.approx(norms[name], rel=norm), name
-    prefix = f"{job}_grad0_fp64__"
-    stored = [key for key in arrays if key.startswith(prefix) and not key.endswith("__flat_stride")]
+    prefix = f"{job}grad0_fp64__"
+    stored = [key for key in arrays if key.startswith(prefix) and not key.endswith(("__flat_stride", "__shape"))]
     assert stored
     for key in stored:
         name = key.removeprefix(prefix)
@@ -165,8 +169,8 @@ def check_gradients(
         np.testing.assert_allclose(flat, wanted, rtol=0, atol=tolerance, err_msg=name)
 
 
-def check_statistics(steps: Steps, arrays, job: str, tolerance: float) -> None:
-    prefix = f"{job}_bn_after_step0_forward__"
+def check_statistics(steps: Steps, arrays, tolerance: float, job: str = "") -> None:
+    prefix = f"{job}bn_after_step0_forward__"
     stored = [key for key in arrays if key.startswith(prefix)]
     assert stored
     for key in stored:
@@ -199,8 +203,8 @@ def test_two_steps_in_single_precision(phase, backbone, job):
     check_losses(steps, golden, "", first=2e-5, second=5e-3)
     check_components(steps, golden, backbone)
     check_parameters(steps, golden)
-    check_gradients(steps, golden["grad_norm_step0"], arrays, job, norm=2e-2, near=5e-4, deep=5e-2)
-    check_statistics(steps, arrays, job, 1e-4)
+    check_gradients(steps, golden["grad_norm_step0"], arrays, f"{job}_", norm=2e-2, near=5e-4, deep=5e-2)
+    check_statistics(steps, arrays, 1e-4, f"{job}_")
 
 
 def test_two_steps_in_double_precision():
@@ -209,4 +213,4 @@ def test_two_steps_in_double_precision():
     arrays = load_arrays("F_train_pair_psp18")
     steps = phase2_steps("psp18", job, torch.float64)
     check_losses(steps, golden, "_fp64", first=1e-6, second=1e-3)
-    check_gradients(steps, golden["grad_norm_step0_fp64"], arrays, job, norm=1e-4, near=1e-4, deep=1e-4)
+    check_gradients(steps, golden["grad_norm_step0_fp64"], arrays, f"{job}_", norm=1e-4, near=1e-4, deep=1e-4)

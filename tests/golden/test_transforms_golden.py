@@ -1,20 +1,18 @@
 """Augmentations against the published programs' outputs, pixel by pixel."""
 
-import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden_weights import load_arrays, load_json
 
 from arseg.data.augmentation import Augmentation, color_jitter, flip, random_crop, random_scale
 from arseg.data.transforms import PairSample, apply
 from arseg.models.pixels import normalize
 from arseg.spec import NORMALIZATIONS
 
-DATA = Path(__file__).parent / "data" / "models"
-CASES = json.loads((DATA / "G_transforms.json").read_text())
+CASES = load_json("G_transforms")
 IMAGE_TOLERANCE = {"crop_portrait": 1}
 """In levels of 255; 0 for all others. This crop is too narrow for `_exact_part` to widen."""
 PUBLISHED_SCALES = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
@@ -22,8 +20,7 @@ PUBLISHED_SCALES = (0.5, 0.675, 0.75, 0.875, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
 
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(DATA / "G_transforms.npz") as archive:
-        return dict(archive)
+    return load_arrays("G_transforms")
 
 
 class ForcedRandom:
@@ -32,21 +29,20 @@ class ForcedRandom:
     def __init__(self, draws):
         self.draws = [tuple(draw) for draw in draws]
 
-    def uniform(self, low, high):
-        name, *bounds, value = self.draws.pop(0)
-        assert (name, bounds) == ("uniform", [low, high])
+    def _next(self, *asked):
+        *recorded, value = self.draws.pop(0)
+        assert recorded == [*asked]
         return value
+
+    def uniform(self, low, high):
+        return self._next("uniform", low, high)
 
     def random(self):
-        name, value = self.draws.pop(0)
-        assert name == "random"
-        return value
+        return self._next("random")
 
     def choice(self, options):
-        name, value = self.draws.pop(0)
-        assert name == "choice"
         assert len(options) > 0
-        return value
+        return self._next("choice")
 
 
 def load(arrays, case, side):

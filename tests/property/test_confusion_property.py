@@ -1,11 +1,11 @@
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from arseg.config import IGNORE_INDEX
-from arseg.metrics.confusion import confusion_matrix, iou_per_class, mean_iou
+from arseg.metrics.confusion import confusion_matrix, mean_iou
 
 K = 5
 
@@ -40,27 +40,9 @@ def test_matrix_does_not_depend_on_how_pixels_are_batched(pixels, cut):
     np.testing.assert_array_equal(parts, count(target, predicted))
 
 
-@given(labelled_pixels(), st.permutations(range(K)))
-def test_renaming_classes_permutes_iou(pixels, names):
-    target, predicted = pixels
-    table = np.full(256, IGNORE_INDEX)
-    table[:K] = names
-    renamed = iou_per_class(count(table[target].astype(np.uint8), table[predicted]))
-    np.testing.assert_array_equal(renamed[list(names)], iou_per_class(count(target, predicted)))
-
-
 @given(labelled_pixels())
 def test_absent_classes_do_not_change_the_mean(pixels):
     confusion = count(*pixels)
     wider = np.pad(confusion, ((0, 2), (0, 2)))
     np.testing.assert_equal(mean_iou(wider), mean_iou(confusion))
     assert np.isnan(mean_iou(wider, absent="nan"))
-
-
-@settings(max_examples=50)
-@given(labelled_pixels())
-def test_perfect_prediction_scores_one(pixels):
-    target, predicted = pixels
-    perfect = np.where(target == IGNORE_INDEX, predicted, target)
-    confusion = count(target, perfect)
-    assert mean_iou(confusion) == 1 or (target == IGNORE_INDEX).all()

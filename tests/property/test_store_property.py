@@ -11,6 +11,7 @@ from arseg.spec import Encoding, Rate
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
 from arseg.store_writer import create_stores
 
+ARRAYS = ("keyframe", "frame", "motion_qpel", "intra")
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 counts = st.integers(0, 2**31)
 
@@ -61,14 +62,7 @@ def test_what_is_written_is_read(written, stored_attributes, random):
         path = Path(folder) / "store.h5"
         with create_stores({path: (stored_attributes, [sample.identity for sample in written])}) as writers:
             for index in order:
-                sample = written[index]
-                writers[path].write(
-                    index,
-                    keyframe=sample.keyframe,
-                    frame=sample.frame,
-                    motion_qpel=sample.motion_qpel,
-                    intra=sample.intra,
-                )
+                writers[path].write(index, **{name: getattr(written[index], name) for name in ARRAYS})
         with ClipStore(path) as store:
             assert len(store) == len(written)
             assert store.attributes == stored_attributes
@@ -76,5 +70,5 @@ def test_what_is_written_is_read(written, stored_attributes, random):
             for index, sample in enumerate(written):
                 read = store.read(index)
                 assert read.identity == sample.identity
-                for name in ("keyframe", "frame", "motion_qpel", "intra"):
+                for name in ARRAYS:
                     np.testing.assert_array_equal(getattr(read, name), getattr(sample, name))

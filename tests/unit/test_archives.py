@@ -63,13 +63,11 @@ def test_missing_and_broken_parts_are_refused(video, tmp_path, damage, message):
 
 
 def test_an_archive_without_or_with_two_videos_is_refused(tmp_path):
-    write_zip(tmp_path / "a.zip", {"a.txt": b""})
-    message = r"a\.zip: expected one file with the suffix \.mxf or \.avi in it, found 0 among a"
-    with pytest.raises(DataError, match=message):
-        extract_only([tmp_path / "a.zip"], (".mxf", ".avi"), tmp_path / "out")
-    write_zip(tmp_path / "b.zip", {"a.avi": b"", "b.avi": b""})
-    with pytest.raises(DataError, match=r"found 2 among a\.avi, b\.avi"):
-        extract_only([tmp_path / "b.zip"], (".mxf", ".avi"), tmp_path / "out")
+    for names, found in ((["a.txt"], "0 among a"), (["a.avi", "b.avi"], r"2 among a\.avi, b\.avi")):
+        write_zip(tmp_path / "a.zip", dict.fromkeys(names, b""))
+        message = rf"a\.zip: expected one file with the suffix \.mxf or \.avi in it, found {found}"
+        with pytest.raises(DataError, match=message):
+            extract_only([tmp_path / "a.zip"], (".mxf", ".avi"), tmp_path / "out")
 
 
 def test_folder_and_archive_are_read_alike(tmp_path):
@@ -96,12 +94,10 @@ def test_what_holds_no_pictures_is_refused(tmp_path):
 
 def test_packing_that_python_lacks_is_told(tmp_path):
     deflate64 = 9
-    write_zip(tmp_path / "v.zip", {"V.MXF": b"video"})
-    set_method(tmp_path / "v.zip", deflate64)
-    with pytest.raises(DataError, match=r"v\.zip: cannot be unpacked here \(.*not supported\)\. Unpack it with"):
-        extract_only([tmp_path / "v.zip"], (".mxf",), tmp_path / "out")
     write_zip(tmp_path / "p.zip", {"a.png": b"picture"})
     set_method(tmp_path / "p.zip", deflate64)
+    with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked here \(.*not supported\)\. Unpack it with"):
+        extract_only([tmp_path / "p.zip"], (".png",), tmp_path / "out")
     source = ImageSource(tmp_path / "p.zip")
     with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked here \(.*give what was in it"):
         list(source.read(source.members))

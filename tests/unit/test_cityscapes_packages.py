@@ -20,7 +20,6 @@ from arseg.datasets.cityscapes.packages import PASSWORD_VARIABLE, USERNAME_VARIA
 from arseg.errors import ConfigError, DataError, DiskFullError
 
 FIRST_FRAME = "leftImg8bit_sequence/train/aachen/aachen_000000_000019_leftImg8bit.png"
-FIRST_STILL = "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
 PACKAGE = "gtFine_trainvaltest.zip"
 CONTENT = np.random.default_rng(0).bytes(50_000)
 PASSWORD = "s3cret-pässword"
@@ -69,12 +68,16 @@ def test_package_is_downloaded_with_the_account(site, output, capsys, caplog):
     assert "s3cret" not in printed.err + caplog.text
 
 
-def test_archive_that_is_there_is_kept(site, output):
-    output.parent.mkdir()
+def test_archive_that_is_there_is_kept_and_one_with_a_wrong_sum_is_not(site, output):
+    site.serve(FILE, Answer(CONTENT[::-1]))
+    with pytest.raises(DataError, match=r"MD5 \w{32}, expected \w{32}"):
+        download_package(PACKAGE, output)
+    assert [path.name for path in output.parent.iterdir()] == [f"{PACKAGE}.part.lock"]
     output.write_bytes(b"mine")
+    asked = len(site.requests)
     download_package(PACKAGE, output)
     assert output.read_bytes() == b"mine"
-    assert not site.requests
+    assert len(site.requests) == asked
 
 
 def test_broken_connection_is_continued(site, output):
@@ -83,13 +86,6 @@ def test_broken_connection_is_continued(site, output):
     download_package(PACKAGE, output)
     assert output.read_bytes() == CONTENT
     assert [request.headers.get("Range") for request in site.asked(FILE)] == [None, f"bytes={cut}-"]
-
-
-def test_wrong_sum_leaves_nothing(site, output):
-    site.serve(FILE, Answer(CONTENT[::-1]))
-    with pytest.raises(DataError, match=r"MD5 \w{32}, expected \w{32}"):
-        download_package(PACKAGE, output)
-    assert [path.name for path in output.parent.iterdir()] == [f"{PACKAGE}.part.lock"]
 
 
 @pytest.mark.parametrize("missing", [USERNAME_VARIABLE, PASSWORD_VARIABLE])
@@ -165,31 +161,20 @@ def written(tmp_path_factory):
 @pytest.fixture
 def archives(written, tmp_path):
     """The packages of the miniature."""
-    folders = ("gtFine", "leftImg8bit", "leftImg8bit_sequence")
-    return [
-        package(written, tmp_path / f"{folder}.zip", sorted((written / "root" / folder).rglob("*.png")))
-        for folder in folders
-    ]
+    folders = {name: written / "root" / name for name in ("gtFine", "leftImg8bit", "leftImg8bit_sequence")}
+    return [package(written, tmp_path / f"{name}.zip", sorted(path.rglob("*.png"))) for name, path in folders.items()]
 
 
-def test_packages_are_unpacked_as_far_as_they_are_needed(written, archives, tmp_path):
+def test_packages_are_unpacked_as_far_as_they_are_needed_and_not_there(written, archives, tmp_path, caplog):
+    caplog.set_level("INFO")
     root = tmp_path / "below" / "unpacked"
+    unpack_cityscapes(archives[:1], root)
     unpack_cityscapes(archives, root)
+    assert "unpacked/gtFine: is there already; delete it to unpack it again" in caplog.text
     expected = {path.relative_to(written / "root") for path in (written / "root").rglob("*.png")}
     assert {path.relative_to(root) for path in root.rglob("*") if path.is_file()} == expected
     assert (root / FIRST_FRAME).read_bytes() == (written / "root" / FIRST_FRAME).read_bytes()
     assert not list(tmp_path.rglob("escaped*"))
-
-
-def test_folder_that_is_there_is_kept(archives, tmp_path, caplog):
-    caplog.set_level("INFO")
-    unpack_cityscapes(archives[:1], tmp_path / "root")
-    marker = tmp_path / "root/gtFine/marker"
-    marker.touch()
-    unpack_cityscapes(archives, tmp_path / "root")
-    assert marker.exists()
-    assert (tmp_path / "root" / FIRST_STILL).exists()
-    assert "root/gtFine: is there already; delete it to unpack it again" in caplog.text
 
 
 def test_damaged_member_leaves_nothing_of_its_folder(archives, tmp_path):

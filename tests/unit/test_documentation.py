@@ -54,38 +54,25 @@ CONSTANTS = [row for row in rows(METHOD) if "code" in row and {"value", "CamVid"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_to_files_and_headings(page):
+def test_what_a_page_names_exists(page):
     path = REPOSITORY / page
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?", path.read_text()):
+    text = path.read_text()
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?", text):
         if not target.startswith("http"):
             linked = path.parent / target if target else path
             assert linked.exists(), f"{page} links to {target}"
             if anchor:
-                anchors = {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings(linked)}
+                anchors = {re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-") for words in headings(linked)}
                 assert anchor in anchors, f"{page} links to {target}#{anchor}"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_commands_exist(page):
-    text = (REPOSITORY / page).read_text()
-    named = {tuple(match.split()) for match in re.findall(r"`arseg ((?:train |plot )?[a-z0-9]+)", text)}
-    for words in named:
+    for words in {tuple(match.split()) for match in re.findall(r"`arseg ((?:train |plot )?[a-z0-9]+)", text)}:
         command = app
         for word in words:
             assert word in command, f"{page} names arseg {' '.join(words)}"
             command = command[word]
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_make_targets_exist(page):
-    for target in re.findall(r"^make ([a-z-]+)", (REPOSITORY / page).read_text(), flags=re.MULTILINE):
+    for target in re.findall(r"^make ([a-z-]+)", text, flags=re.MULTILINE):
         run = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, check=False)
         assert run.returncode == 0, f"{page} names make {target}"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_names_of_the_package_exist(page):
-    for name in re.findall(r"`(arseg(?:\.\w+)+)", (REPOSITORY / page).read_text()):
+    for name in re.findall(r"`(arseg(?:\.\w+)+)", text):
         pkgutil.resolve_name(name)
 
 

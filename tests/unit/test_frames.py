@@ -1,5 +1,6 @@
 """Folders of frames and labels become manifest rows by the rules of a sheet."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arseg.data.manifest import read_manifest, write_manifest
+from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.datasets.frames.manifest import frames_manifest, list_frames
 from arseg.errors import DataError
 
@@ -49,29 +50,16 @@ def dataset(tmp_path):
         ("cam_12_000019_left.JPEG", "cam_12", 19, "cam_12_{index:06d}_left.JPEG"),
         ("00042.png", "folder", 42, "{index:05d}.png"),
         ("a{b}_03.png", "a{b}", 3, "a{{b}}_{index:02d}.png"),
+        ("crossing.png", "crossing", 0, ""),
     ],
 )
 def test_names_are_read_as_sequence_and_number(tmp_path, name, sequence, number, pattern):
     picture(tmp_path / "folder" / name)
+    (tmp_path / "folder" / f"._{name}").write_bytes(b"Mac OS X")
     (frame,) = list_frames(tmp_path / "folder")
     assert (frame.sequence, frame.frame_index) == (sequence, number)
-    assert frame.pattern == f"{tmp_path}/folder/{pattern}"
-    assert frame.pattern.format(index=number) == str(frame.path)
-
-
-def test_names_without_a_number_are_stills_and_shadows_of_macos_none(tmp_path):
-    picture(tmp_path / "crossing.png")
-    (tmp_path / "._crossing.png").write_bytes(b"Mac OS X")
-    (frame,) = list_frames(tmp_path)
-    assert (frame.sequence, frame.frame_index, frame.pattern) == ("crossing", 0, "")
-
-
-def test_unpadded_numbers_stay_unpadded(tmp_path):
-    for number in (8, 9, 10, 11):
-        picture(tmp_path / f"clip_{number}.png")
-    frames = list_frames(tmp_path)
-    assert {frame.pattern for frame in frames} == {f"{tmp_path}/clip_{{index:01d}}.png"}
-    assert all(frame.pattern.format(index=frame.frame_index) == str(frame.path) for frame in frames)
+    assert frame.pattern == (f"{tmp_path}/folder/{pattern}" if pattern else "")
+    assert not pattern or frame.pattern.format(index=number) == str(frame.path)
 
 
 def test_relative_root_gives_relative_paths(tmp_path, monkeypatch):
@@ -83,12 +71,12 @@ def test_relative_root_gives_relative_paths(tmp_path, monkeypatch):
 
 def test_rule_with_all_columns(dataset):
     row, following = dataset("test,val,valannot,,0016E5,7951,7952,2")
-    assert (row.dataset, row.split, row.sequence, row.frame_index) == ("mine", "test", "0016E5", 7951)
-    assert row.image == str(dataset.folder / "data/val/0016E5_07951.png")
-    assert row.label == str(dataset.folder / "data/valannot/0016E5_07951.png")
-    assert row.frame_step == 2
-    assert row.frame_path(1).name == "0016E5_07953.png"
-    assert following.frame_index == 7952
+    data = dataset.folder / "data"
+    expected = ManifestRow(
+        *("mine", "test", "0016E5", 7951, f"{data}/val/0016E5_07951.png", f"{data}/valannot/0016E5_07951.png"),
+        *(f"{data}/val/0016E5_{{index:05d}}.png", 2),
+    )
+    assert (row, following.frame_index) == (expected, 7952)
 
 
 def test_rules_add_up_splits_may_overlap_and_columns_be_empty(dataset):
@@ -123,37 +111,26 @@ def test_jpeg_frames_have_png_labels(dataset):
         (["a,val,,none.txt,,,,"], r"splits\.csv:2: list names .*none\.txt, which cannot be read"),
         (["a,val,,,0016E5,,,", "a,val,,,,7954,,"], r"splits\.csv:3: frame 7954 of sequence '0016E5' occurs twice"),
         ([], r"splits\.csv: no rule below the header"),
+        (["a,val,labelled,,,,,"], r"splits\.csv:2: .*val/0016E5_07952\.png has no label map .*narrow"),
+        (["a,val,,chosen.txt,,,,"], r"chosen\.txt:2: '0016E5_07955\.png' is no frame in .*without .*suffix"),
+        (["a,labelled/empty,,,,,,"], r"empty holds no frames"),
+        (["a,photos,,,,,,1"], r"crossing\.png has no number in its name, but frame_step is 1"),
     ],
 )
 def test_bad_rule_is_named(dataset, rules, message):
+    (dataset.folder / "data/labelled/empty").mkdir(parents=True)
+    for path in (dataset.folder / "data/valannot").iterdir():
+        if path.stem != "0016E5_07952":
+            shutil.copy(path, dataset.folder / "data/labelled")
+    picture(dataset.folder / "data/photos/crossing.png")
+    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n0016E5_07955.png\n")
     with pytest.raises(DataError, match=message):
         dataset(*rules)
 
 
-def test_frame_without_label_is_named(dataset):
-    (dataset.folder / "data/valannot/0016E5_07952.png").unlink()
-    with pytest.raises(DataError, match=r"splits\.csv:2: .*val/0016E5_07952\.png has no label map .*narrow"):
-        dataset("a,val,valannot,,,,,")
-
-
-def test_listed_name_without_a_frame_is_named(dataset):
-    (dataset.folder / "chosen.txt").write_text("0016E5_07954\n0016E5_07955.png\n")
-    with pytest.raises(DataError, match=r"chosen\.txt:2: '0016E5_07955\.png' is no frame in .*without .*suffix"):
-        dataset("a,val,,chosen.txt,,,,")
-
-
-def test_empty_folder_and_missing_root_are_named(dataset):
-    (dataset.folder / "data/empty").mkdir()
-    with pytest.raises(DataError, match=r"empty holds no frames"):
-        dataset("a,empty,,,,,,")
+def test_missing_root_is_named():
     with pytest.raises(DataError, match=r"nowhere: no such folder"):
         frames_manifest("mine", "nowhere", "classes.csv", "splits.csv")
-
-
-def test_video_needs_numbers(dataset):
-    picture(dataset.folder / "data/photos/crossing.png")
-    with pytest.raises(DataError, match=r"crossing\.png has no number in its name, but frame_step is 1"):
-        dataset("a,photos,,,,,,1")
 
 
 @pytest.mark.needs_camvid

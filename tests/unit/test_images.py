@@ -13,20 +13,6 @@ from arseg.errors import DataError
 LABEL = np.array([[0, 1, 2], [2, 255, 0]], dtype=np.uint8)
 
 
-def save(path, array, **options):
-    Image.fromarray(array).save(path, **options)
-    return path
-
-
-def test_frames_are_rgb_in_file_order(tmp_path):
-    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    image = read_image(save(tmp_path / "a.png", pixels))
-    assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, pixels)
-    grey = read_image(save(tmp_path / "grey.png", pixels[..., 0]))
-    np.testing.assert_array_equal(grey, np.repeat(pixels[..., :1], 3, axis=2))
-
-
 def test_labels_are_the_stored_indices_with_and_without_a_palette(tmp_path):
     image = Image.fromarray(LABEL)
     for _ in range(2):
@@ -114,9 +100,9 @@ def test_pictures_of_unbelievable_size_are_left_to_pillow(tmp_path):
 
 
 def test_label_outside_the_classes_names_value_place_range_and_mend(tmp_path):
-    path = save(tmp_path / "a.png", LABEL)
+    Image.fromarray(LABEL).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"a\.png: label value 2 at row 0, column 2; allowed are 0 to 1 .*255"):
-        read_label(path, num_classes=2)
+        read_label(tmp_path / "a.png", num_classes=2)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -132,24 +118,16 @@ def test_a_label_map_of_16_bits_is_told_to_take_8(tmp_path):
     Image.fromarray(np.ones((2, 2), np.uint16)).save(tmp_path / "label.png")
     with pytest.raises(DataError, match=r"pixel format I;16, .* Store the indices in 8 bits\."):
         read_label(tmp_path / "label.png", 4)
-
-
-def test_a_frame_of_16_bits_is_refused_though_pillow_reads_half_of_it(tmp_path):
+    # Of a frame, Pillow reads half.
     (tmp_path / "a.png").write_bytes(plain_png(zlib.compress(bytes(2 * (1 + 3 * 6))), 3, 2, bits=16))
     with pytest.raises(DataError, match=r"pixel format RGB;16, expected 8-bit RGB or grey"):
         read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("read", [read_image, lambda path: read_label(path, 3)])
-def test_missing_unreadable_and_truncated_files_are_told_apart(tmp_path, read):
-    with pytest.raises(DataError, match=r"none\.png: no such"):
-        read(tmp_path / "none.png")
-    text = tmp_path / "text.png"
-    text.write_text("no picture")
-    with pytest.raises(DataError, match=r"text\.png: .* cannot be read"):
-        read(text)
-    noise = np.random.default_rng(0).integers(0, 3, (64, 64), dtype=np.uint8)
-    whole = save(tmp_path / "whole.png", noise).read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"cut\.png: .* cannot be read .*intact copy"):
-        read(tmp_path / "cut.png")
+def test_missing_and_unreadable_files_are_told_apart(tmp_path, read):
+    with pytest.raises(DataError, match=r"a\.png: no such"):
+        read(tmp_path / "a.png")
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"a\.png: .* cannot be read"):
+        read(tmp_path / "a.png")

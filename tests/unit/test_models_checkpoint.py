@@ -84,25 +84,19 @@ def test_of_two_values_of_a_shared_tensor_the_last_listed_wins(saved, tmp_path):
     assert (loaded.conv_out.conv_out.weight == 2).all()
 
 
-@pytest.mark.parametrize(
-    ("expected", "message"),
-    [
+def test_a_checkpoint_of_another_network_is_refused(saved):
+    for expected, message in (
         ({"expect_backbone": "psp18"}, "backbone is bise18, expected psp18"),
         ({"expect_num_classes": 19}, "num_classes is 5, expected 19"),
-    ],
-)
-def test_a_checkpoint_of_another_network_is_refused(saved, expected, message):
-    with pytest.raises(CheckpointError, match=rf"weights\.pt: {message}\. Give a checkpoint that was trained with"):
-        load_checkpoint(saved, **expected)
+    ):
+        with pytest.raises(CheckpointError, match=rf"weights\.pt: {message}\. Give a checkpoint that was trained wi"):
+            load_checkpoint(saved, **expected)
 
 
-def test_missing_file(tmp_path):
-    with pytest.raises(CheckpointError, match=r"weights\.pt: no such file"):
-        load_checkpoint(tmp_path / "weights.pt")
-
-
-def test_foreign_files(network, tmp_path):
+def test_missing_and_foreign_files(network, tmp_path):
     path = tmp_path / "weights.pt"
+    with pytest.raises(CheckpointError, match=r"weights\.pt: no such file"):
+        load_checkpoint(path)
     torch.save(network.state_dict(), path)
     with pytest.raises(CheckpointError, match=r"another program; .* plain state dict must be converted first"):
         load_checkpoint(path)
@@ -111,15 +105,10 @@ def test_foreign_files(network, tmp_path):
         load_checkpoint(path)
 
 
-def test_other_format_version(saved, tmp_path):
-    path = rewrite(saved, tmp_path / "weights.pt", format_version=99)
-    with pytest.raises(CheckpointError, match="format_version 99, expected 2; use the version of arseg"):
-        load_checkpoint(path)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"format_version": 99}, "format_version 99, expected 2; use the version of arseg"),
         ({"network": None}, "description is incomplete .*network"),
         ({"network": {"backbone": "bise18", "fusion": True}}, "description is incomplete .*num_classes"),
         ({"trained_on": {"encoding": {"codec": "hevc"}}}, "description is incomplete .*rate"),

@@ -10,7 +10,6 @@ from arseg.models.losses import (
     auxiliary_cross_entropy_loss,
     bisenet_loss,
     class_presence,
-    cross_entropy,
     feature_similarity,
     nll,
     ohem_cross_entropy,
@@ -20,12 +19,6 @@ from arseg.models.losses import (
 )
 from arseg.models.network import Prediction
 from arseg.train.optimizer import schedule_length
-
-
-def logits_with_true_probability(probabilities):
-    """Two-class logits (1, 2, 1, W) in which class 0 has these probabilities."""
-    p = torch.tensor(probabilities, dtype=torch.float64)
-    return torch.stack((p.log(), (1 - p).log()))[None, :, None, :].requires_grad_()
 
 
 def test_nll_without_a_valid_pixel_is_zero_or_as_published_nan():
@@ -38,20 +31,10 @@ def test_nll_without_a_valid_pixel_is_zero_or_as_published_nan():
     assert torch.isnan(nll(scores, labels, original=True))
 
 
-def test_cross_entropy_takes_logits():
-    assert cross_entropy(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2)).item() == pytest.approx(math.log(4))
-
-
 def test_presence_marks_the_classes_of_each_map():
     labels = torch.tensor([[[0, 2], [2, 255]], [[255, 255], [255, 255]]], dtype=torch.uint8)
     assert class_presence(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
     assert presence_bce(torch.zeros(2, 4), labels).item() == pytest.approx(math.log(2))
-
-
-def test_ohem_keeps_the_hard_pixels():
-    # 0.69 is hard, 0.71 is not; one sixteenth of four valid pixels is none.
-    loss = ohem_cross_entropy(logits_with_true_probability([0.5, 0.69, 0.71, 0.9]), torch.zeros(1, 1, 4))
-    assert loss.item() == pytest.approx(-(math.log(0.5) + math.log(0.69)) / 2)
 
 
 def test_feature_similarity_resizes_the_feature():

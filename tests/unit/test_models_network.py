@@ -75,13 +75,12 @@ def test_every_parameter_gets_a_gradient(backbone, image):
 
 
 def test_dropout_acts_in_training_only(backbone, image):
-    rates = sorted(m.p for m in build_network(backbone, 7, False).modules() if isinstance(m, nn.Dropout2d))
-    assert rates == {"psp18": [0.15, 0.3], "psp18-cityscapes": [0.1, 0.1], "bise18": [], "pidnet-s": []}.get(
-        backbone, [0.1]
-    )
     network = build_network(backbone, 7, fusion=False)
-    before = network.eval()(image).scores
-    assert torch.equal(before, network(image).scores)
+    rates = sorted(module.p for module in network.modules() if isinstance(module, nn.Dropout2d))
+    expected = {"psp18": [0.15, 0.3], "psp18-cityscapes": [0.1, 0.1], "bise18": [], "pidnet-s": []}
+    assert rates == expected.get(backbone, [0.1])
+    network.eval()
+    assert torch.equal(network(image).scores, network(image).scores)
 
 
 def test_networks_can_be_copied_and_keep_their_shared_tensors(lr):
@@ -124,10 +123,6 @@ def test_scales_that_leave_nothing_are_refused():
         to_low_resolution(torch.zeros(1, 3, 36, 50), 2)
 
 
-def test_published_truncation_of_sizes():
-    assert to_low_resolution(torch.zeros(1, 3, 720, 2), 70).shape[-2] == 503
-
-
 def test_unknown_backbones_are_refused():
     with pytest.raises(ConfigError, match="backbone 'psp50': expected one of psp18, psp18-cityscapes, bise18"):
         build_network("psp50", 12, fusion=False)
@@ -141,10 +136,15 @@ def resnet_weights():
     return resnet18(weights=None).state_dict()
 
 
-def test_a_network_without_resnet_takes_no_such_weights():
+def test_a_network_without_resnet_takes_no_such_weights_but_none(caplog):
     network = build_network("tiny", 7, fusion=False)
+    before = copy.deepcopy(network.state_dict())
     with pytest.raises(ConfigError, match=r'initial_weights imagenet: tiny has no ResNet-18 .* to "none"'):
         initialize_network(network, "tiny", "imagenet")
+    with caplog.at_level("INFO"):
+        initialize_network(network, "tiny", "none")
+    assert "random weights" in caplog.text
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("backbone", [name for name in networks.names() if get_architecture(name).backbone_modules])
@@ -162,24 +162,12 @@ def test_imagenet_weights_reach_the_backbone(backbone, resnet_weights, tmp_path,
         "psp18-cityscapes": ("layer0.0.weight", "layer4.1.bn2.running_var"),
         "bise18": ("cp.resnet.conv1.weight", "cp.resnet.layer4.1.bn2.running_var"),
     }[backbone]
-    assert torch.equal(network.state_dict()[stem], resnet_weights["conv1.weight"])
-    assert torch.equal(network.state_dict()[block], resnet_weights["layer4.1.bn2.running_var"])
-    changed = sum(
-        any(v.shape == w.shape and torch.equal(v, w) for w in resnet_weights.values())
-        for name, v in network.state_dict().items()
-        if name.endswith("conv1.weight") or name.endswith("conv2.weight")
-    )
-    assert changed >= 16  # both convolutions of all eight blocks
-
-
-def test_plain_resnet_computes_what_torchvision_computes(resnet_weights, image):
-    network = build_network("bise18", 7, fusion=False).eval()
-    get_architecture("bise18").load_imagenet(network, resnet_weights)
-    reference = resnet18(weights=None).eval()
-    reference.load_state_dict(resnet_weights)
-    with torch.no_grad():
-        found = network.cp.resnet(image)[2].mean(dim=(2, 3))
-        torch.testing.assert_close(reference.fc(found), reference(image))
+    found = network.state_dict()
+    assert torch.equal(found[stem], resnet_weights["conv1.weight"])
+    assert torch.equal(found[block], resnet_weights["layer4.1.bn2.running_var"])
+    convolutions = [found[name] for name in found if name.endswith(("conv1.weight", "conv2.weight"))]
+    theirs = {tensor.sum().item() for tensor in resnet_weights.values()}
+    assert sum(tensor.sum().item() in theirs for tensor in convolutions) >= 16  # both of all eight blocks
 
 
 def test_backbone_weights_must_fit(resnet_weights, tmp_path):
@@ -203,12 +191,3 @@ def test_backbone_weights_must_fit(resnet_weights, tmp_path):
     torch.save(missing, path)
     with pytest.raises(CheckpointError, match=r"initial_weights .*weights\.pth: backbone weights: .* missing"):
         initialize_network(network, "psp18", str(path))
-
-
-def test_no_initial_weights_changes_nothing(caplog):
-    network = build_network("psp18", 7, fusion=False)
-    before = copy.deepcopy(network.state_dict())
-    with caplog.at_level("INFO"):
-        initialize_network(network, "psp18", "none")
-    assert "random weights" in caplog.text
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())

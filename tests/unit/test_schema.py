@@ -41,37 +41,20 @@ def test_config_yaml_is_the_whole_experiment_of_the_paper(config, schema):
     assert complete["gops"] == [12]
     assert complete["scales"] == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert complete["seeds"] == [233]
-    assert {name: (d["rates"], d["fps"]) for name, d in complete["datasets"].items()} == {
-        "camvid": (["3000k"], 30),
-        "cityscapes": (["5000k"], 17),
-    }
-    assert complete["datasets"]["camvid"]["backbones"] == ["psp18", "bise18"]
-    assert complete["datasets"]["cityscapes"]["backbones"] == ["psp18-cityscapes", "bise18"]
-
-
-def test_config_yaml_encodes_as_the_paper(config, schema):
-    complete = check_config(config, schema)
     assert complete["encoder"] == {"parameters": {}}
     assert complete["motion"] == {"subpixel": False}
-    assert [dataset["presets"] for dataset in complete["datasets"].values()] == [[Encoding().preset]] * 2
+    assert {n: (d["rates"], d["fps"], d["presets"], d["backbones"]) for n, d in complete["datasets"].items()} == {
+        "camvid": (["3000k"], 30, [Encoding().preset], ["psp18", "bise18"]),
+        "cityscapes": (["5000k"], 17, [Encoding().preset], ["psp18-cityscapes", "bise18"]),
+    }
 
 
-def test_presets_and_rates_of_the_schema_are_names_for_paths(schema):
-    properties = schema["$defs"]["dataset"]["properties"]
-    assert properties["presets"]["items"]["pattern"] == "^[a-z0-9]+$"
-    assert properties["rates"]["items"]["pattern"] == "^([1-9][0-9]*k|qp[0-9]+|crf[0-9]+)$"
-
-
-def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, schema):
+def test_absent_keys_get_their_defaults_and_the_input_is_left_alone(config, schema, repository):
     del config["scales"], config["datasets"]["camvid"]["shards"]
     complete = check_config(config, schema)
     assert complete["scales"][0] == 0.3
     assert complete["datasets"]["camvid"]["shards"] == 1
     assert "scales" not in config
-
-
-def test_the_source_gets_the_defaults_of_its_kind(config, schema, repository):
-    complete = check_config(config, schema)
     assert complete["datasets"]["camvid"]["source"] == {
         "split": "kaggle",
         **dict.fromkeys(("package", "stills", "labels", "videos"), ""),
@@ -143,6 +126,8 @@ def test_all_problems_are_reported_at_once(config, schema):
 
 def test_schema_and_tables_are_those_of_the_keys(repository):
     """If not: `make schema`."""
+    # original_quirks belongs to the whole experiment, not to one training.
+    assert set(TRAINING) == {field.name for field in fields(TrainConfig)} - {"original_quirks"}
     assert SCHEMA.read_text() == schema_text()
     tables = (repository / "config/README.md").read_text()
     assert tables == with_tables(tables)
@@ -156,19 +141,11 @@ class Night(Frames):
     """Number of lamps."""
 
 
-def test_a_kind_inherits_keys():
+def test_a_kind_inherits_keys_each_of_which_has_a_docstring():
     keys = config_schema({"night": Night})["$defs"]["night"]
     assert keys["required"] == ["root", "classes", "splits"]
     assert keys["properties"]["lamps"] == {"type": "integer", "default": 3, "description": "Number of lamps."}
     assert keys["properties"]["classes"]["description"].startswith("CSV of the classes")
-
-
-def test_a_key_without_a_docstring_is_named():
     kind = make_dataclass("Dark", [("lamps", int)], bases=(DatasetKind,), frozen=True)
     with pytest.raises(ConfigError, match=r"Dark\.lamps: this key has no docstring\."):
         config_schema({"dark": kind})
-
-
-def test_every_training_constant_is_a_key():
-    # original_quirks belongs to the whole experiment, not to one training.
-    assert set(TRAINING) == {field.name for field in fields(TrainConfig)} - {"original_quirks"}

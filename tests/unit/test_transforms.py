@@ -1,14 +1,13 @@
 """Augmentations on hand-computed numbers; equality with the published programs is in tests/golden."""
 
 import random
-from itertools import product
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 from arseg.config import TrainConfig
-from arseg.data.augmentation import Augmentation, color_jitter, draw_augmentation, flip, random_crop, random_scale
+from arseg.data.augmentation import Augmentation, draw_augmentation, random_crop, random_scale
 from arseg.data.transforms import PairSample, apply
 from arseg.errors import ConfigError
 
@@ -49,32 +48,12 @@ def augment(sample, draws, train):
     return apply(draw_augmentation(source(sample).source, draws, train), sample)
 
 
-def test_flip_mirrors_all_and_negates_x_motion():
-    sample = pair(2, 3)
-    sample.motion_qpel[0, 0] = (7, 8)
-    flipped = apply(flip(source(sample), Draws(0.2)), sample)
-    np.testing.assert_array_equal(flipped.image, sample.image[:, ::-1])
-    np.testing.assert_array_equal(flipped.keyframe, sample.keyframe[:, ::-1])
-    np.testing.assert_array_equal(flipped.labels, sample.labels[:, ::-1])
-    np.testing.assert_array_equal(flipped.edges, sample.edges[:, ::-1])
-    np.testing.assert_array_equal(flipped.motion_qpel[0], [[-3, -2], [-3, -2], [-7, 8]])
-    assert all(array.flags.c_contiguous and array.flags.writeable for array in vars(flipped).values())
-
-
-def test_motion_is_resized_by_the_corner_rule_and_labels_by_the_centre_rule():
-    sample = pair(2, 4)
-    sample.motion_qpel[:, :, 0] = [0, 1, 2, 3]
-    sample.labels[:] = [0, 1, 2, 3]
-    scaled = apply(random_scale(source(sample), Draws(0.5), [0.5]), sample)
-    np.testing.assert_array_equal(scaled.motion_qpel[0, :, 0], [0, 1])  # columns 0 and 2, halved
-    np.testing.assert_array_equal(scaled.labels[0], [1, 3])  # floor(0.5 * 2), floor(1.5 * 2)
-
-
 def test_stored_motion_is_as_good_as_floating_point():
     sample = pair(10, 14)
     stored = PairSample(sample.image, None, sample.labels, sample.motion_qpel.astype(np.int16))
     augmented, expected = (augment(each, random.Random(3), TrainConfig(crop="12x9")) for each in (stored, sample))
     assert augmented.motion_qpel.dtype == np.float32
+    assert augmented.motion_qpel.flags.c_contiguous
     np.testing.assert_array_equal(augmented.motion_qpel, expected.motion_qpel)
 
 
@@ -116,59 +95,12 @@ def test_augment_draws_in_the_published_order():
 
 
 def test_augment_obeys_original_quirks():
-    train = {"crop": "16x12", "random_scales": (1.0,), "jitter": 0.0}
     draws = (1.0, 1.0, 1.0, 0.9, 1.0, 0.0, 0.0)
-    mended = augment(pair(6, 8), Draws(*draws), TrainConfig(**train))
-    original = augment(pair(6, 8), Draws(*draws), TrainConfig(**train, original_quirks=True))
+    mended, original = (
+        augment(pair(6, 8), Draws(*draws), TrainConfig(crop="16x12", random_scales=(1.0,), jitter=0.0, **quirks))
+        for quirks in ({}, {"original_quirks": True})
+    )
     np.testing.assert_allclose(mended.motion_qpel, 2 * original.motion_qpel)
-
-
-def test_single_frame_goes_through_the_whole_chain():
-    sample = pair(6, 8)
-    single = PairSample(sample.image, None, sample.labels, None)
-    train = TrainConfig(crop="10x8", random_scales=(0.5, 1.5))
-    augmented, together = (augment(each, random.Random(4), train) for each in (single, sample))
-    assert augmented.keyframe is None
-    assert augmented.motion_qpel is None
-    np.testing.assert_array_equal(augmented.image, together.image)
-    np.testing.assert_array_equal(augmented.labels, together.labels)
-
-
-def texture(height, width):
-    """Draw blobs and single pixels, so that colours are both smooth and sharp."""
-    rng = np.random.default_rng(0)
-    blobs = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
-    pixels = np.array(blobs.resize((width, height), Image.Resampling.BICUBIC))
-    pixels[rng.random((height, width)) < 0.1] = 255
-    return pixels
-
-
-def augment_whole_picture(augmentation, pixels):
-    """Do to a picture, in full and step by step, what the published programs do."""
-    image = Image.fromarray(pixels)
-    image = ImageEnhance.Brightness(image).enhance(augmentation.jitter.brightness)
-    image = ImageEnhance.Contrast(image).enhance(augmentation.jitter.contrast)
-    image = ImageEnhance.Color(image).enhance(augmentation.jitter.saturation)
-    if augmentation.mirrored:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for size in augmentation.sizes[1:]:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image)[np.ix_(augmentation.window.rows, augmentation.window.columns)]
-
-
-@pytest.mark.parametrize("size", [(96, 72), (97, 71), (72, 96)])
-@pytest.mark.parametrize("crop", [(96, 72), (40, 72), (51, 24)])
-def test_what_the_crop_keeps_is_what_whole_pictures_have_there(size, crop):
-    pixels = texture(size[1], size[0])
-    differences = []
-    for scale, mirrored in product(TrainConfig().random_scales, (True, False)):
-        rng = random.Random(f"{scale}")
-        augmentation = color_jitter(Augmentation(size, mirrored=mirrored), rng, 0.5)
-        augmentation = random_crop(random_scale(augmentation, rng, (scale,)), rng, crop)
-        image = apply(augmentation, PairSample(pixels, None, pixels[..., 0], None)).image
-        differences.append(np.abs(image.astype(int) - augment_whole_picture(augmentation, pixels)))
-    assert max(map(np.max, differences)) <= (0 if size == crop else 2)
-    assert np.mean([np.mean(difference > 0) for difference in differences]) < 0.05
 
 
 def test_a_crop_touches_few_pixels(monkeypatch):

@@ -48,15 +48,8 @@ def test_what_is_not_read_does_not_count(folder, tmp_path):
     assert digest_folders([folder]) == before
     assert digest_folders([folder], recursive=False) != before
     assert digest_folders([folder / "a"], suffixes=("_1.png",)) != digest_folders([folder / "a"])
-
-
-def test_a_folder_is_known_by_what_it_holds_and_not_by_its_place(folder, tmp_path):
-    before = digest_folders([folder])
     folder.rename(tmp_path / "moved")
     assert digest_folders([tmp_path / "moved"]) == before
-
-
-def test_no_folder_has_no_digest(tmp_path):
     assert digest_folders([]) == digest_folders([tmp_path / "missing"]) == ""
 
 

@@ -34,9 +34,10 @@ def snakemake(
     )
 
 
-def planned_jobs(folder: Path, config: Path, *targets: str, checkout: Path = REPOSITORY) -> dict[str, int]:
+def planned_jobs(folder: Path, config: Path | None, *targets: str, checkout: Path = REPOSITORY) -> dict[str, int]:
     """Count the jobs of each rule in a dry run; without target rules, which stand for others."""
-    run = snakemake(folder, *targets, "--dry-run", "--configfile", str(config), checkout=checkout)
+    named = ["--configfile", str(config)] if config else []
+    run = snakemake(folder, *targets, "--dry-run", *named, checkout=checkout)
     assert run.returncode == 0, run.stdout + run.stderr
     text = run.stdout + run.stderr
     if "Nothing to be done" in text:

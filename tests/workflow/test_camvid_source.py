@@ -37,16 +37,3 @@ def test_another_split_makes_the_manifest_anew_and_decodes_nothing(tmp_path):
     data_rules = {"download_camvid", "decode_camvid", "index_camvid_labels", "verify_camvid", "write_manifest"}
     assert not data_rules & set(planned_jobs(tmp_path, kaggle))
     assert data_rules & set(planned_jobs(tmp_path, official)) == {"write_manifest"}
-
-
-def test_a_sheet_with_semicolons_is_named_before_anything_is_planned(tmp_path):
-    write_camvid(tmp_path / "own")
-    (tmp_path / "config").symlink_to(REPOSITORY / "config")
-    sheet = tmp_path / "own/sequences.csv"
-    sheet.write_text("\ufeff" + sheet.read_text())
-    config = write_config(tmp_path, "kaggle")
-    assert planned_jobs(tmp_path, config)["decode_camvid"] == 4
-    sheet.write_text(sheet.read_text().replace(",", ";"))
-    run = snakemake(tmp_path, "--dry-run", "--configfile", str(config))
-    assert run.returncode != 0
-    assert "own/sequences.csv:1: its cells are separated by semicolons" in run.stdout + run.stderr

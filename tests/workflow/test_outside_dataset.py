@@ -78,7 +78,11 @@ def test_a_data_set_of_another_package_becomes_clips(package, tmp_path):
         assert len(store) == 2
 
 
-def test_the_configuration_knows_the_kind_and_its_keys(package):
+def test_the_command_line_and_the_configuration_know_the_kind_and_its_keys(package):
+    code = "from arseg.cli.main import main; main(['manifest', '--help'])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "drives" in shown
+    assert "Drives with labels in colours." in shown
     text = package.read_text()
     package.write_text(text.replace("kind: drives", "kind: drive"))
     assert (
@@ -89,10 +93,3 @@ def test_the_configuration_knows_the_kind_and_its_keys(package):
     refusal = run(package, "--dry-run", fails=True)
     assert "datasets.night.source.roots: unknown key; did you mean 'root'? Allowed: root" in refusal
     assert "datasets.night.source.root: this key is missing" in refusal
-
-
-def test_the_command_line_shows_the_kind(package):
-    code = "from arseg.cli.main import main; main(['manifest', '--help'])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "drives" in shown
-    assert "Drives with labels in colours." in shown

@@ -89,17 +89,17 @@ def test_table_has_every_network_mode_scale_and_distance(finished):
         for distance in range(12)
     }
     assert table["miou"].between(0, 1).all()
+    manifest = pd.read_csv(finished / "results/paper/manifest/camvid.csv")
+    assert (manifest["max_distance"] == 0).sum() == 1  # the frame without room counts at the keyframe only
 
 
-def test_the_published_values_stand_beside_ours(finished):
+def test_the_published_values_stand_beside_ours_and_result_files_carry_their_names(finished):
     comparison = pd.read_csv(finished / "results/paper/comparison.csv", keep_default_na=False)
     assert len(comparison) == 3 * 3 * 12  # every published value of these networks at this scale
     assert set(comparison["differs"]) == {""}
     np.testing.assert_allclose(comparison["difference"], comparison["miou"] - comparison["published"], atol=2e-6)
     assert "## camvid kaggle-test, psp18" in (finished / "results/paper/comparison.md").read_text()
 
-
-def test_result_files_carry_the_published_names(finished):
     folder = finished / "results/paper/published"
     camvid = folder / "hevc-3000k-gop12-medium/seed233/camvid-psp18-AR-0.5x-resolution-exp-GOP12-3M-evaluation.txt"
     table = pd.read_csv(finished / "results/paper/miou.csv").query(
@@ -109,16 +109,8 @@ def test_result_files_carry_the_published_names(finished):
     assert (folder / "hevc-5000k-gop12-medium/seed233").is_dir()
 
 
-def test_the_frame_without_room_counts_at_the_keyframe_only(finished):
-    manifest = pd.read_csv(finished / "results/paper/manifest/camvid.csv")
-    assert (manifest["max_distance"] == 0).sum() == 1
-
-
-def test_again_does_nothing(finished):
+def test_again_does_nothing_and_the_official_split_downloads_nothing_again(finished):
     assert planned_jobs(finished, finished / "paper.yaml") == {}
-
-
-def test_the_official_split_downloads_nothing_again(finished):
     config = yaml.safe_load((finished / "paper.yaml").read_text())
     config["datasets"]["camvid"]["source"] |= {"split": "official", "package": "web/camvid-kaggle.zip"}
     (finished / "official.yaml").write_text(yaml.safe_dump(config))

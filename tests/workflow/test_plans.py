@@ -36,30 +36,15 @@ PLANS = {
         "plot_curves": 1,
         "plot_panel": 4,
     },
-    "config/demo.yaml": {
-        "synthesize": 1,
-        "write_manifest": 1,
-        "make_test_clips": 1,
-        "make_training_clips": 2,
-        "train_phase1": 2,
-        "train_phase2": 1,
-        "evaluate": 4,  # HR, LR, propagation alone, AR
-        "tabulate": 1,
-        "plot_curves": 1,
-        "plot_panel": 1,
+    "config/demo.yaml": {  # evaluations of HR, LR, propagation alone, AR
+        **{"synthesize": 1, "write_manifest": 1, "make_test_clips": 1, "make_training_clips": 2},
+        **{"train_phase1": 2, "train_phase2": 1, "evaluate": 4, "tabulate": 1, "plot_curves": 1, "plot_panel": 1},
     },
     "config/camvid-sequence.yaml": {  # two codecs, which share phase 1, and three seeds
-        "write_manifest": 1,
-        "fetch_encoder_weights": 1,
-        "build_native_reader": 1,
-        "make_test_clips": 2 * 2,  # all distances, which phase 2 learns from, too
-        "make_training_clips": 2 * 1,
-        "train_phase1": 3 * 4,
-        "train_phase2": 2 * 3 * 3,
-        "evaluate": 2 * 3 * (2 + 2 * 3),
-        "tabulate": 1,
-        "plot_curves": 1,
-        "plot_panel": 2 * 3,
+        **{"write_manifest": 1, "fetch_encoder_weights": 1, "build_native_reader": 1},
+        **{"make_test_clips": 2 * 2, "make_training_clips": 2 * 1},  # phase 2 learns from all distances, too
+        **{"train_phase1": 3 * 4, "train_phase2": 2 * 3 * 3, "evaluate": 2 * 3 * (2 + 2 * 3)},
+        **{"tabulate": 1, "plot_curves": 1, "plot_panel": 2 * 3},
     },
 }
 
@@ -73,7 +58,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("config", PLANS)
 def test_a_configuration_plans_these_jobs(config, folder):
-    assert planned_jobs(folder, REPOSITORY / config) == PLANS[config]
+    plain = config == "config/config.yaml"  # without a name, the paper is meant
+    assert planned_jobs(folder, None if plain else REPOSITORY / config) == PLANS[config]
 
 
 def test_small_networks_train_side_by_side_and_load_for_themselves(folder):
@@ -86,17 +72,10 @@ def test_small_networks_train_side_by_side_and_load_for_themselves(folder):
         assert "workers=0" in text
 
 
-def test_plain_snakemake_means_the_paper(folder):
-    run = snakemake(folder, "--dry-run", "--quiet", "rules")
-    assert run.returncode == 0, run.stderr
-    assert f"{sum(PLANS['config/config.yaml'].values()) + 1}" in run.stdout + run.stderr
-
-
 def test_a_bad_configuration_is_one_message_before_anything_runs(folder):
     config = yaml.safe_load((REPOSITORY / "config/demo.yaml").read_text()) | {"scale": [0.5]}
-    path = folder / "bad.yaml"
-    path.write_text(yaml.safe_dump(config))
-    run = snakemake(folder, "--configfile", str(path))
+    (folder / "bad.yaml").write_text(yaml.safe_dump(config))
+    run = snakemake(folder, "--configfile", str(folder / "bad.yaml"))
     assert run.returncode != 0
     assert "bad.yaml: scale: unknown key; did you mean 'scales'?" in run.stdout + run.stderr
     assert not (folder / "results").exists()
