@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from arseg.codec.video_writer import DEFAULT_VIDEO, VideoOptions
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
 from arseg.infer.outputs import check_outputs, open_output
@@ -34,6 +35,7 @@ def segment(
     compare: Literal["HR", "hr"] | None = None,
     metrics: list[str] | None = None,
     alpha: float = 0.5,
+    overlay: VideoOptions = DEFAULT_VIDEO,
     every: Count = 1,
     max_frames: Count | None = None,
     following: Annotated[Following, Parameter(name="*")] = DEFAULT_FOLLOWING,
@@ -85,9 +87,9 @@ def segment(
     with ExitStack() as stack:
         frames = stack.enter_context(closing(iter(segmentation)))
         first = next(frames)  # before any output is begun: the video may be none
-        rate = (segmentation.front_end.frames_per_second or 0) / every
+        origin = segmentation.front_end.origin
         writers = [
-            stack.enter_context(open_output(path, segmentation.classes, alpha=alpha, rate=rate))
+            stack.enter_context(open_output(path, segmentation.classes, alpha, overlay, origin))
             for path in output or []
         ]
         stopped = stack.enter_context(noted_signals(signal.SIGINT, signal.SIGTERM, until="this frame"))

@@ -6,9 +6,7 @@ ends without an error, so that what has a name is whole; PNGs get theirs one by 
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from fractions import Fraction
-from itertools import repeat
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg import __version__
-from arseg.codec.video import create_video
+from arseg.codec.video_writer import DEFAULT_VIDEO, Origin, VideoOptions, create_video
 from arseg.errors import ConfigError
 from arseg.files import atomic_path, refuse_filled
 from arseg.hdf5 import create_file, write_attributes
@@ -29,10 +27,7 @@ AREA_SUFFIX = ".csv"
 FORMAT_VERSION = 1
 """Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
 
-MAX_GAP_SECONDS = 10
-"""Longest time without frames that a written video shows; a stream's clock may jump by hours."""
-
-DEFAULT_RATE = Fraction(25)
+NO_ORIGIN = Origin()
 
 AXES = {
     "labels": "frame, row, column; class index",
@@ -47,17 +42,21 @@ Write = Callable[[NDArray[np.uint8], NDArray[np.uint8], FrameInfo], None]
 
 
 def open_output(
-    path: Path, classes: Sequence[SegmentationClass], *, alpha: float = 0.5, rate: float | None = None
+    path: Path,
+    classes: Sequence[SegmentationClass],
+    alpha: float = 0.5,
+    options: VideoOptions = DEFAULT_VIDEO,
+    origin: Origin = NO_ORIGIN,
 ) -> AbstractContextManager[Write]:
     """Return the writer of an output, chosen by its name.
 
-    A video shows the frames under the colours of the classes, with opacity `alpha` (0 ... 1), at `rate` frames per
-    second: where frames are missing, the last one is repeated. Raises what `check_outputs` does.
+    A video shows the frames under the colours of the classes, with opacity `alpha` (0 ... 1), at their own times, with
+    the sound of their `origin`. Raises what `check_outputs` does.
     """
     check_outputs([path], alpha)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return _video(path, classes, alpha, Fraction(rate).limit_denominator(1001) if rate else DEFAULT_RATE)
+        return _video(path, classes, alpha, options, origin)
     if suffix in LABEL_SUFFIXES:
         return _labels(path, classes)
     return _areas(path, classes) if suffix == AREA_SUFFIX else _palette_pngs(path, classes)
@@ -101,41 +100,16 @@ def palette_of(classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _video(path: Path, classes: Sequence[SegmentationClass], alpha: float, rate: Fraction) -> Iterator[Write]:
+def _video(
+    path: Path, classes: Sequence[SegmentationClass], alpha: float, options: VideoOptions, origin: Origin
+) -> Iterator[Write]:
     palette = palette_of(classes)
-    with ExitStack() as stack:
-        clock, video, size = _Clock(rate), None, (0, 0)
+    with create_video(path, origin, options) as video:
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
-            nonlocal video, size
-            mixed = overlay(frame, labels, palette, alpha)
-            if video is None:  # all frames get the first one's size, with even sides as 4:2:0 needs them
-                height, width = labels.shape
-                size = width + width % 2, height + height % 2
-                video = stack.enter_context(create_video(path, size[1], size[0], rate))
-            if mixed.shape[1::-1] != size:
-                mixed = np.asarray(Image.fromarray(mixed).resize(size))
-            for shown in clock.fill(mixed, info.seconds):
-                video.write(shown)
+            video.write(overlay(frame, labels, palette, alpha), info.seconds)
 
         yield write
-
-
-class _Clock:
-    """Repeats frames where some are missing, so that a video of constant rate keeps the time of its source."""
-
-    def __init__(self, rate: Fraction) -> None:
-        self._rate = rate
-        self._next = 0
-        self._last: NDArray[np.uint8] | None = None
-
-    def fill(self, frame: NDArray[np.uint8], seconds: float) -> Iterator[NDArray[np.uint8]]:
-        """Yield what to write when a frame comes: the last one for the time without any, then this one."""
-        place = max(round(seconds * self._rate), self._next)
-        if self._last is not None:
-            yield from repeat(self._last, min(place - self._next, round(MAX_GAP_SECONDS * self._rate)))
-        yield frame
-        self._next, self._last = place + 1, frame
 
 
 @contextmanager

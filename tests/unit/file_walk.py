@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from test_native_build import archive_of, library_files
 from arseg import files, hdf5
 from arseg.codec.native_source import _unpack
 from arseg.codec.stream import open_video
-from arseg.codec.video import create_video, extract_frames
+from arseg.codec.video import extract_frames
+from arseg.codec.video_writer import Origin, create_video
 from arseg.compat import clips as published_clips
 from arseg.compat.results import read_published
 from arseg.data.archives import ImageSource, extract_only
@@ -73,8 +73,8 @@ def write_checkpoint(path: Path) -> None:
     save_checkpoint(path, build_network("tiny", 3, fusion=False), NetworkSpec("tiny", 3))
 
 
-def write_video(path: Path, program: str | None = None) -> None:
-    with create_video(path, 32, 32, Fraction(25), program) as video:
+def write_video(path: Path) -> None:
+    with create_video(path, Origin()) as video:
         for level in range(20):
             video.write(np.full((32, 32, 3), 10 * level, np.uint8))
 
@@ -248,6 +248,7 @@ OF_BYTES = {"data/images.py:_decode", "codec/encode.py:_feed"}
 
 OWN = {
     "bench/": "files of a measurement, in a temporary folder",
+    "codec/video_writer.py:create_video": "under `atomic_path`, and a video that is being read already",
     "cli/evaluate.py:evaluate": "`Evaluation.save`, which is atomic",
     "cli/main.py:main": "the null device",
     "cli/recorded.py:encoder_of": "a store that was written just now",

@@ -25,7 +25,7 @@ from infer_examples import (
     write_video,
 )
 from motion_examples import compose_clip, compose_motion
-from video_examples import encode_with
+from video_examples import encode_with, heard, sound, times
 
 from arseg.ar import ClipPredictor
 from arseg.cli import segment as segment_command
@@ -295,6 +295,18 @@ def test_the_command_writes_all_outputs(video, checkpoints, labels, tmp_path, ca
     assert "motion: the stream's own" in shown
     assert "HR on every frame" in shown
     assert (tmp_path / "labels.h5.provenance.json").exists()
+
+
+def test_an_overlay_keeps_the_times_and_the_sound_of_its_source(checkpoints, tmp_path):
+    uneven = ("-vf", "setpts=PTS+0.03*mod(N\\,3)/TB", "-fps_mode", "passthrough", "-c:a", "aac")
+    own, every, second = heard(tmp_path / "own.mp4", *uneven), tmp_path / "every.mp4", tmp_path / "second.mp4"
+    command(own, checkpoints, "-o", every)
+    assert times(every) == times(own)
+    assert sound(every) == sound(own)
+    command(own, checkpoints, "--every", 2, "-o", second, "--overlay.no-audio", "--overlay.codec", "hevc")
+    assert times(second) == times(own)[::2]
+    with av.open(str(second)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["hevc"]
 
 
 def test_the_command_says_once_that_it_encodes_again(checkpoints, tmp_path, capsys, caplog):
