@@ -52,8 +52,8 @@ def segment(
     checkpoint : list of Path
         Checkpoints, or folders with some (results/demo): an LR branch and its HR branch, or a single network.
     output : list of Path
-        Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv), a folder
-        for palette PNGs.
+        Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv),
+        annotations for COCO (.json) or CVAT (.zip), a folder for palette PNGs.
     summary : Path
         JSON file with what the run did and cost.
     scale_percent : int
@@ -71,6 +71,8 @@ def segment(
     """
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
+    if summary in (output or []):
+        raise ConfigError(f"--summary {summary}: is an --output as well. Name another file")
     check_outputs(output or [], alpha)
     segmentation = segment_video(
         video,

@@ -92,8 +92,8 @@ def _packets(source: InputContainer, stream: AudioStream) -> Iterator[Packet]:
         for packet in source.demux(stream):
             if packet.pts is not None and packet.size:
                 yield packet
-    except av.error.FFmpegError as error:
-        LOG.warning("%s: the sound ends early: %s", source.name, error.strerror)
+    except (av.error.FFmpegError, IndexError) as error:  # PyAV's answer to a stream that appears late
+        LOG.warning("%s: the sound ends early: %s", source.name, error)
 
 
 def _pieces(packets: Iterator[Packet], decoder: AudioStream | None) -> Iterator[Packet | AudioFrame]:

@@ -1,11 +1,11 @@
-"""Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas.
+"""Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas, annotations.
 
 Each writer is a context manager that yields a function to call for each frame. Its file gets its name when the block
 ends without an error, so that what has a name is whole; PNGs get theirs one by one.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from arseg.codec.video_writer import DEFAULT_VIDEO, Origin, VideoOptions, create
 from arseg.errors import ConfigError
 from arseg.files import atomic_path, refuse_filled
 from arseg.hdf5 import create_file, write_attributes
+from arseg.infer.annotations import Write, check_coco, frame_name, write_coco, write_cvat
 from arseg.infer.segment import FrameInfo
 from arseg.spec import SegmentationClass
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 LABEL_SUFFIXES = (".h5", ".hdf5")
 AREA_SUFFIX = ".csv"
+COCO_SUFFIX = ".json"
+CVAT_SUFFIX = ".zip"
 FORMAT_VERSION = 1
 """Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
 
@@ -36,9 +39,6 @@ AXES = {
     "distance": "frame; frames since its keyframe, 0 at a keyframe",
 }
 """Axis order and unit of each dataset of the HDF5 file, stored as its attribute ``axes``."""
-
-Write = Callable[[NDArray[np.uint8], NDArray[np.uint8], FrameInfo], None]
-"""Takes a frame (H, W, 3), its labels (H, W) and what else is known."""
 
 
 def open_output(
@@ -59,29 +59,32 @@ def open_output(
         return _video(path, classes, alpha, options, origin)
     if suffix in LABEL_SUFFIXES:
         return _labels(path, classes)
-    return _areas(path, classes) if suffix == AREA_SUFFIX else _palette_pngs(path, classes)
+    writers = {AREA_SUFFIX: _areas, COCO_SUFFIX: write_coco, CVAT_SUFFIX: write_cvat}
+    return writers.get(suffix, _palette_pngs)(path, classes)
 
 
 def check_outputs(paths: Sequence[Path], alpha: float) -> None:
     """Refuse outputs that `open_output` could not write, before there is anything to write.
 
-    A ConfigError says that a name does not tell what to write, a folder is a file, two outputs are one, or `alpha` is
-    no share; a FileAccessError, that a folder has something in it.
+    A ConfigError says that a name does not tell what to write, a folder is a file, two outputs are one, `alpha` is no
+    share, or a package is missing; a FileAccessError, that a folder has something in it.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
     for path in paths:
         suffix = path.suffix.lower()
-        if suffix not in ("", AREA_SUFFIX, *LABEL_SUFFIXES, *VIDEO_SUFFIXES):
+        if suffix not in ("", AREA_SUFFIX, COCO_SUFFIX, CVAT_SUFFIX, *LABEL_SUFFIXES, *VIDEO_SUFFIXES):
             raise ConfigError(
                 f"--output {path}: cannot tell what to write from {suffix}. Name a video "
-                f"({', '.join(VIDEO_SUFFIXES)}), labels ({', '.join(LABEL_SUFFIXES)}), areas ({AREA_SUFFIX}), or "
-                "a folder for PNGs"
+                f"({', '.join(VIDEO_SUFFIXES)}), labels ({', '.join(LABEL_SUFFIXES)}), areas ({AREA_SUFFIX}), "
+                f"annotations for COCO ({COCO_SUFFIX}) or CVAT ({CVAT_SUFFIX}), or a folder for PNGs"
             )
         if not suffix and path.is_file():
             raise ConfigError(f"--output {path}: a name without suffix is a folder for PNGs, and this is a file")
         if paths.count(path) > 1:
             raise ConfigError(f"--output {path}: is named twice")
+        if suffix == COCO_SUFFIX:
+            check_coco(path)
         refuse_filled(path)
 
 
@@ -114,12 +117,13 @@ def _video(
 
 @contextmanager
 def _palette_pngs(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
-    palette = palette_of(classes).tobytes()
+    # All 256 colours make a byte of each pixel; with fewer, pixels have 1, 2 or 4 bits, which not every tool reads.
+    palette = palette_of(classes).tobytes().ljust(256 * 3, b"\0")
 
     def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
         image = Image.fromarray(labels, mode="P")
         image.putpalette(palette)
-        with atomic_path(folder / f"{info.index:06d}.png") as temporary:
+        with atomic_path(folder / frame_name(info)) as temporary:
             image.save(temporary)
 
     yield write

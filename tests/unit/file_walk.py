@@ -232,6 +232,7 @@ WRITTEN_FOR_A_CALLER = {
     "datasets/synthetic/dataset.py:_write_sequence",
     "export/onnx_file.py:write_graph",
     "hdf5.py:create_file",
+    "infer/annotations.py:write_cvat",
 }
 """The caller holds `atomic_path`, or a temporary folder."""
 

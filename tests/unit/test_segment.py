@@ -369,6 +369,8 @@ def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monk
         (["-o", "areas.csv", "--summary", "own/run.json"], "run.json: cannot be written (Not a directory)"),
         (["-o", "own.mkv"], "output own.mkv is the file to read, which would be lost"),
         (["-o", "over.mp4", "--alpha", "2"], "--alpha 2"),
+        (["-o", "over.mp4", "--overlay.crf", "60"], "--overlay.crf 60: must be from 0 (best quality) to 51"),
+        (["-o", "run.json", "--summary", "run.json"], "--summary run.json: is an --output as well"),
     ],
 )
 def test_outputs_are_looked_at_before_networks_and_video(tmp_path, capsys, words, message, monkeypatch):
