@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from arseg.codec.video_writer import DEFAULT_VIDEO, VideoOptions
 from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
@@ -48,6 +49,7 @@ def segment(
     compare: Literal["HR", "hr"] | None = None,
     metrics: list[str] | None = None,
     alpha: float = 0.5,
+    overlay: VideoOptions = DEFAULT_VIDEO,
     every: Count = 1,
     max_frames: Count | None = None,
     following: Annotated[Following, Parameter(name="*")] = DEFAULT_FOLLOWING,
@@ -73,8 +75,8 @@ def segment(
     normalization : str
         With --network: what images are normalised with, as for arseg checkpoint create.
     output : list of Path
-        Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv), a folder
-        for palette PNGs.
+        Any of: a video (.mp4, .mkv, .mov) with classes over the frames, labels (.h5), areas of classes (.csv),
+        annotations for COCO (.json) or CVAT (.zip), a folder for palette PNGs.
     summary : Path
         JSON file with what the run did and cost.
     scale_percent : int
@@ -92,6 +94,8 @@ def segment(
     """
     if not (output or summary or compare):
         raise ConfigError("--output: nothing would come of it. Name an output, a --summary, or --compare HR")
+    if summary in (output or []):
+        raise ConfigError(f"--summary {summary}: is an --output as well. Name another file")
     check_outputs(output or [], alpha)
     of_network = {"--classes": classes, "--weights": weights, "--normalization": normalization}
     of_branches = {"--checkpoint": checkpoint, "--scale-percent": scale_percent, "--compare": compare}
@@ -128,9 +132,9 @@ def segment(
     with ExitStack() as stack:
         frames = stack.enter_context(closing(iter(segmentation)))
         first = next(frames)  # before any output is begun: the video may be none
-        rate = (segmentation.front_end.frames_per_second or 0) / every
+        origin = segmentation.front_end.origin
         writers = [
-            stack.enter_context(open_output(path, segmentation.classes, alpha=alpha, rate=rate))
+            stack.enter_context(open_output(path, segmentation.classes, alpha, overlay, origin))
             for path in output or []
         ]
         stopped = stack.enter_context(noted_signals(signal.SIGINT, signal.SIGTERM, until="this frame"))

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg.codec.frame import to_rgb
-from arseg.codec.stream import open_video
+from arseg.codec.stream import PacketStream, open_video
+from arseg.codec.video_writer import Origin
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.motion.live import FollowedFrame, Following, LiveVideo
 from arseg.spec import MotionRules
@@ -33,8 +34,8 @@ class FrontEnd:
         Keyframes by reason.
     num_frames : int or None
         How many frames there are to read, where that is known.
-    frames_per_second : float or None
-        Average rate of the frames, where the video says it; known from the first frame on.
+    origin : Origin
+        What a video that is written of the frames keeps of this one; known from the first frame on.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class FrontEnd:
         self.needs_feedback = rules is not None and following.policy().needs_feedback
         self.keyframes: Counter[str] = Counter()
         self.num_frames = max_frames
-        self.frames_per_second: float | None = None
+        self.origin = Origin(source)
         self._source, self._following, self._every, self._max_frames = source, following, every, max_frames
 
     def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
@@ -66,11 +67,12 @@ class FrontEnd:
         """
         try:
             with open_video(self._source) as stream:
-                self.frames_per_second = float(stream.frames_per_second) if stream.frames_per_second else None
                 if self._max_frames is None:
                     self.num_frames = stream.num_frames
                 self.video = LiveVideo(stream, self._following, self.rules, self.watch)
                 for frame in self._decoded(self.video):
+                    if frame.index == 0:
+                        self.origin = self._origin(stream, frame)
                     if self.wants(frame) or (self.rules is not None and frame.distance == 0):
                         with self.watch("convert"):
                             rgb = to_rgb(frame.pixels)
@@ -78,6 +80,11 @@ class FrontEnd:
         except (CodecError, MotionError) as error:
             named = str(error).startswith(f"{self._source}: ")
             raise error if named else type(error)(f"{self._source}: {error}") from error
+
+    def _origin(self, stream: PacketStream, first: FollowedFrame) -> Origin:
+        rate = stream.frames_per_second and stream.frames_per_second / self._every
+        start = float((first.pixels.pts or 0) * (stream.time_base or 0))
+        return Origin(self._source, rate, stream.time_base, start)
 
     def wants(self, frame: FollowedFrame) -> bool:
         """Whether a frame's labels are asked for; a keyframe may be needed for those of other frames only."""

@@ -1,14 +1,12 @@
-"""Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas.
+"""Where segmented frames go: videos, palette PNGs, raw labels in HDF5, a table of areas, annotations.
 
 Each writer is a context manager that yields a function to call for each frame. Its file gets its name when the block
 ends without an error, so that what has a name is whole; PNGs get theirs one by one.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from fractions import Fraction
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +14,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg import __version__
-from arseg.codec.video import create_video
+from arseg.codec.video_writer import DEFAULT_VIDEO, Origin, VideoOptions, create_video
 from arseg.errors import ConfigError
 from arseg.files import atomic_path, refuse_filled
 from arseg.hdf5 import create_file, write_attributes
+from arseg.infer.annotations import Write, check_coco, frame_name, write_coco, write_cvat
 from arseg.infer.segment import FrameInfo
 from arseg.spec import SegmentationClass
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov")
 LABEL_SUFFIXES = (".h5", ".hdf5")
 AREA_SUFFIX = ".csv"
+COCO_SUFFIX = ".json"
+CVAT_SUFFIX = ".zip"
 FORMAT_VERSION = 1
 """Of the HDF5 file; raised when the layout changes so that older programs cannot read it."""
 
-MAX_GAP_SECONDS = 10
-"""Longest time without frames that a written video shows; a stream's clock may jump by hours."""
-
-DEFAULT_RATE = Fraction(25)
+NO_ORIGIN = Origin()
 
 AXES = {
     "labels": "frame, row, column; class index",
@@ -42,47 +40,51 @@ AXES = {
 }
 """Axis order and unit of each dataset of the HDF5 file, stored as its attribute ``axes``."""
 
-Write = Callable[[NDArray[np.uint8], NDArray[np.uint8], FrameInfo], None]
-"""Takes a frame (H, W, 3), its labels (H, W) and what else is known."""
-
 
 def open_output(
-    path: Path, classes: Sequence[SegmentationClass], *, alpha: float = 0.5, rate: float | None = None
+    path: Path,
+    classes: Sequence[SegmentationClass],
+    alpha: float = 0.5,
+    options: VideoOptions = DEFAULT_VIDEO,
+    origin: Origin = NO_ORIGIN,
 ) -> AbstractContextManager[Write]:
     """Return the writer of an output, chosen by its name.
 
-    A video shows the frames under the colours of the classes, with opacity `alpha` (0 ... 1), at `rate` frames per
-    second: where frames are missing, the last one is repeated. Raises what `check_outputs` does.
+    A video shows the frames under the colours of the classes, with opacity `alpha` (0 ... 1), at their own times, with
+    the sound of their `origin`. Raises what `check_outputs` does.
     """
     check_outputs([path], alpha)
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return _video(path, classes, alpha, Fraction(rate).limit_denominator(1001) if rate else DEFAULT_RATE)
+        return _video(path, classes, alpha, options, origin)
     if suffix in LABEL_SUFFIXES:
         return _labels(path, classes)
-    return _areas(path, classes) if suffix == AREA_SUFFIX else _palette_pngs(path, classes)
+    writers = {AREA_SUFFIX: _areas, COCO_SUFFIX: write_coco, CVAT_SUFFIX: write_cvat}
+    return writers.get(suffix, _palette_pngs)(path, classes)
 
 
 def check_outputs(paths: Sequence[Path], alpha: float) -> None:
     """Refuse outputs that `open_output` could not write, before there is anything to write.
 
-    A ConfigError says that a name does not tell what to write, a folder is a file, two outputs are one, or `alpha` is
-    no share; a FileAccessError, that a folder has something in it.
+    A ConfigError says that a name does not tell what to write, a folder is a file, two outputs are one, `alpha` is no
+    share, or a package is missing; a FileAccessError, that a folder has something in it.
     """
     if not 0 <= alpha <= 1:
         raise ConfigError(f"--alpha {alpha}: must be between 0 (frames) and 1 (labels)")
     for path in paths:
         suffix = path.suffix.lower()
-        if suffix not in ("", AREA_SUFFIX, *LABEL_SUFFIXES, *VIDEO_SUFFIXES):
+        if suffix not in ("", AREA_SUFFIX, COCO_SUFFIX, CVAT_SUFFIX, *LABEL_SUFFIXES, *VIDEO_SUFFIXES):
             raise ConfigError(
                 f"--output {path}: cannot tell what to write from {suffix}. Name a video "
-                f"({', '.join(VIDEO_SUFFIXES)}), labels ({', '.join(LABEL_SUFFIXES)}), areas ({AREA_SUFFIX}), or "
-                "a folder for PNGs"
+                f"({', '.join(VIDEO_SUFFIXES)}), labels ({', '.join(LABEL_SUFFIXES)}), areas ({AREA_SUFFIX}), "
+                f"annotations for COCO ({COCO_SUFFIX}) or CVAT ({CVAT_SUFFIX}), or a folder for PNGs"
             )
         if not suffix and path.is_file():
             raise ConfigError(f"--output {path}: a name without suffix is a folder for PNGs, and this is a file")
         if paths.count(path) > 1:
             raise ConfigError(f"--output {path}: is named twice")
+        if suffix == COCO_SUFFIX:
+            check_coco(path)
         refuse_filled(path)
 
 
@@ -101,51 +103,27 @@ def palette_of(classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _video(path: Path, classes: Sequence[SegmentationClass], alpha: float, rate: Fraction) -> Iterator[Write]:
+def _video(
+    path: Path, classes: Sequence[SegmentationClass], alpha: float, options: VideoOptions, origin: Origin
+) -> Iterator[Write]:
     palette = palette_of(classes)
-    with ExitStack() as stack:
-        clock, video, size = _Clock(rate), None, (0, 0)
+    with create_video(path, origin, options) as video:
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
-            nonlocal video, size
-            mixed = overlay(frame, labels, palette, alpha)
-            if video is None:  # all frames get the first one's size, with even sides as 4:2:0 needs them
-                height, width = labels.shape
-                size = width + width % 2, height + height % 2
-                video = stack.enter_context(create_video(path, size[1], size[0], rate))
-            if mixed.shape[1::-1] != size:
-                mixed = np.asarray(Image.fromarray(mixed).resize(size))
-            for shown in clock.fill(mixed, info.seconds):
-                video.write(shown)
+            video.write(overlay(frame, labels, palette, alpha), info.seconds)
 
         yield write
 
 
-class _Clock:
-    """Repeats frames where some are missing, so that a video of constant rate keeps the time of its source."""
-
-    def __init__(self, rate: Fraction) -> None:
-        self._rate = rate
-        self._next = 0
-        self._last: NDArray[np.uint8] | None = None
-
-    def fill(self, frame: NDArray[np.uint8], seconds: float) -> Iterator[NDArray[np.uint8]]:
-        """Yield what to write when a frame comes: the last one for the time without any, then this one."""
-        place = max(round(seconds * self._rate), self._next)
-        if self._last is not None:
-            yield from repeat(self._last, min(place - self._next, round(MAX_GAP_SECONDS * self._rate)))
-        yield frame
-        self._next, self._last = place + 1, frame
-
-
 @contextmanager
 def _palette_pngs(folder: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
-    palette = palette_of(classes).tobytes()
+    # All 256 colours make a byte of each pixel; with fewer, pixels have 1, 2 or 4 bits, which not every tool reads.
+    palette = palette_of(classes).tobytes().ljust(256 * 3, b"\0")
 
     def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
         image = Image.fromarray(labels, mode="P")
         image.putpalette(palette)
-        with atomic_path(folder / f"{info.index:06d}.png") as temporary:
+        with atomic_path(folder / frame_name(info)) as temporary:
             image.save(temporary)
 
     yield write

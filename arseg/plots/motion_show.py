@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from arseg.codec.video import create_video
+from arseg.codec.video_writer import Origin, create_video
 from arseg.errors import MotionError
 from arseg.plots.motion import motion_wheel
 from arseg.plots.motion_field import FieldPainter, MotionField, explain, scale_px
@@ -33,9 +33,6 @@ LOOKAHEAD = 24
 
 MIN_WIDTH, MAX_WIDTH = 640, 1920
 """Width of the drawn video: smaller ones are enlarged by a whole number, larger ones reduced."""
-
-DEFAULT_RATE = Fraction(25)
-"""Frames per second where the video does not say it."""
 
 
 def draw_motion_sheet(
@@ -113,9 +110,8 @@ def draw_motion_video(
     max_px = scale_px(first) if max_px is None else max_px
     height, width = first[0].frame.height, first[0].frame.width
     painter = FieldPainter(height, width, _display_width(width), max_px)
-    captions = _CaptionStrip(painter.size[0], painter.size[1] % 2, max_px, explain(composed))
-    shape = painter.size[1] + captions.height, painter.size[0]
-    with create_video(output, *shape, frames_per_second or DEFAULT_RATE) as video:
+    captions = _CaptionStrip(painter.size[0], max_px, explain(composed))
+    with create_video(output, Origin(frames_per_second=frames_per_second)) as video:
         for field in track(chain(_emptying(first), fields), "frames", max_frames):
             video.write(np.concatenate([painter.paint(field), captions.draw(field.describe())]))
 
@@ -134,9 +130,9 @@ def _display_width(width: int) -> int:
 class _CaptionStrip:
     """Draws the lines below a frame: what is said of it, what the colours mean, and their wheel."""
 
-    def __init__(self, width: int, extra_rows: int, max_px: float, explanation: str) -> None:
+    def __init__(self, width: int, max_px: float, explanation: str) -> None:
         size = max(12, width // 56)
-        self.height = 4 * size + extra_rows
+        self.height = 4 * size
         self._font = ImageFont.load_default(size)
         self._margin = size // 2
         self._blank = Image.new("RGB", (width, self.height), "white")

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from video_examples import encode_with_x264, moving_texture
 from arseg import hdf5
 from arseg.codec.native_source import _unpack
 from arseg.codec.stream import open_video
-from arseg.codec.video import create_video, extract_frames
+from arseg.codec.video import extract_frames
+from arseg.codec.video_writer import Origin, create_video
 from arseg.compat import clips as published_clips
 from arseg.compat.results import read_published
 from arseg.data.archives import ImageSource, extract_only
@@ -96,8 +96,8 @@ def make_label(path: Path, palette: list[int] | None = None) -> None:
     image.save(path)
 
 
-def make_video(path: Path, program: str | None = None) -> None:
-    with create_video(path, 32, 32, Fraction(25), program) as video:
+def make_video(path: Path) -> None:
+    with create_video(path, Origin()) as video:
         for level in range(20):
             video.write(np.full((32, 32, 3), 10 * level, np.uint8))
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,8 +13,6 @@ from video_examples import encode_with_x264, encode_with_x265, moving_texture
 
 from arseg.codec.decode import read_frames
 from arseg.codec.stream import split_bitstream
-from arseg.codec.video import create_video
-from arseg.errors import CodecError
 from arseg.motion.file import MotionFile
 from arseg.plots.motion_field import FieldPainter, motion_fields, scale_px
 from arseg.plots.motion_show import _spread
@@ -183,12 +180,3 @@ def test_sheet_is_spread_over_a_video_of_any_length(length, chosen, bitstream):
     assert len(found) == len(chosen)
     assert 0 not in found
     np.testing.assert_allclose(found, chosen, atol=length / 20)
-
-
-def test_failure_of_ffmpeg_is_told_in_its_words(tmp_path):
-    with (
-        pytest.raises(CodecError, match=r"shown\.unknown: FFmpeg failed with exit status \d+. It said:\n"),
-        create_video(tmp_path / "shown.unknown", 32, 32, Fraction(25)) as writer,
-    ):
-        writer.write(np.zeros((100 * 32, 32, 3), np.uint8))
-    assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ from infer_examples import (
     write_video,
 )
 from motion_examples import compose_clip, compose_motion
-from video_examples import encode_with
+from video_examples import encode_with, heard, sound, times
 
 from arseg.ar import ClipPredictor
 from arseg.cli import segment as segment_command
@@ -297,6 +297,18 @@ def test_the_command_writes_all_outputs(video, checkpoints, labels, tmp_path, ca
     assert (tmp_path / "labels.h5.provenance.json").exists()
 
 
+def test_an_overlay_keeps_the_times_and_the_sound_of_its_source(checkpoints, tmp_path):
+    uneven = ("-vf", "setpts=PTS+0.03*mod(N\\,3)/TB", "-fps_mode", "passthrough", "-c:a", "aac")
+    own, every, second = heard(tmp_path / "own.mp4", *uneven), tmp_path / "every.mp4", tmp_path / "second.mp4"
+    command(own, checkpoints, "-o", every)
+    assert times(every) == times(own)
+    assert sound(every) == sound(own)
+    command(own, checkpoints, "--every", 2, "-o", second, "--overlay.no-audio", "--overlay.codec", "hevc")
+    assert times(second) == times(own)[::2]
+    with av.open(str(second)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["hevc"]
+
+
 def test_the_command_says_once_that_it_encodes_again(checkpoints, tmp_path, capsys, caplog):
     path = b_picture_video(tmp_path / "own.mkv", frames_of(5))
     with caplog.at_level("INFO"):
@@ -357,6 +369,8 @@ def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monk
         (["-o", "areas.csv", "--summary", "own/run.json"], "run.json: cannot be written (Not a directory)"),
         (["-o", "own.mkv"], "output own.mkv is the file to read, which would be lost"),
         (["-o", "over.mp4", "--alpha", "2"], "--alpha 2"),
+        (["-o", "over.mp4", "--overlay.crf", "60"], "--overlay.crf 60: must be from 0 (best quality) to 51"),
+        (["-o", "run.json", "--summary", "run.json"], "--summary run.json: is an --output as well"),
     ],
 )
 def test_outputs_are_looked_at_before_networks_and_video(tmp_path, capsys, words, message, monkeypatch):

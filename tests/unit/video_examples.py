@@ -2,10 +2,14 @@
 
 import subprocess
 
+import av
 import numpy as np
 from PIL import Image
 
 from arseg.codec.ffmpeg import find_ffmpeg
+
+BEEP = 1.0
+"""Seconds from which on `heard` beeps for a tenth."""
 
 
 def texture(height, width, seed):
@@ -43,3 +47,28 @@ def encode_with_x264(frames, parameters):
 def encode_with_x265(frames, parameters, pix_fmt="yuv420p"):
     quiet = f"log-level=none:{parameters}"
     return encode_with("libx265", frames, "-x265-params", quiet, form="hevc", pix_fmt=pix_fmt)
+
+
+def times(path):
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def heard(path, *options, first_frame=0.0):
+    """Write a video of 3 seconds, 10 frames a second, that beeps."""
+    beep = f"aevalsrc='if(between(t,{BEEP},{BEEP + 0.1}),sin(2*PI*1000*t),0)':d=3:s=44100"
+    video = f"testsrc2=s=96x64:r=10:d={3 - first_frame},setpts=PTS+{first_frame}/TB"
+    command = [find_ffmpeg(), "-loglevel", "error", "-f", "lavfi", "-i", video, "-f", "lavfi", "-i", beep]
+    subprocess.run([*command, *options, str(path)], check=True)
+    return path
+
+
+def sound(path):
+    """Return codec, seconds at which the beep begins and at which the sound ends."""
+    with av.open(str(path)) as container:
+        codec = container.streams.audio[0].codec_context.codec.canonical_name
+        frames = list(container.decode(audio=0))
+    rate = frames[0].sample_rate
+    samples = np.concatenate([frame.to_ndarray().reshape(-1, frame.samples)[0] for frame in frames]).astype(float)
+    (loud,) = np.nonzero(np.abs(samples) > np.abs(samples).max() / 4)
+    return codec, frames[0].time + loud[0] / rate, frames[0].time + len(samples) / rate
