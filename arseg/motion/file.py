@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
+from arseg.codec.damage import Damage
 from arseg.codec.frame import (
     BLOCK_SIZE,
     NO_REFERENCE,
@@ -51,7 +52,8 @@ AXES = {
     "poc": "frame; order count in the stream, which may begin anew at a keyframe",
     "kind": "frame; I, P or B",
     "is_keyframe": "frame; true where decoding can start",
-    "keyframe_index": "frame; place of the latest keyframe up to this frame, -1 if there is none",
+    "keyframe_index": "frame; place of the latest keyframe up to this frame, -1 without one and for damaged frames",
+    "is_damaged": "frame; true where it may be wrong: parts are missing and guessed, or it depends on such a frame",
     "mode": "frame, row of blocks, column of blocks",
     "motion_qpel": "frame, list (0, 1), row of blocks, column of blocks, component (x right, y down); unit: "
     "quarter pixel; the block is predicted from its place plus the vector",
@@ -65,6 +67,8 @@ AXES = {
 DEFLATE_LEVEL = 4
 """Of libdeflate: less time and fewer bytes than HDF5's own zlib at the same level. Sorting bytes by significance first
 makes vectors of blocks larger."""
+
+DAMAGE_ATTRIBUTES = {"frames_lost", "frames_damaged", "ended_early"}
 
 ROWS_PER_CHUNK = 1024
 """Frames in a chunk of the datasets that have one number per frame, and by which all datasets grow."""
@@ -94,6 +98,12 @@ class MotionAttributes:
     """Why not."""
     subpixel: bool = False
     """Whether it is composed without rounding vectors to whole pixels."""
+    frames_lost: int = 0
+    """Frames that the decoder does not show, because they, or what they refer to, cannot be decoded."""
+    frames_damaged: int = 0
+    """Frames that are marked as damaged."""
+    ended_early: str = ""
+    """Why the video could not be read any further, if so."""
     block_size: int = BLOCK_SIZE
     """Side in pixels of the blocks that are stored, the smallest that the decoder distinguishes."""
     format_version: int = FORMAT_VERSION
@@ -107,9 +117,10 @@ class RecordedMotion(FrameMotion):
     """Motion of one frame of a file."""
 
     keyframe_index: int
-    """Place of the latest keyframe in display order; -1 if there is none yet."""
+    """Place of the latest keyframe in display order; -1 if there is none yet, or the frame is damaged."""
     motion_qpel: NDArray[np.int16] | None
-    """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2), if the file has it."""
+    """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2), if the file has it; None for damaged
+    frames."""
 
 
 class MotionFile:
@@ -148,6 +159,8 @@ class MotionFile:
         names = {field.name for field in fields(MotionAttributes)}
         if read_attributes(self._file, ["format_version"], HINT)["format_version"] < FORMAT_VERSION:
             names.remove("block_size")
+        if "is_damaged" not in self._file:  # by versions of arseg that refused damaged videos
+            names -= DAMAGE_ATTRIBUTES
         return MotionAttributes(**read_attributes(self._file, names, HINT))
 
     def read(self, index: int) -> RecordedMotion:
@@ -158,7 +171,9 @@ class MotionFile:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: frame {index} of {len(self)}")
+        is_damaged = "is_damaged" in self._file and bool(self._read("is_damaged", index))
         return RecordedMotion(
+            is_damaged=is_damaged,
             height=self.attributes.height,
             width=self.attributes.width,
             poc=int(self._read("poc", index)),
@@ -168,7 +183,7 @@ class MotionFile:
             mode=self._as_4x4(self._read("mode", index), axis=0),
             vectors_qpel=self._as_4x4(self._read("motion_qpel", index), axis=1),
             ref_poc=self._as_4x4(self._read("ref_poc", index), axis=1),
-            motion_qpel=self._compose(index) if self.attributes.composed else None,
+            motion_qpel=self._compose(index) if self.attributes.composed and not is_damaged else None,
         )
 
     def _compose(self, index: int) -> NDArray[np.int16]:
@@ -217,7 +232,8 @@ class MotionFileWriter:
         self._step = attributes.block_size // BLOCK_SIZE
         blocks = tuple(-(-size // attributes.block_size) for size in (attributes.height, attributes.width))
         self._numbers: dict[str, list[Any]] = {}
-        for name, dtype in {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}.items():
+        kinds = {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}
+        for name, dtype in (kinds | {"is_damaged": np.bool_}).items():
             self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
             self._numbers[name] = []
         # What a frame does not have is not written: HDF5 gives the fill value there, and keeps nothing on disk.
@@ -239,9 +255,11 @@ class MotionFileWriter:
             self._write_numbers()
             self._resize(index + ROWS_PER_CHUNK)
         self._num_frames += 1
-        if frame.is_keyframe:
+        if frame.is_damaged:
+            self._keyframe_index = -1
+        elif frame.is_keyframe:
             self._keyframe_index = index
-        row = frame.poc, frame.kind, frame.is_keyframe, self._keyframe_index
+        row = frame.poc, frame.kind, frame.is_keyframe, self._keyframe_index, frame.is_damaged
         for numbers, value in zip(self._numbers.values(), row, strict=True):
             numbers.append(value)
         if frame.kind != "I":
@@ -252,6 +270,11 @@ class MotionFileWriter:
         if ref_back is not None and not frame.is_keyframe:
             self._write_frame("ref_back", (index,), np.where(ref_back > MAX_REFERENCES, 0, ref_back))
         self._file.raise_failure()
+
+    def describe_damage(self, damage: Damage) -> None:
+        """Write what was damaged, or could not be read."""
+        values = {"frames_lost": damage.num_lost, "frames_damaged": damage.num_damaged}
+        write_attributes(self._file, values | {"ended_early": damage.ended_early})
 
     def finish(self) -> None:
         """Write what is left, and mark the file as complete."""

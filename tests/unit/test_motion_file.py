@@ -113,6 +113,7 @@ def test_layout_is_the_documented_one(tmp_path):
             "kind": ((3,), "|S1"),
             "is_keyframe": ((3,), "bool"),
             "keyframe_index": ((3,), "int64"),
+            "is_damaged": ((3,), "bool"),
             "mode": ((3, *cells), "uint8"),
             "motion_qpel": ((3, 2, *cells, 2), "int16"),
             "ref_poc": ((3, 2, *cells), "int32"),
@@ -154,7 +155,6 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
     [
         (lambda: b"", r"own\.bin: cannot be read as a video"),
         (lambda: np.random.default_rng(0).bytes(10_000), r"own\.bin: cannot be read as a video"),
-        (lambda: h264()[:-200], r"own\.bin: the h264 stream cannot be decoded"),
         (lambda: h264() + h264(size=(64, 80)), r"own\.bin: frame 10 has 80x64 pixels, those before it 128x96"),
         (
             lambda: encode_with("mjpeg", moving_texture(2, 32, 48, STEP), form="avi", pix_fmt="yuvj420p"),
@@ -165,13 +165,26 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
             r"own\.bin: motion vectors of .*vp9 cannot be read",
         ),
     ],
-    ids=["empty", "noise", "truncated", "resized", "mjpeg", "vp9"],
+    ids=["empty", "noise", "resized", "mjpeg", "vp9"],
 )
 def test_what_cannot_be_read_is_refused_and_leaves_nothing(content, words, tmp_path):
     video = write(tmp_path / "own.bin", content())
     with pytest.raises(CodecError, match=words):
         extract_motion(video, tmp_path / "motion.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["own.bin"]
+
+
+def test_damaged_frames_are_marked_and_have_no_motion_to_a_keyframe(tmp_path):
+    packets = [bytes(packet) for packet in split_bitstream(h264(gop=5, num_frames=15), "h264").packets]
+    packets[7] = packets[7][: len(packets[7]) // 2]
+    attributes, read = record(tmp_path, b"".join(packets), composed=True)
+    assert (attributes.frames_lost, attributes.frames_damaged, attributes.composed) == (0, 3, True)
+    assert [index for index, frame in enumerate(read) if frame.is_damaged] == [7, 8, 9]
+    assert [frame.keyframe_index for frame in read] == [*[0] * 5, 5, 5, -1, -1, -1, *[10] * 5]
+    assert [index for index, frame in enumerate(read) if frame.motion_qpel is None] == [7, 8, 9]
+    for index in (4, 6, 14):
+        expected = np.multiply(STEP, 4 * (index % 5))
+        assert agreeing(read[index].motion_qpel[30:-30, 30:-30], expected) > 0.9
 
 
 def test_nothing_is_followed_without_a_keyframe():
