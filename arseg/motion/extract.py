@@ -24,15 +24,17 @@ MAX_UNWRITTEN = 4
 
 
 @contextmanager
-def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
-    """Yield a video's stream, and its frames of one size in display order, `max_frames` at most.
+def open_frames(
+    video: str, max_frames: int | None = None, *, one_size: bool = True
+) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
+    """Yield a video's stream, and its frames in display order, `max_frames` at most.
 
-    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, or changes its size;
-    MotionError if the decoder gives no motion. Where it is damaged, reading goes on, as
+    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, or, with `one_size`,
+    changes its size; MotionError if the decoder gives no motion. Where it is damaged, reading goes on, as
     `arseg.codec.decode.read_frames` says.
     """
     try:
-        with open_video(video) as stream, closing(_of_one_size(read_frames(stream))) as frames:
+        with open_video(video) as stream, closing(_checked(read_frames(stream), one_size)) as frames:
             yield stream, islice(frames, max_frames)
     except (CodecError, MotionError) as error:
         named = str(error).startswith(f"{video}: ")
@@ -66,7 +68,7 @@ def extract_motion(
     CodecError, MotionError
         As `open_frames`; then nothing is written.
     """
-    with open_frames(video, max_frames) as (stream, frames):
+    with open_frames(video, max_frames, one_size=False) as (stream, frames):
         first = next(frames)
         block_size = codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE
         if any(cropped % block_size for cropped in crop_of(first.pixels)):
@@ -107,13 +109,13 @@ def extract_motion(
         return file.attributes
 
 
-def _of_one_size(frames: Iterator[DecodedFrame]) -> Generator[DecodedFrame, None, None]:
+def _checked(frames: Iterator[DecodedFrame], one_size: bool) -> Generator[DecodedFrame, None, None]:
     size = None
     for frame in frames:
         found = frame.width, frame.height
         if size is None:
             size = found
-        if found != size:
+        if one_size and found != size:
             raise CodecError(
                 f"frame {frame.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
                 f"Read the part before it with --max-frames {frame.index}, or cut the video there"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import deflate
 import h5py
@@ -68,7 +68,8 @@ DEFLATE_LEVEL = 4
 """Of libdeflate: less time and fewer bytes than HDF5's own zlib at the same level. Sorting bytes by significance first
 makes vectors of blocks larger."""
 
-DAMAGE_ATTRIBUTES = {"frames_lost", "frames_damaged", "ended_early"}
+LATER_ATTRIBUTES = {"frames_lost", "frames_damaged", "ended_early", "parts"}
+"""Of files with the dataset ``is_damaged``; versions of arseg before refused damaged videos, and changes of size."""
 
 ROWS_PER_CHUNK = 1024
 """Frames in a chunk of the datasets that have one number per frame, and by which all datasets grow."""
@@ -104,6 +105,8 @@ class MotionAttributes:
     """Frames that are marked as damaged."""
     ended_early: str = ""
     """Why the video could not be read any further, if so."""
+    parts: int = 1
+    """Runs of frames of one size; `width` and `height` are those of the first."""
     block_size: int = BLOCK_SIZE
     """Side in pixels of the blocks that are stored, the smallest that the decoder distinguishes."""
     format_version: int = FORMAT_VERSION
@@ -121,6 +124,16 @@ class RecordedMotion(FrameMotion):
     motion_qpel: NDArray[np.int16] | None
     """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2), if the file has it; None for damaged
     frames."""
+
+
+class _Part(NamedTuple):
+    """Frames of one size."""
+
+    prefix: str
+    first: int
+    end: int
+    height: int
+    width: int
 
 
 class MotionFile:
@@ -141,6 +154,7 @@ class MotionFile:
         )
         self._datasets: dict[str, h5py.Dataset] = {}  # looking one up takes as long as reading from it
         self._composer: MotionComposer | None = None
+        self._composed_part: _Part | None = None
         self._composed_index = -1
 
     def __enter__(self) -> "MotionFile":
@@ -150,8 +164,19 @@ class MotionFile:
         self._file.close()
 
     def __len__(self) -> int:
-        with translate_read_errors(self.path, "the list of frames is damaged", HINT):
-            return len(entry(self._file, "poc"))
+        return self._parts[-1].end
+
+    @cached_property
+    def _parts(self) -> list[_Part]:
+        parts: list[_Part] = []
+        for number in range(self.attributes.parts):
+            prefix = f"part{number}/" if number else ""
+            with translate_read_errors(self.path, "the list of frames is damaged", HINT):
+                group = entry(self._file, prefix) if prefix else self._file
+                height, width = (int(group.attrs[name]) for name in ("height", "width"))
+                first = parts[-1].end if parts else 0
+                parts.append(_Part(prefix, first, first + len(entry(group, "poc")), height, width))
+        return parts
 
     @cached_property
     def attributes(self) -> MotionAttributes:
@@ -159,8 +184,8 @@ class MotionFile:
         names = {field.name for field in fields(MotionAttributes)}
         if read_attributes(self._file, ["format_version"], HINT)["format_version"] < FORMAT_VERSION:
             names.remove("block_size")
-        if "is_damaged" not in self._file:  # by versions of arseg that refused damaged videos
-            names -= DAMAGE_ATTRIBUTES
+        if "is_damaged" not in self._file:
+            names -= LATER_ATTRIBUTES
         return MotionAttributes(**read_attributes(self._file, names, HINT))
 
     def read(self, index: int) -> RecordedMotion:
@@ -171,53 +196,56 @@ class MotionFile:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: frame {index} of {len(self)}")
-        is_damaged = "is_damaged" in self._file and bool(self._read("is_damaged", index))
+        part = next(part for part in self._parts if index < part.end)
+        keyframe_index = int(self._read(part, "keyframe_index", index))
         return RecordedMotion(
-            is_damaged=is_damaged,
-            height=self.attributes.height,
-            width=self.attributes.width,
-            poc=int(self._read("poc", index)),
-            kind=self._read("kind", index).decode(),
-            is_keyframe=bool(self._read("is_keyframe", index)),
-            keyframe_index=int(self._read("keyframe_index", index)),
-            mode=self._as_4x4(self._read("mode", index), axis=0),
-            vectors_qpel=self._as_4x4(self._read("motion_qpel", index), axis=1),
-            ref_poc=self._as_4x4(self._read("ref_poc", index), axis=1),
-            motion_qpel=self._compose(index) if self.attributes.composed and not is_damaged else None,
+            height=part.height,
+            width=part.width,
+            poc=int(self._read(part, "poc", index)),
+            kind=self._read(part, "kind", index).decode(),
+            is_keyframe=bool(self._read(part, "is_keyframe", index)),
+            is_damaged="is_damaged" in self._file and bool(self._read(part, "is_damaged", index)),
+            keyframe_index=keyframe_index,
+            mode=self._as_4x4(part, self._read(part, "mode", index), axis=0),
+            vectors_qpel=self._as_4x4(part, self._read(part, "motion_qpel", index), axis=1),
+            ref_poc=self._as_4x4(part, self._read(part, "ref_poc", index), axis=1),
+            motion_qpel=self._compose(part, keyframe_index, index) if self.attributes.composed else None,
         )
 
-    def _compose(self, index: int) -> NDArray[np.int16]:
+    def _compose(self, part: _Part, keyframe_index: int, index: int) -> NDArray[np.int16] | None:
         attributes = self.attributes
         if attributes.format_version < FORMAT_VERSION:
-            return self._read("composed_qpel", index)
-        if self._composer is None:
-            self._composer = MotionComposer(
-                attributes.height, attributes.width, subpixel=attributes.subpixel, max_ref_back=MAX_REFERENCES
-            )
-        keyframe_index = int(self._read("keyframe_index", index))
+            return self._read(part, "composed_qpel", index)
+        if keyframe_index < 0:
+            return None
         goes_on = keyframe_index <= self._composed_index <= index
+        if self._composer is None or (not goes_on and self._composed_part is not part):
+            self._composed_part = part
+            self._composer = MotionComposer(
+                part.height, part.width, subpixel=attributes.subpixel, max_ref_back=MAX_REFERENCES
+            )
         for following in range(self._composed_index + 1 if goes_on else keyframe_index, index + 1):
-            vectors_qpel, ref_back = self._read("motion_qpel", (following, 0)), self._read("ref_back", following)
+            vectors_qpel = self._read(part, "motion_qpel", following, 0)
+            ref_back = self._read(part, "ref_back", following)
             if following == keyframe_index:
                 self._composer.restart()
-            self._composer.push(self._as_4x4(vectors_qpel, axis=0), self._as_4x4(ref_back, axis=0))
+            self._composer.push(self._as_4x4(part, vectors_qpel, axis=0), self._as_4x4(part, ref_back, axis=0))
             self._composed_index = following
         return self._composer.compose()
 
-    def _as_4x4(self, blocks: NDArray[Any], axis: int) -> NDArray[Any]:
+    def _as_4x4(self, part: _Part, blocks: NDArray[Any], axis: int) -> NDArray[Any]:
         """Repeat what is stored for larger blocks; `axis` counts their rows, the next one their columns."""
-        attributes = self.attributes
         for side in (axis, axis + 1):
-            blocks = blocks.repeat(attributes.block_size // BLOCK_SIZE, axis=side)
-        shown = slice(num_blocks(attributes.height)), slice(num_blocks(attributes.width))
+            blocks = blocks.repeat(self.attributes.block_size // BLOCK_SIZE, axis=side)
+        shown = slice(num_blocks(part.height)), slice(num_blocks(part.width))
         return blocks[(*[slice(None)] * axis, *shown)]
 
-    def _read(self, name: str, index: int | tuple[int, int]) -> Any:
-        frame = index[0] if isinstance(index, tuple) else index
-        with translate_read_errors(self.path, f"{name} of frame {frame} is damaged", HINT):
-            if name not in self._datasets:
-                self._datasets[name] = entry(self._file, name)
-            return self._datasets[name][index]
+    def _read(self, part: _Part, name: str, index: int, *place: int) -> Any:
+        with translate_read_errors(self.path, f"{name} of frame {index} is damaged", HINT):
+            path = part.prefix + name
+            if path not in self._datasets:
+                self._datasets[path] = entry(self._file, path)
+            return self._datasets[path][(index - part.first, *place)]
 
 
 class MotionFileWriter:
@@ -226,12 +254,19 @@ class MotionFileWriter:
     def __init__(self, file: NewFile, attributes: MotionAttributes) -> None:
         self._file = file
         self._keyframe_index = -1
-        self._num_frames = 0
-        self._datasets: dict[str, h5py.Dataset] = {}
+        self._num_frames = self._num_before = 0
         write_attributes(file, asdict(attributes))
-        self._step = attributes.block_size // BLOCK_SIZE
-        blocks = tuple(-(-size // attributes.block_size) for size in (attributes.height, attributes.width))
+        self._block_size, self._composed, self._num_parts = attributes.block_size, attributes.composed, 0
+        self._begin_part(file, attributes.height, attributes.width)
+
+    def _begin_part(self, group: h5py.Group, height: int, width: int) -> None:
+        """Make the datasets of a run of frames of one size, in the group of it: the root for the first one."""
+        self._num_parts += 1
+        self._group, self._size = group, (height, width)
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._numbers: dict[str, list[Any]] = {}
+        self._num_before, self._num_frames = self._num_before + self._num_frames, 0
+        blocks = tuple(-(-size // self._block_size) for size in self._size)
         kinds = {"poc": np.int32, "kind": "S1", "is_keyframe": np.bool_, "keyframe_index": np.int64}
         for name, dtype in (kinds | {"is_damaged": np.bool_}).items():
             self._create(name, (), dtype, chunk=(ROWS_PER_CHUNK,))
@@ -240,16 +275,25 @@ class MotionFileWriter:
         self._create("mode", blocks, MODES, chunk=(1, *blocks), fill=PredictionMode.INTRA)
         self._create("motion_qpel", (2, *blocks, 2), np.int16, chunk=(1, 1, *blocks, 2))
         self._create("ref_poc", (2, *blocks), np.int32, chunk=(1, 1, *blocks), fill=NO_REFERENCE)
-        if attributes.composed:
+        if self._composed:
             self._create("ref_back", blocks, np.uint8, chunk=(1, *blocks))
 
     def leave_out_composed(self, reason: str) -> None:
         """Drop what motion to the keyframes is composed of, for the whole video; its room is used for what comes."""
-        del self._file["ref_back"], self._datasets["ref_back"]
+        for number in range(self._num_parts):
+            del self._file[f"part{number}/ref_back" if number else "ref_back"]
+        del self._datasets["ref_back"]
+        self._composed = False
         write_attributes(self._file, {"composed": False, "composed_reason": reason})
 
     def append(self, frame: FrameMotion, ref_back: NDArray[np.uint8] | None) -> None:
         """Write the next frame; with its references as `arseg.codec.frame.BackReferences` has them, if composing."""
+        if (frame.height, frame.width) != self._size:
+            self._end_part()
+            group = self._file.create_group(f"part{self._num_parts}")
+            write_attributes(group, {"height": frame.height, "width": frame.width})
+            self._begin_part(group, frame.height, frame.width)
+            self._keyframe_index = -1
         index = self._num_frames
         if index % ROWS_PER_CHUNK == 0:
             self._write_numbers()
@@ -258,7 +302,7 @@ class MotionFileWriter:
         if frame.is_damaged:
             self._keyframe_index = -1
         elif frame.is_keyframe:
-            self._keyframe_index = index
+            self._keyframe_index = self._num_before + index
         row = frame.poc, frame.kind, frame.is_keyframe, self._keyframe_index, frame.is_damaged
         for numbers, value in zip(self._numbers.values(), row, strict=True):
             numbers.append(value)
@@ -278,9 +322,13 @@ class MotionFileWriter:
 
     def finish(self) -> None:
         """Write what is left, and mark the file as complete."""
+        self._end_part()
+        self._file.attrs["parts"] = self._num_parts
+        self._file.attrs["complete"] = True
+
+    def _end_part(self) -> None:
         self._write_numbers()
         self._resize(self._num_frames)
-        self._file.attrs["complete"] = True
 
     def _write_numbers(self) -> None:
         for name, numbers in self._numbers.items():
@@ -290,7 +338,8 @@ class MotionFileWriter:
 
     def _write_frame(self, name: str, place: tuple[int, ...], array: NDArray[Any]) -> None:
         """Write the chunk of a frame's 4x4 blocks, shape (Hb, Wb, ...), compressed here as HDF5's filter would."""
-        content = np.ascontiguousarray(array[:: self._step, :: self._step])
+        step = self._block_size // BLOCK_SIZE
+        content = np.ascontiguousarray(array[::step, ::step])
         offset = (*place, *[0] * array.ndim)
         self._datasets[name].id.write_direct_chunk(offset, deflate.zlib_compress(content, DEFLATE_LEVEL))
 
@@ -301,7 +350,7 @@ class MotionFileWriter:
     def _create(
         self, name: str, shape: tuple[int, ...], dtype: Any, *, chunk: tuple[int, ...], fill: int | None = None
     ) -> None:
-        dataset = self._file.create_dataset(
+        dataset = self._group.create_dataset(
             name,
             shape=(0, *shape),
             maxshape=(None, *shape),

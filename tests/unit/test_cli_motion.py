@@ -90,6 +90,11 @@ def test_refusals_are_one_message_and_leave_nothing(video, tmp_path, capsys):
     error = refusal(capsys, "motion", tmp_path / "none.264", "-o", tmp_path / "out.h5")
     assert f"{tmp_path / 'none.264'}: cannot be read as a video" in error
     assert exit_status("motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0) == 2
+    resized = tmp_path / "resized.264"
+    resized.write_bytes(video.read_bytes() + encode_with_x264(moving_texture(2, 64, 80, STEP), ONE_REFERENCE))
+    error = refusal(capsys, "motion", "show", resized, "-o", tmp_path / "out.mp4")
+    assert f"resized.264: frame {NUM_FRAMES} has 80x64 pixels, those before it 128x96" in error
+    resized.unlink()
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "out.gif")
     assert "cannot draw to .gif. Name a video (.mp4, .mkv, .mov) or a sheet (.png, .pdf, .svg)" in error
     assert "expected a length above 0" in refusal(

@@ -155,7 +155,6 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
     [
         (lambda: b"", r"own\.bin: cannot be read as a video"),
         (lambda: np.random.default_rng(0).bytes(10_000), r"own\.bin: cannot be read as a video"),
-        (lambda: h264() + h264(size=(64, 80)), r"own\.bin: frame 10 has 80x64 pixels, those before it 128x96"),
         (
             lambda: encode_with("mjpeg", moving_texture(2, 32, 48, STEP), form="avi", pix_fmt="yuvj420p"),
             r"own\.bin: motion vectors of mjpeg cannot be read; they can of h264, hevc",
@@ -165,13 +164,38 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
             r"own\.bin: motion vectors of .*vp9 cannot be read",
         ),
     ],
-    ids=["empty", "noise", "resized", "mjpeg", "vp9"],
+    ids=["empty", "noise", "mjpeg", "vp9"],
 )
 def test_what_cannot_be_read_is_refused_and_leaves_nothing(content, words, tmp_path):
     video = write(tmp_path / "own.bin", content())
     with pytest.raises(CodecError, match=words):
         extract_motion(video, tmp_path / "motion.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["own.bin"]
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_video_whose_size_changes_is_recorded_in_parts(composed, tmp_path):
+    first, second = h264(gop=4, num_frames=6), h264(gop=3, size=(64, 80), num_frames=5)
+    attributes, read = record(tmp_path, first + second + first, composed=composed)
+    assert (attributes.parts, attributes.width, attributes.height) == (3, WIDTH, HEIGHT)
+    assert [frame.keyframe_index for frame in read] == [0, 0, 0, 0, 4, 4, 6, 6, 6, 9, 9, 11, 11, 11, 11, 15, 15]
+    parts = [record(tmp_path, part, composed=composed)[1] for part in (first, second, first)]
+    alone = [frame for part in parts for frame in part]
+    for found, expected in zip(read, alone, strict=True):
+        assert (found.height, found.width) == (expected.height, expected.width)
+        np.testing.assert_array_equal(found.vectors_qpel, expected.vectors_qpel)
+        np.testing.assert_array_equal(found.motion_qpel, expected.motion_qpel)
+
+
+@needs_hevc
+def test_composition_that_ends_in_a_later_part_is_left_out_of_all(tmp_path):
+    frames = moving_texture(4, 64, 80, STEP)
+    both = encode_with_x265(frames, "keyint=6:bframes=2:b-adapt=0:qp=18")
+    forward = encode_with_x265(moving_texture(4, HEIGHT, WIDTH, STEP), "keyint=6:bframes=0:qp=18")
+    attributes, read = record(tmp_path, forward + both + forward, "own.hevc", composed=True)
+    assert (attributes.parts, attributes.composed) == (3, False)
+    assert attributes.composed_reason.startswith("frame 5 is a B-frame")
+    assert all(frame.motion_qpel is None for frame in read)
 
 
 def test_damaged_frames_are_marked_and_have_no_motion_to_a_keyframe(tmp_path):

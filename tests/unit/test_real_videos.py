@@ -118,9 +118,6 @@ def test_what_cannot_be_shown_is_refused_in_one_line(videos, name, tmp_path):
 
 
 WITHOUT_VECTORS = {
-    **dict.fromkeys(
-        ["fate_h264_brokensps.mp4", "fate_hevc_extradata-reload-multi-stsd.mp4", "wpt_resize.mp4"], "those before it"
-    ),
     "cros_interlaced.h264": "frame 0 is interlaced",
     "g2_422_10.h265": "10 bits and chroma format 2",
     "hevcjs_10bit.265": "10 bits and chroma format 1",
