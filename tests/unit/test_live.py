@@ -11,6 +11,7 @@ import pytest
 from file_walk import NO_MEMORY_THERE
 from infer_examples import STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_video
 from motion_examples import compose_clip
+from test_hevc_damage import damaged as mutated
 from video_examples import encode_with
 
 from arseg.codec.bitstream import nal_units
@@ -24,6 +25,9 @@ from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
 P_GOP = "bframes=0:ref=1:scenecut=0:keyint=6:min-keyint=6:open-gop=0"
+NUM_DAMAGES = 80
+"""Streams that are damaged in another way each."""
+
 MARGIN = 12
 """Pixels at the border whose content comes from outside the frame."""
 
@@ -256,6 +260,30 @@ def test_what_is_damaged_is_shown_as_players_do_marked_and_counted(hevc_reader, 
             np.testing.assert_allclose(middle(frame.motion_qpel), np.multiply(place - keyframe, STEP), atol=1)
         else:
             keyframe = place
+
+
+@pytest.mark.parametrize("parameters", [P_ONLY["libx264"], WITH_B["libx264"]], ids=["P", "B"])
+def test_any_damage_leaves_what_ffmpeg_shows(tmp_path, parameters):
+    """Flipped, cut and lost bytes of H.264, which has no hashes: there is an answer, and all frames are in it."""
+    _, packets = packets_of("libx264", parameters, 12)
+    num_marked = 0
+    for seed in range(NUM_DAMAGES):
+        path = tmp_path / "own.h264"
+        path.write_bytes(mutated(b"".join(packets), seed))
+        try:
+            video, followed = read(path)
+        except CodecError:
+            with pytest.raises((av.error.FFmpegError, StopIteration)):
+                next(iter(decoded(path)))
+            continue
+        num_marked += bool(video.damage.num_places)
+        try:
+            shown = decoded(path)
+        except av.error.FFmpegError:  # PyAV's own loop ends at a packet that cannot be decoded
+            continue
+        assert len(followed) == len(shown), seed
+        assert all(np.array_equal(*pair) for pair in zip(planes(followed), shown, strict=True)), seed
+    assert num_marked > 0.4 * NUM_DAMAGES
 
 
 def decoded_bytes(packets, codec, folder):
