@@ -167,6 +167,11 @@ class MotionFile:
         return self._parts[-1].end
 
     @cached_property
+    def _marks_damage(self) -> bool:
+        with translate_read_errors(self.path, "the list of datasets is damaged", HINT):
+            return "is_damaged" in self._file
+
+    @cached_property
     def _parts(self) -> list[_Part]:
         parts: list[_Part] = []
         for number in range(self.attributes.parts):
@@ -184,7 +189,7 @@ class MotionFile:
         names = {field.name for field in fields(MotionAttributes)}
         if read_attributes(self._file, ["format_version"], HINT)["format_version"] < FORMAT_VERSION:
             names.remove("block_size")
-        if "is_damaged" not in self._file:
+        if not self._marks_damage:
             names -= LATER_ATTRIBUTES
         return MotionAttributes(**read_attributes(self._file, names, HINT))
 
@@ -204,7 +209,7 @@ class MotionFile:
             poc=int(self._read(part, "poc", index)),
             kind=self._read(part, "kind", index).decode(),
             is_keyframe=bool(self._read(part, "is_keyframe", index)),
-            is_damaged="is_damaged" in self._file and bool(self._read(part, "is_damaged", index)),
+            is_damaged=self._marks_damage and bool(self._read(part, "is_damaged", index)),
             keyframe_index=keyframe_index,
             mode=self._as_4x4(part, self._read(part, "mode", index), axis=0),
             vectors_qpel=self._as_4x4(part, self._read(part, "motion_qpel", index), axis=1),

@@ -98,9 +98,9 @@ def write_scores(path: Path) -> None:
     write_table(tabulate(collect_evaluations([evaluation])), path)
 
 
-def read_packets(path: Path) -> None:
+def decode_video(path: Path) -> None:
     with open_video(path) as stream:
-        list(stream.packets)
+        list(stream.frames())
 
 
 def write_text(text: str) -> Callable[[Path], object]:
@@ -172,7 +172,14 @@ READERS = {
         cut=1,
     ),
     "digest": Reader("a.bin", write_text("whole"), files.file_digest, ("files.py:file_digest",), cut=1),
-    "video": Reader("v.mp4", write_video, read_packets, ("codec/stream.py:open_video",), by_library=True),
+    "video": Reader(
+        "v.mp4",
+        write_video,
+        decode_video,
+        ("codec/stream.py:open_video", "codec/stream.py:PacketStream._check_access"),
+        cut=0.01,
+        by_library=True,
+    ),
     "sampled video": Reader(
         "v.mp4", write_video, count_frames, ("datasets/videos/sampling.py:open_container",), cut=0.01, by_library=True
     ),
