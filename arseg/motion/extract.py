@@ -16,7 +16,8 @@ from arseg.codec.stream import PacketStream, crop_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import KeyframeFollower
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 from arseg.progress import track
 
 MAX_UNWRITTEN = 4

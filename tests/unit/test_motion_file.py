@@ -15,7 +15,8 @@ from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError, MotionError, StoreError
 from arseg.motion.compose import KeyframeFollower
 from arseg.motion.extract import extract_motion
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 
 STEP = (3, 2)
 HEIGHT, WIDTH = 96, 128
