@@ -78,8 +78,8 @@ class Policy(ABC):
     def decide(self, frame: Candidate) -> str | None:
         """Return why a frame becomes a keyframe, in a word that keyframes are counted by; None if it need not.
 
-        Every frame of the video is asked for once, in display order, also those that become keyframes for another
-        reason.
+        Every frame that is not damaged is asked for once, in display order, also those that become keyframes for
+        another reason.
         """
 
 

@@ -33,6 +33,9 @@ def extract(
         How many frames to read; all by default.
     """
     recorded = extract_motion(video, output, composed=composed, subpixel=subpixel, max_frames=max_frames)
+    if recorded.frames_lost or recorded.frames_damaged or recorded.ended_early:
+        early = f"; it could not be read any further: {recorded.ended_early}" if recorded.ended_early else ""
+        print(f"{video}: {recorded.frames_lost} frames lost, {recorded.frames_damaged} marked as damaged{early}")
     if composed and not recorded.composed:
         print(f"{video}: no motion to the keyframes: {recorded.composed_reason}")
     print(f"wrote {output}")

@@ -1,24 +1,72 @@
-"""Byte streams of H.264 and HEVC: units, the bit codes of their headers, and what H.264's say of references."""
+"""Units of H.264 and HEVC streams: cut out of packets, whatever form these have, and the bit codes of their headers."""
 
 from collections.abc import Iterator
 
 from arseg.errors import CodecError
 
-NAL_SLICES = (1, 5)
-NAL_SPS = 7
-PROFILES_WITH_CHROMA_FORMAT = (100, 110, 122, 244, 44, 83, 86, 118, 128)
-"""Kinds of units, and profiles, of H.264."""
+START_CODE = b"\0\0\1"
 
 
 def nal_units(bitstream: bytes) -> Iterator[bytes]:
     """Yield the units between the start codes 00 00 01 of an Annex-B stream, their headers included."""
-    start = bitstream.find(b"\0\0\1")
+    start = bitstream.find(START_CODE)
     while start >= 0:
-        end = bitstream.find(b"\0\0\1", start + 3)
+        end = bitstream.find(START_CODE, start + 3)
         unit = bitstream[start + 3 : end if end >= 0 else None]
         if unit:
             yield unit
         start = end
+
+
+class UnitCutter:
+    """Cuts the packets of one stream into units: between start codes, or behind lengths as MP4 and Matroska have them.
+
+    Made from the decoder configuration of the container, which says which of the two it is, and may change.
+    """
+
+    def __init__(self, codec: str, configuration: bytes | None) -> None:
+        self._codec = codec
+        self.configure(configuration or b"")
+
+    def configure(self, configuration: bytes) -> None:
+        """Take a decoder configuration; empty for streams without a container."""
+        self.headers: list[bytes] = []
+        """Parameter sets in the configuration, which packets may lack."""
+        self._length_size = 0
+        if not configuration or configuration.startswith((START_CODE, b"\0" + START_CODE)):
+            self.headers = list(nal_units(configuration))
+        elif self._codec == "h264":
+            self._length_size = (configuration[4:5] or b"\3")[0] % 4 + 1
+            self._read_sets(configuration[5:], num_groups=2, group_header=0)
+        else:
+            self._length_size = (configuration[21:22] or b"\3")[0] % 4 + 1
+            self._read_sets(configuration[23:], num_groups=(configuration[22:23] or b"\0")[0], group_header=1)
+
+    def _read_sets(self, data: bytes, num_groups: int, group_header: int) -> None:
+        """Read groups of parameter sets: of H.264 two, counted in a byte; of HEVC any, a byte of kind and a count."""
+        count_size = 1 + group_header
+        for group in range(num_groups):
+            count = int.from_bytes(data[group_header : group_header + count_size])
+            if self._codec == "h264" and group == 0:
+                count %= 32
+            data = data[group_header + count_size :]
+            for _ in range(count):
+                size = int.from_bytes(data[:2])
+                if unit := data[2 : 2 + size]:
+                    self.headers.append(unit)
+                data = data[2 + size :]
+
+    def cut(self, packet: bytes) -> list[bytes]:
+        """Return the units of a packet, their headers included."""
+        if not self._length_size:
+            return list(nal_units(packet))
+        units, place = [], 0
+        while place + self._length_size < len(packet):
+            start = place + self._length_size
+            place = start + int.from_bytes(packet[place:start])
+            if unit := packet[start:place]:
+                units.append(unit)
+        return units
 
 
 class BitReader:
@@ -48,56 +96,3 @@ class BitReader:
         """Return a signed number in Exp-Golomb code."""
         code = self.read_ue()
         return (code + 1) // 2 if code % 2 else -(code // 2)
-
-
-def refers_to_previous_only(access_unit: bytes) -> bool:
-    """Return whether nothing in an access unit of H.264 speaks against P-frames that all refer to the frame before.
-
-    False if a sequence parameter set allows several reference frames, or the frame is one that no other may refer to:
-    then a vector's target is not certain from there on.
-    """
-    for unit in nal_units(access_unit):
-        kind, importance = unit[0] & 0x1F, unit[0] >> 5 & 3
-        if kind in NAL_SLICES and not importance:
-            return False
-        if kind == NAL_SPS and num_reference_frames(unit) > 1:
-            return False
-    return True
-
-
-def num_reference_frames(unit: bytes) -> int:
-    """Return max_num_ref_frames of a sequence parameter set (H.264, section 7.3.2.1.1)."""
-    bits = BitReader(unit[1:])
-    profile = bits.read(8)
-    bits.read(16)  # constraint flags and level
-    bits.read_ue()  # seq_parameter_set_id
-    if profile in PROFILES_WITH_CHROMA_FORMAT:
-        chroma_format = bits.read_ue()
-        if chroma_format == 3:
-            bits.read(1)  # separate_colour_plane_flag
-        bits.read_ue()  # bit_depth_luma_minus8
-        bits.read_ue()  # bit_depth_chroma_minus8
-        bits.read(1)  # qpprime_y_zero_transform_bypass_flag
-        if bits.read(1):  # seq_scaling_matrix_present_flag
-            for index in range(12 if chroma_format == 3 else 8):
-                if bits.read(1):
-                    _skip_scaling_list(bits, 16 if index < 6 else 64)
-    bits.read_ue()  # log2_max_frame_num_minus4
-    order_type = bits.read_ue()  # pic_order_cnt_type
-    if order_type == 0:
-        bits.read_ue()
-    elif order_type == 1:
-        bits.read(1)
-        bits.read_ue()
-        bits.read_ue()
-        for _ in range(bits.read_ue()):
-            bits.read_ue()
-    return bits.read_ue()
-
-
-def _skip_scaling_list(bits: BitReader, length: int) -> None:
-    last, following = 8, 8
-    for _ in range(length):
-        if following:
-            following = (last + bits.read_se()) % 256
-        last = following or last

@@ -45,12 +45,13 @@ def describe_decoder(codec: str) -> str:
 def read_frames(stream: PacketStream) -> Iterator[DecodedFrame]:
     """Yield the frames of a stream in display order, each as soon as it is complete.
 
-    Decoding runs in one thread (and, for HEVC, in one process beside it) and is deterministic.
+    Decoding runs in one thread (and, for HEVC, in one process beside it) and is deterministic. It goes on where the
+    stream is damaged: frames that may be wrong are marked, and `stream.damage` counts them and those that are lost.
 
     Raises
     ------
     CodecError
-        If there is no reader for the codec, or the stream is damaged or holds no frame.
+        If there is no reader for the codec, or the stream holds no frame.
     MotionError
         If the decoder gives no motion.
     """
@@ -69,15 +70,24 @@ def read_clip(bitstream: bytes, codec: str, length: int | None = None) -> Decode
     """
     found = find_codec(codec)
     stream = split_bitstream(bitstream, found.standard if found else codec)
-    return collect_clip(islice(_read(codec, stream), length))
+    return collect_clip(islice(_whole(codec, stream), length))
 
 
 def _read(codec: str, stream: PacketStream) -> Iterator[DecodedFrame]:
-    frame = None
     for frame in _known_reader(codec)(stream):
+        stream.show(frame.pixels, is_damaged=frame.is_damaged)
         yield frame
-    if frame is None:
-        raise CodecError(f"the {stream.codec} stream holds no frame. Name, or encode, a video that has some")
+    stream.finish()
+
+
+def _whole(codec: str, stream: PacketStream) -> Iterator[DecodedFrame]:
+    """Yield the frames of a stream that is not damaged."""
+    for frame in _read(codec, stream):
+        if frame.is_damaged:
+            break
+        yield frame
+    if stream.damage.num_places:
+        raise CodecError(f"the stream is damaged: {stream.damage.messages[0]}. Encode the clip again")
 
 
 def _known_reader(codec: str) -> Reader:

@@ -6,18 +6,16 @@ no B-frames do, such as `arseg.codec.encode` makes. In others the vectors have `
 """
 
 from collections.abc import Iterator
-from itertools import chain, product
+from itertools import product
 from typing import Literal, TypeVar, cast
 
 import av
-import av.error
 import numpy as np
 from av.sidedata.motionvectors import MotionVectors
 from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
-from arseg.codec.bitstream import refers_to_previous_only
 from arseg.codec.frame import (
     BLOCK_SIZE,
     NO_REFERENCE,
@@ -26,8 +24,8 @@ from arseg.codec.frame import (
     PredictionMode,
     num_blocks,
 )
-from arseg.codec.stream import PacketStream, fresh_decoder
-from arseg.errors import CodecError, MotionError
+from arseg.codec.stream import PacketStream, crop_of, is_damaged_frame
+from arseg.errors import MotionError
 
 EXPORTED_STANDARDS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
 """Coding standards whose vectors FFmpeg exports, by FFmpeg's names."""
@@ -46,18 +44,9 @@ def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
 
     Modes are intra and inter: FFmpeg does not distinguish skipped blocks. Picture order counts are `index`.
     """
-    decoder = fresh_decoder(stream, flags2="+export_mvs")
-    certain = True
     anchors = Anchors(stream.codec)
-    for packet in chain(stream.packets, [None]):
-        if stream.codec == "h264" and packet is not None:
-            certain &= refers_to_previous_only(bytes(packet))
-        try:
-            frames = decoder.decode(packet)
-        except av.error.FFmpegError as error:
-            raise CodecError(f"the {stream.codec} stream cannot be decoded: {error.strerror}. {HINT}") from error
-        for frame in frames:
-            yield from anchors.push(frame, certain)
+    for frame in stream.frames(flags2="+export_mvs"):
+        yield from anchors.push(frame, stream.h264_headers.refers_to_previous_only)
     yield from anchors.finish()
 
 
@@ -74,7 +63,7 @@ class Anchors:
         self._num_inter = self._num_vectors = 0
 
     def push(self, frame: VideoFrame, certain: bool) -> Iterator[DecodedFrame]:
-        """Take a frame and yield those that are complete, in display order."""
+        """Take a frame and yield those that are complete, in display order; `certain` is for P-frames of H.264."""
         kind = _kind(frame, self._index, self._codec)
         index, self._index = self._index, self._index + 1
         if kind == "B" and self._codec != "h264":
@@ -95,8 +84,9 @@ class Anchors:
         if self._num_inter and not self._num_vectors:
             # Not one vector in the whole stream is the decoder's silence, not the video's stillness.
             raise MotionError(
-                f"{self._codec}: no motion vectors in {self._num_inter} P- and B-frames; the installed PyAV (FFmpeg "
-                f"{av.ffmpeg_version_info}) does not export them. Install the wheel of the package av"
+                f"{self._codec}: no motion vectors in {self._num_inter} P- and B-frames: all of their blocks are "
+                f"intra-coded, or the installed PyAV (FFmpeg {av.ffmpeg_version_info}) does not export them. Try "
+                "another video, or install the wheel of the package av"
             )
 
     def _describe(
@@ -114,7 +104,7 @@ class Anchors:
             table = vectors.to_ndarray()
             self._num_vectors += len(table)
             num_lists = "IPB".index(kind)
-            covered = paint(table, vectors_qpel[:num_lists])
+            covered = paint(table, vectors_qpel[:num_lists], crop_of(frame))
             for list_ref_poc, reference, where in zip(ref_poc, (past, future), covered, strict=False):
                 np.copyto(list_ref_poc, reference, where=where)
                 inter |= where
@@ -123,6 +113,7 @@ class Anchors:
             poc=index,
             kind=kind,
             is_keyframe=bool(frame.key_frame),
+            is_damaged=is_damaged_frame(frame),
             mode=np.where(inter, np.uint8(PredictionMode.INTER), np.uint8(PredictionMode.INTRA)),
             vectors_qpel=vectors_qpel,
             ref_poc=ref_poc,
@@ -132,17 +123,21 @@ class Anchors:
         )
 
 
-def paint(vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16]) -> NDArray[np.bool_]:
+def paint(
+    vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16], crop: tuple[int, int] = (0, 0)
+) -> NDArray[np.bool_]:
     """Write FFmpeg's list of vectors into one frame's blocks, in place; return which were written, (lists, Hb, Wb).
 
     Vectors are grouped by the size of their block, and a group is written by one assignment for each 8x8 part of such
     a block, into a grid of these; each of its cells then becomes four 4x4 blocks. A 1280x720 frame takes a tenth of the
     time of decoding it. `vectors` is structured as PyAV gives it; `vectors_qpel`, int16, has shape
-    (lists, Hb, Wb, 2): of a P-frame, list 0 alone.
+    (lists, Hb, Wb, 2): of a P-frame, list 0 alone. FFmpeg places vectors in the coded frame, of which `crop` columns
+    and rows are left of and above the displayed one; a block gets the vector at its centre.
     """
     num_lists, rows, columns = vectors_qpel.shape[:3]
+    crop_left, crop_top = crop
     # Macroblocks at the right and lower border may reach beyond the frame: paint whole ones, then crop.
-    grid = num_lists, _whole_macroblocks(rows), _whole_macroblocks(columns)
+    grid = num_lists, _cells(rows, crop_top), _cells(columns, crop_left)
     motion, covered = np.zeros(grid, np.int32), np.zeros(grid, np.bool_)  # (x, y) in one
     # FFmpeg counts fractions of a pixel: 4 of them in H.264, 2 or 4 in MPEG-4.
     scale = 4 // np.maximum(vectors["motion_scale"].astype(np.int32), 1)
@@ -153,18 +148,21 @@ def paint(vectors: NDArray[np.void], vectors_qpel: NDArray[np.int16]) -> NDArray
     widths, heights = vectors["w"].astype(np.int32), vectors["h"].astype(np.int32)
     left = (vectors["dst_x"] - widths // 2) // EXPORTED_BLOCK_SIZE  # dst is the block's centre
     top = (vectors["dst_y"] - heights // 2) // EXPORTED_BLOCK_SIZE
+    # Blocks beyond the displayed part, right of it or below, have no cell.
+    inside = (left >= 0) & (top >= 0) & (left + widths // EXPORTED_BLOCK_SIZE <= grid[2])
+    inside &= top + heights // EXPORTED_BLOCK_SIZE <= grid[1]
     if num_lists > 1:
         top += grid[1] * (vectors["source"] > 0)
     corner = top * grid[2] + left
     for height, width in product((EXPORTED_BLOCK_SIZE, MACROBLOCK), repeat=2):
-        (group,) = np.nonzero((heights == height) & (widths == width))
+        (group,) = np.nonzero(inside & (heights == height) & (widths == width))
         corners, values = corner[group], packed[group]
         for row, column in np.ndindex(height // EXPORTED_BLOCK_SIZE, width // EXPORTED_BLOCK_SIZE):
             cells = corners + (row * grid[2] + column)
             motion.ravel()[cells] = values
             covered.ravel()[cells] = True
-    vectors_qpel.view(np.int32)[..., 0] = _as_blocks(motion)[:, :rows, :columns]
-    return _as_blocks(covered)[:, :rows, :columns]
+    vectors_qpel.view(np.int32)[..., 0] = _as_blocks(motion, rows, columns, crop)
+    return _as_blocks(covered, rows, columns, crop)
 
 
 def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
@@ -178,11 +176,18 @@ def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
     return cast(Literal["I", "P", "B"], name)
 
 
-def _whole_macroblocks(num_blocks_shown: int) -> int:
-    """Cells of all macroblocks that so many blocks of one axis touch."""
-    return -(-num_blocks_shown * BLOCK_SIZE // MACROBLOCK) * (MACROBLOCK // EXPORTED_BLOCK_SIZE)
+def _cells(num_blocks_shown: int, cropped: int) -> int:
+    """Cells of all macroblocks that lie before, or are touched by, so many blocks of one axis."""
+    return -(-(cropped + num_blocks_shown * BLOCK_SIZE) // MACROBLOCK) * (MACROBLOCK // EXPORTED_BLOCK_SIZE)
 
 
-def _as_blocks(cells: NDArray[ScalarT]) -> NDArray[ScalarT]:
-    """Repeat each cell for the 4x4 blocks in it."""
-    return cells.repeat(EXPORTED_BLOCK_SIZE // BLOCK_SIZE, axis=-1).repeat(EXPORTED_BLOCK_SIZE // BLOCK_SIZE, axis=-2)
+def _as_blocks(cells: NDArray[ScalarT], rows: int, columns: int, crop: tuple[int, int]) -> NDArray[ScalarT]:
+    """Return for each 4x4 block of the displayed frame the cell that its centre lies in."""
+    if crop == (0, 0):
+        times = EXPORTED_BLOCK_SIZE // BLOCK_SIZE
+        return cells.repeat(times, axis=-1).repeat(times, axis=-2)[:, :rows, :columns]
+    row, column = (
+        (cropped + BLOCK_SIZE // 2 + BLOCK_SIZE * np.arange(count)) // EXPORTED_BLOCK_SIZE
+        for cropped, count in ((crop[1], rows), (crop[0], columns))
+    )
+    return cells[:, row[:, None], column]

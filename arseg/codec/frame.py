@@ -60,6 +60,8 @@ class FrameMotion:
     ref_poc: NDArray[np.int32]
     """Picture order count that each vector refers to, shape (2, Hb, Wb), `NO_REFERENCE` where a list is unused,
     `UNKNOWN_REFERENCE` where the decoder does not say."""
+    is_damaged: bool = False
+    """Whether pixels and motion may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-from arseg.codec.exported import read_exported
+from arseg.codec.decode import read_frames
 from arseg.codec.frame import DecodedFrame
 from arseg.codec.stream import PacketStream
 from arseg.errors import CodecError
@@ -40,7 +40,7 @@ def reencode(frames: Iterator[VideoFrame], gop: int, settings: Reencoding, watch
     CodecError if PyAV has no x264, or it does not take the settings.
     """
     given: deque[VideoFrame] = deque()
-    for frame in read_exported(PacketStream("h264", _encode(frames, given, gop, settings, watch))):
+    for frame in read_frames(PacketStream("h264", _encode(frames, given, gop, settings, watch))):
         pixels = given.popleft()
         yield replace(frame, pixels=pixels, height=pixels.height, width=pixels.width)
 

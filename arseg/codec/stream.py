@@ -1,56 +1,286 @@
-"""Take compressed packets out of byte strings, files and network streams, without decoding them."""
+"""Take compressed packets out of byte strings, files and network streams, and decode them as players do.
 
-from collections.abc import Iterator
+Decoding goes on where a stream is damaged or odd. Each frame comes out once, in display order, and carries the packet
+that it was decoded from, so that at the end it is known of each packet what became of its frame.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 import av
 import av.error
-from av.bitstream import BitStreamFilterContext
+import av.logging
 from av.codec.context import CodecContext
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
 
 from arseg.access import access_error, find_refusal
+from arseg.codec import h264
+from arseg.codec.bitstream import UnitCutter
+from arseg.codec.damage import Account, Damage, Origin
 from arseg.errors import CodecError
 
-START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
-"""Filters that give packets of containers the start codes and headers of a byte stream (Annex B)."""
+LOG = logging.getLogger(__name__)
+
+CUT_INTO_UNITS = ("h264", "hevc")
+"""Standards whose packets are cut into units, for what their headers say."""
+
+HEVC_SLICES = range(32)
+HEVC_SUFFIX_SEI = 40
+HEVC_FRAME_HASH = 132
+"""Kinds of units, and of message that carries a frame's hash (H.265, 7.4.2.2 and D.2.1)."""
+
+WRONG_HASH = "mismatching"
+"""What FFmpeg says of a frame that has another hash than the stream says."""
+
+MAX_HELD = 16
+"""Frames that wait for those they may refer to: as many as H.264 and HEVC can reorder."""
+
+CHECKED_BYTES = 64 * 2**20
+"""How far a file is read to find out whether the system refuses that, or its content ends there."""
 
 STANDARD_INPUT = "pipe:0"
 """FFmpeg's name of the standard input."""
 
+Observer = Callable[[Origin | None, list[bytes]], None]
+"""Told of each packet before it is decoded, with its units; of the end with None."""
 
-@dataclass(frozen=True, eq=False)
+
 class PacketStream:
-    """Compressed frames in decode order."""
+    """Compressed frames of one video, in decode order, which are decoded once.
 
-    codec: str
-    """FFmpeg's name of the coding standard, for example ``hevc``."""
-    packets: Iterator[Packet]
-    """One access unit each; H.264 and HEVC with start codes."""
-    decoder: VideoCodecContext | None = None
-    """Decoder that knows all that the container says, for standards other than H.264 and HEVC; not opened yet."""
-    frames_per_second: Fraction | None = None
-    """Average, where the container says it."""
-    time_base: Fraction | None = None
-    """Seconds in a unit of the packets' times."""
-    num_frames: int | None = None
-    """How many frames there are, where the container says it."""
+    Parameters
+    ----------
+    codec : str
+        FFmpeg's name of the coding standard, for example ``hevc``.
+    packets : iterator of Packet
+        One access unit each, in the form that `decoder` expects.
+    decoder : VideoCodecContext, optional
+        Decoder that knows all that the container says, not opened yet; by default one that knows nothing.
+    frames_per_second : Fraction, optional
+        Average, where the container says it.
+    time_base : Fraction, optional
+        Seconds in a unit of the packets' times.
+    num_frames : int, optional
+        How many frames there are, where the container says it.
+    path : Path, optional
+        The file, if it is one.
+    """
+
+    def __init__(
+        self,
+        codec: str,
+        packets: Iterator[Packet],
+        decoder: VideoCodecContext | None = None,
+        *,
+        frames_per_second: Fraction | None = None,
+        time_base: Fraction | None = None,
+        num_frames: int | None = None,
+        path: Path | None = None,
+    ) -> None:
+        self.codec, self.packets = codec, packets
+        self.frames_per_second, self.time_base, self.num_frames = frames_per_second, time_base, num_frames
+        self.decoder = decoder or cast(VideoCodecContext, CodecContext.create(codec, "r"))
+        self.account = Account()
+        self.h264_headers = h264.Headers()
+        """What the headers of H.264 have said so far."""
+        self._path, self._position = path, 0
+        self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
+        self._decoding: Iterator[VideoFrame] | None = None
+        self._unshown: deque[VideoFrame] = deque()
+        self._observe: Observer | None = None
+        self._has_hashes = False
+
+    @property
+    def damage(self) -> Damage:
+        """What could not be read so far."""
+        return self.account.damage
+
+    def frames(self, observe: Observer | None = None, **options: str) -> Iterator[VideoFrame]:
+        """Yield the frames that have not been shown yet, in display order.
+
+        Whoever asks first gets all of them, and may set options of FFmpeg's decoder. Whoever asks later goes on there,
+        beginning with the frames that were handed out and not shown. `observe` is told of each packet before it is
+        decoded.
+        """
+        self._observe = observe
+        if self._decoding is None:
+            self._decoding = self._decode(options)
+        yield from tuple(self._unshown)
+        for frame in self._decoding:
+            self._unshown.append(frame)
+            yield frame
+
+    def show(self, frame: VideoFrame, *, is_damaged: bool | None = None) -> None:
+        """Note that a frame of `frames` has been shown; by default, it is damaged where the decoder says so.
+
+        It is a mistake of arseg, or of a reader that takes its frames from elsewhere, if it is not its turn.
+        """
+        if not self._unshown or self._unshown.popleft() is not frame:
+            raise AssertionError(
+                f"frame {self.account.num_shown} is not the next one to be shown: arseg has lost some, or their order. "
+                "Please report this, with the video"
+            )
+        self.account.show(is_damaged=is_damaged_frame(frame) if is_damaged is None else is_damaged)
+
+    def finish(self) -> None:
+        """Check, once all frames have been shown, that none is missing. Raises CodecError if there is none at all."""
+        self.account.finish()
+        if not self.account.num_shown:
+            told = "; ".join([*self.damage.messages, self.damage.ended_early]).strip("; ")
+            raise CodecError(
+                f"the {self.codec} stream holds no frame that can be decoded{f' ({told})' if told else ''}. Name, or "
+                "encode, a video that has some"
+            )
+
+    def _decode(self, options: dict[str, str]) -> Iterator[VideoFrame]:
+        decoder = self.decoder
+        decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
+        decoder.copy_opaque = True
+        # Of frames that carry hashes, FFmpeg says whether they are right.
+        decoder.options = options | ({"err_detect": "crccheck"} if self.codec == "hevc" else {})
+        held: deque[VideoFrame] = deque()
+        for packet in chain(self._read(), [None]):
+            origin: Origin | None = None
+            units: list[bytes] = []
+            if packet is not None:
+                units = self._cut(packet)
+                packet.opaque = origin = self._enter(packet, units)
+            if self._observe:
+                self._observe(origin, units)
+            for frame in self._decode_packet(packet, origin):
+                self._arrive(frame, origin)
+                held.append(frame)
+            # What a frame refers to may be shown after it, and only then does FFmpeg say whether it is damaged.
+            while held and (packet is None or not self._waits(held[0]) or len(held) > MAX_HELD):
+                frame = held.popleft()
+                self.account.mark(
+                    cast(Origin, frame.opaque),
+                    is_keyframe=frame.key_frame,
+                    is_intra=frame.pict_type == PictureType.I,
+                )
+                yield frame
+
+    def _arrive(self, frame: VideoFrame, sent: Origin | None) -> None:
+        """Note where a frame comes from, and what FFmpeg says of it."""
+        if frame.opaque is None:  # by a decoder that does not say it
+            frame.opaque = sent or Origin(self.account.num_packets, 0, holds_frame=True, is_cut=False)
+        origin = cast(Origin, frame.opaque)
+        if frame.is_corrupt:
+            self.account.note(origin, f"{self.codec}: parts of it are missing, and guessed")
+        self.account.arrive(origin)
+
+    def _waits(self, frame: VideoFrame) -> bool:
+        return bool(self.decoder.has_b_frames) and self.account.is_pending_before(cast(Origin, frame.opaque))
+
+    def _read(self) -> Iterator[Packet]:
+        """Yield packets until no more can be read, or decoded."""
+        try:
+            for packet in self.packets:
+                if packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
+                    self.damage.ended_early = "it is encrypted"
+                    LOG.warning("the video cannot be read any further: %s", self.damage.ended_early)
+                    return
+                self._position = packet.pos or self._position
+                yield packet
+        except IndexError:  # by PyAV 18, at the end, where a stream has appeared that was not there at the beginning
+            LOG.warning("the container has more streams at its end than at its beginning; the first video is read")
+        except (av.error.FFmpegError, OSError) as error:
+            self._check_access()
+            self.damage.ended_early = str(error)
+            LOG.warning("the video cannot be read any further: %s", error)
+
+    def _check_access(self) -> None:
+        """Raise FileAccessError if the system does not let the file be read where FFmpeg stopped.
+
+        FFmpeg says of some files that end early what the system says of disks that fail.
+        """
+        if self._path is None or not self._path.is_file():
+            return
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                for _ in range(CHECKED_BYTES // 2**20):
+                    if not file.read(2**20):
+                        break
+        except OSError as error:
+            raise access_error(self._path, error) from error
+
+    def _cut(self, packet: Packet) -> list[bytes]:
+        if self._cutter is None:
+            return []
+        if packet.has_sidedata("new_extradata"):
+            self._cutter.configure(bytes(packet.get_sidedata("new_extradata")))
+        headers, self._cutter.headers = self._cutter.headers, []
+        return headers + self._cutter.cut(bytes(packet))
+
+    def _enter(self, packet: Packet, units: list[bytes]) -> Origin:
+        """Enter a packet in the account, with what the container and its headers say of it."""
+        problem = "its packet is marked as damaged" if packet.is_corrupt else ""
+        holds_frame = False
+        if self.codec == "h264":
+            holds_frame = any(unit[0] & 0x1F in h264.SLICES for unit in units)
+            problem = self.h264_headers.read(units) or problem
+        elif self.codec == "hevc":
+            holds_frame = any(unit[0] >> 1 in HEVC_SLICES for unit in units)
+            has_hash = any(_is_hash(unit) for unit in units)
+            if self._has_hashes and holds_frame and not has_hash:
+                problem = "it lacks the hash that the frames before it have"
+            self._has_hashes |= has_hash
+        origin = self.account.send(
+            packet.size, holds_frame=holds_frame, is_cut=packet.is_discard, corner=self.h264_headers.corner
+        )
+        if problem:
+            self.account.note(origin, f"{self.codec}: {problem}")
+        return origin
+
+    def _decode_packet(self, packet: Packet | None, origin: Origin | None) -> list[VideoFrame]:
+        """Return the frames that come out with a packet, or at the end; what is wrong with it is noted."""
+        words: list[tuple[int, str, str]] = []
+        try:
+            if not self._has_hashes:
+                return self.decoder.decode(packet)
+            with _decoder_says() as words:
+                return self.decoder.decode(packet)
+        except av.error.EOFError:  # the decoder has been told of the end before
+            return []
+        except av.error.FFmpegError as error:
+            if origin:
+                origin.fails = True
+                self.account.note(origin, f"{self.codec}: it cannot be decoded ({error.strerror})")
+            return []
+        finally:
+            if origin and any(WRONG_HASH in message for _, _, message in words):
+                self.account.note(origin, f"{self.codec}: it has another hash than the stream says")
 
 
-def fresh_decoder(stream: PacketStream, **options: str) -> VideoCodecContext:
-    """Return a decoder of a stream that remembers nothing and stops at damage."""
-    if stream.decoder is not None and stream.decoder.is_open:
-        stream.decoder.flush_buffers()
-        return stream.decoder
-    decoder = stream.decoder or cast(VideoCodecContext, CodecContext.create(stream.codec, "r"))
-    decoder.thread_count = 1  # with frame threads a damaged stream decodes differently from run to run
-    decoder.options = {"err_detect": "explode"} | options
-    return decoder
+def origin_of(frame: VideoFrame) -> Origin | None:
+    """Return the packet that a frame of `PacketStream.frames` was decoded from; None for other frames."""
+    return cast(Origin | None, frame.opaque)
+
+
+def is_damaged_frame(frame: VideoFrame) -> bool:
+    """Whether a frame may be wrong: it is damaged, or depends on one that is."""
+    origin = origin_of(frame)
+    return origin is not None and origin.is_damaged
+
+
+def crop_of(frame: VideoFrame) -> tuple[int, int]:
+    """Return how many columns and rows of the coded frame lie left of and above the displayed one; of H.264 only.
+
+    FFmpeg takes off fewer columns on the left than it is told, if that keeps rows aligned in memory.
+    """
+    origin = origin_of(frame)
+    if origin is None or origin.corner is None:
+        return 0, 0
+    return max(0, origin.corner[0] - frame.width), max(0, origin.corner[1] - frame.height)
 
 
 def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
@@ -78,17 +308,18 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
             if not container.streams.video:
                 raise CodecError(f"{source}: has no video stream. Name a video")
             stream = container.streams.video[0]
-            codec = stream.codec_context.name
-            packets: Iterator[Packet] = (packet for packet in container.demux(stream) if packet.size)
-            if codec in START_CODES:
-                packets = _filtered(packets, BitStreamFilterContext(START_CODES[codec], stream))
+            if stream.codec_context is None:
+                raise CodecError(
+                    f"{source}: its video is of a codec that no decoder of FFmpeg knows. Name another video"
+                )
             yield PacketStream(
-                codec,
-                packets,
-                decoder=None if codec in START_CODES else stream.codec_context,
+                stream.codec_context.name,
+                (packet for packet in container.demux(stream) if packet.size),
+                stream.codec_context,
                 frames_per_second=stream.average_rate,
                 time_base=stream.time_base,
                 num_frames=stream.frames or None,
+                path=Path(source),
             )
     except av.error.FFmpegError as error:
         if (refusal := find_refusal(error)) and Path(source).exists():
@@ -98,7 +329,17 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
         ) from error
 
 
-def _filtered(packets: Iterator[Packet], bitstream_filter: BitStreamFilterContext) -> Iterator[Packet]:
-    for packet in packets:
-        yield from bitstream_filter.filter(packet)
-    yield from bitstream_filter.filter(None)
+def _is_hash(unit: bytes) -> bool:
+    return unit[0] >> 1 == HEVC_SUFFIX_SEI and unit[2:3] == bytes([HEVC_FRAME_HASH])
+
+
+@contextmanager
+def _decoder_says() -> Iterator[list[tuple[int, str, str]]]:
+    """Collect the errors that FFmpeg reports in this thread."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as words:
+            yield words
+    finally:
+        av.logging.set_level(level)

@@ -34,9 +34,10 @@ NO_ORIGIN = Origin()
 
 AXES = {
     "labels": "frame, row, column; class index",
-    "index": "frame; number among the video's frames that could be decoded",
+    "index": "frame; number among the video's frames that are shown",
     "seconds": "frame; time at which it is shown",
     "distance": "frame; frames since its keyframe, 0 at a keyframe",
+    "is_damaged": "frame; true where it may be wrong: parts are missing and guessed, or it depends on such a frame",
 }
 """Axis order and unit of each dataset of the HDF5 file, stored as its attribute ``axes``."""
 
@@ -146,12 +147,13 @@ def _labels(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]
                 part.create_dataset(
                     "labels", (0, *size), np.uint8, maxshape=(None, *size), chunks=(1, *size), **checked
                 )
-                for name, kind in (("index", np.int64), ("seconds", np.float64), ("distance", np.int32)):
+                kinds = {"index": np.int64, "seconds": np.float64, "distance": np.int32, "is_damaged": np.bool_}
+                for name, kind in kinds.items():
                     part.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(1024,), **checked)
                 for name, axes in AXES.items():
                     write_attributes(part[name], {"axes": axes})
             part = file[f"part{len(file) - 2}"]
-            values = {"labels": labels, "index": info.index, "seconds": info.seconds, "distance": info.distance}
+            values = {"labels": labels} | {name: getattr(info, name) for name in AXES if name != "labels"}
             for name, value in values.items():
                 part[name].resize(len(part[name]) + 1, axis=0)
                 part[name][-1] = value
@@ -165,11 +167,13 @@ def _labels(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]
 def _areas(path: Path, classes: Sequence[SegmentationClass]) -> Iterator[Write]:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["index", "seconds", "distance", "keyframe_reason", *(cls.name for cls in classes)])
+        table.writerow(
+            ["index", "seconds", "distance", "keyframe_reason", "is_damaged", *(cls.name for cls in classes)]
+        )
 
         def write(frame: NDArray[np.uint8], labels: NDArray[np.uint8], info: FrameInfo) -> None:
             shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-            place = [info.index, f"{info.seconds:.3f}", info.distance, info.keyframe_reason]
+            place = [info.index, f"{info.seconds:.3f}", info.distance, info.keyframe_reason, int(info.is_damaged)]
             table.writerow([*place, *(f"{share:.6f}" for share in shares)])
 
         yield write

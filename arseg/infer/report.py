@@ -46,6 +46,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
         summary |= {
             "reencoded_because": video.reencoded_because,
             "frames_lost": damage.num_lost,
+            "frames_damaged": damage.num_damaged,
+            "frames_cut_by_edit_list": damage.num_cut,
             "damaged_places": damage.num_places,
             "damage": damage.messages,
             "ended_early": damage.ended_early,
@@ -78,9 +80,10 @@ def describe(summary: Mapping[str, Any]) -> str:
         rules, trained = (MotionRules(**summary[name]) for name in ("motion", "motion_of_training"))
         difference = rules.difference(trained)
         lines.append(f"motion is made {rules}{f'; not as in training: {difference}' if difference else ''}")
-    if summary.get("frames_lost") or summary.get("ended_early"):
+    if summary.get("damaged_places") or summary.get("ended_early"):
+        lost, damaged, places = (summary[name] for name in ("frames_lost", "frames_damaged", "damaged_places"))
         early = f"; nothing could be read after them: {summary['ended_early']}" if summary["ended_early"] else ""
-        lines.append(f"left out: {summary['frames_lost']} frames at {summary['damaged_places']} places{early}")
+        lines.append(f"damage at {places} places: {lost} frames lost, {damaged} marked as damaged{early}")
     total = summary["seconds"] or 1.0
     rows = [[stage, f"{spent:.2f}", f"{100 * spent / total:.1f}"] for stage, spent in summary["stage_seconds"].items()]
     lines.append(tabulate(rows, ["stage", "seconds", "% of time"], colalign=("left", "right", "right")))

@@ -39,13 +39,15 @@ class FrameInfo:
     """What is known of a segmented frame beside its labels."""
 
     index: int
-    """Number among the frames that could be decoded, from 0."""
+    """Number among the frames that are shown, from 0."""
     seconds: float
     """Time since the first frame."""
     distance: int
     """Frames since the keyframe; 0 at a keyframe."""
     keyframe_reason: str | None
     """Why it is a keyframe, usually a policy's name. None if it is not, and where a single network segments all."""
+    is_damaged: bool = False
+    """Whether the frame may be wrong: parts are missing and guessed, or it depends on such a frame."""
     hr_labels: NDArray[np.uint8] | None = None
     """What the HR branch says, shape (H, W), if that is compared."""
 
@@ -225,7 +227,7 @@ class Segmentation:
             hr_labels = hr_found[0].cpu().numpy()
         if self.front_end.needs_feedback and self.front_end.video is not None:
             self.front_end.video.feedback = Feedback(frame.index, frame.distance, labels)
-        info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, hr_labels)
+        info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, frame.is_damaged, hr_labels)
         return rgb, labels, info
 
     def _note(self, frame: FollowedFrame) -> None:

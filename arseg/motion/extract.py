@@ -7,14 +7,17 @@ from contextlib import closing, contextmanager
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
 from arseg.codec.decode import describe_decoder, read_frames
 from arseg.codec.exported import EXPORTED_BLOCK_SIZE
-from arseg.codec.frame import DecodedFrame
-from arseg.codec.stream import PacketStream, open_video
+from arseg.codec.frame import BLOCK_SIZE, DecodedFrame
+from arseg.codec.stream import PacketStream, crop_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import KeyframeFollower
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 from arseg.progress import track
 
 MAX_UNWRITTEN = 4
@@ -22,14 +25,17 @@ MAX_UNWRITTEN = 4
 
 
 @contextmanager
-def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
-    """Yield a video's stream, and its frames of one size in display order, `max_frames` at most.
+def open_frames(
+    video: str, max_frames: int | None = None, *, one_size: bool = True
+) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
+    """Yield a video's stream, and its frames in display order, `max_frames` at most.
 
-    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, is damaged, or changes
-    its size; MotionError if the decoder gives no motion.
+    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, or, with `one_size`,
+    changes its size; MotionError if the decoder gives no motion. Where it is damaged, reading goes on, as
+    `arseg.codec.decode.read_frames` says.
     """
     try:
-        with open_video(video) as stream, closing(_of_one_size(read_frames(stream))) as frames:
+        with open_video(video) as stream, closing(_checked(read_frames(stream), one_size)) as frames:
             yield stream, islice(frames, max_frames)
     except (CodecError, MotionError) as error:
         named = str(error).startswith(f"{video}: ")
@@ -41,9 +47,9 @@ def extract_motion(
 ) -> MotionAttributes:
     """Read a video's motion vectors, write them to a motion file, and return what the file holds.
 
-    Memory does not grow with the length of the video. Motion to the keyframes is left out, with the reason, if a frame
-    refers to a later or an unknown one. It is composed when it is read: vectors determine it in full, and take a
-    fraction of the room.
+    Memory does not grow with the length of the video. Damaged frames are marked. Motion to the keyframes is left out,
+    with the reason, if a frame refers to a later or an unknown one. It is composed when it is read: vectors determine
+    it in full, and take a fraction of the room.
 
     Parameters
     ----------
@@ -63,8 +69,11 @@ def extract_motion(
     CodecError, MotionError
         As `open_frames`; then nothing is written.
     """
-    with open_frames(video, max_frames) as (stream, frames):
+    with open_frames(video, max_frames, one_size=False) as (stream, frames):
         first = next(frames)
+        block_size = codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE
+        if any(cropped % block_size for cropped in crop_of(first.pixels)):
+            block_size = BLOCK_SIZE  # the grid of larger blocks does not begin at the displayed corner
         attributes = MotionAttributes(
             source=video if video == "-" else Path(video).name,
             codec=stream.codec,
@@ -75,7 +84,7 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
-            block_size=codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE,
+            block_size=block_size,
         )
         follower = KeyframeFollower()
         # Compressing, like decoding, lets other threads run: a frame is written while the next ones are decoded.
@@ -83,7 +92,9 @@ def extract_motion(
         with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
             for frame in track(chain([first], frames), "frames", max_frames):
                 ref_back = None
-                if composed:
+                if composed and frame.is_damaged:
+                    ref_back = np.zeros(frame.mode.shape, np.uint8)
+                elif composed:
                     try:
                         ref_back = follower.locate(frame)
                     except MotionError as error:
@@ -94,17 +105,18 @@ def extract_motion(
                     writing.popleft().result()
             for written in writing:
                 written.result()
+            writer.describe_damage(stream.damage)
     with MotionFile(output) as file:
         return file.attributes
 
 
-def _of_one_size(frames: Iterator[DecodedFrame]) -> Generator[DecodedFrame, None, None]:
+def _checked(frames: Iterator[DecodedFrame], one_size: bool) -> Generator[DecodedFrame, None, None]:
     size = None
     for frame in frames:
         found = frame.width, frame.height
         if size is None:
             size = found
-        if found != size:
+        if one_size and found != size:
             raise CodecError(
                 f"frame {frame.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
                 f"Read the part before it with --max-frames {frame.index}, or cut the video there"

@@ -6,21 +6,20 @@ the fly. Which frames become keyframes is decided by policies (`arseg.keyframes`
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
-from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from arseg.codec.damage import Damage
 from arseg.codec.decode import find_reader
 from arseg.codec.frame import DecodedFrame
 from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
-from arseg.codec.stream import PacketStream
-from arseg.codec.tolerant import Damage, KeptPackets, decode_pixels, until_unreadable
+from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
@@ -30,14 +29,14 @@ from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
-MAX_SIZES = 1024
-"""Packets whose sizes are remembered until their frames are shown: far more than any codec reorders."""
-
 ENDLESS = 2**30
 """x264's word for a GOP that only ends at a scene cut."""
 
 START = "start"
 """Reason of a keyframe that no policy asks for: there is no earlier frame to warp."""
+
+DAMAGE = "damage"
+"""Reason of a keyframe that is damaged, or depends on a damaged frame: its motion cannot be trusted."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class FollowedFrame:
     """A frame and where its pixels come from."""
 
     index: int
-    """Number among the frames that could be decoded, in display order, from 0."""
+    """Number among the frames that are shown, in display order, from 0."""
     seconds: float
     """Time since the first frame."""
     pixels: VideoFrame
@@ -94,6 +93,8 @@ class FollowedFrame:
     """Why it is a keyframe, in the policy's word. None at other frames, and where no motion is wanted."""
     motion_qpel: NDArray[np.int16] | None
     """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2); None at a keyframe."""
+    is_damaged: bool = False
+    """Whether its pixels may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
 
 class LiveVideo:
@@ -112,112 +113,88 @@ class LiveVideo:
     """
 
     def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
-        self.damage = Damage()
-        """What could not be read so far."""
         self.reencoded_because = ""
         """Why the motion is not the stream's own; empty as long as it is."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
-        self._stream = replace(stream, packets=self._distinct(until_unreadable(stream.packets, self.damage)))
+        self._stream = stream
         self._following, self._policy = following, following.policy()
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self._rate = float(stream.frames_per_second or NOMINAL_RATE)
         self._num_shown = 0
-        self._kept = KeptPackets()
-        self._num_bytes: dict[int | None, int] = {}
-        self._time_base = stream.time_base
         self._start: float | None = None
         self._seconds = 0.0
 
-    def __iter__(self) -> Iterator[FollowedFrame]:
-        """Yield frames in display order.
+    @property
+    def damage(self) -> Damage:
+        """What is damaged or lost so far."""
+        return self._stream.damage
 
-        Raises CodecError if no frame can be decoded, MotionError if the stream's own motion must serve and does not.
+    def __iter__(self) -> Iterator[FollowedFrame]:
+        """Yield all frames that FFmpeg shows, in display order; those that may be wrong are marked.
+
+        A damaged frame stands alone, as a keyframe without successors, and so do all that depend on it: the motion of
+        later ones does not lead through it. Raises CodecError if no frame can be decoded, or not all that were decoded
+        have been yielded; MotionError if the stream's own motion must serve and does not.
         """
         if not self._follows:
-            frames = decode_pixels(self._stream, self.damage)
-            yield from (self._show(frame, 0, None, None) for frame in frames)
+            for frame in self._stream.frames():
+                yield self._show(frame, 0, None, None, is_damaged=is_damaged_frame(frame))
         elif self._following.motion == "reencode":
-            yield from self._follow_reencoded(self._stream.packets, "asked for")
+            yield from self._follow_reencoded("asked for")
         else:
             yield from self._follow_own()
-        if not self._num_shown:
-            told = "; ".join([*self.damage.messages, self.damage.ended_early]).strip("; ")
-            raise CodecError(f"no frame can be decoded ({told or 'the stream holds none'}). Name another video")
-
-    def _distinct(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """Note the sizes of packets; number those without times, as in a stream without container."""
-        for number, packet in enumerate(packets):
-            if packet.pts is None:
-                packet.pts = packet.dts = number
-                self._time_base = None
-            self._num_bytes[packet.pts] = packet.size
-            if len(self._num_bytes) > MAX_SIZES:
-                del self._num_bytes[next(iter(self._num_bytes))]
-            yield packet
+        self._stream.finish()
 
     def _follow_own(self) -> Iterator[FollowedFrame]:
-        """Take the stream's motion, beginning again after damage, until it turns out to be of no use."""
-        packets = self._from_next_keyframe(self._stream.packets)
-        while True:
-            num_before, reason = self._num_shown, ""
-            self._kept.clear()
-            try:
-                yield from self._read_own(packets)
-                return
-            except MotionError as error:
-                reason = _first_sentence(error)
-            except CodecError as error:
-                if self._num_shown:
-                    self.damage.add(str(error), self._kept.num_packets - (self._num_shown - num_before))
-                    packets = self._from_next_keyframe(packets)
-                    continue
-                # It may be damaged, or of a kind that the reader does not know: whichever, FFmpeg may decode it.
-                reason = _first_sentence(error)
-            if self._following.motion == "stream":
-                raise MotionError(f"{reason}, or let it be encoded again on the fly: --motion auto")
-            yield from self._follow_reencoded(chain(self._kept.recent(), packets), reason)
-            return
-
-    def _read_own(self, packets: Iterator[Packet]) -> Iterator[FollowedFrame]:
+        """Take the stream's motion until it turns out to be of no use."""
         read = find_reader(self._stream.codec)
-        if read is None:
-            raise MotionError(f"motion vectors of {self._stream.codec} cannot be read")
-        yield from self._follow(read(replace(self._stream, packets=self._kept.keep(packets))))
+        try:
+            if read is None:
+                raise MotionError(f"motion vectors of {self._stream.codec} cannot be read")
+            yield from self._follow(read(self._stream))
+            return
+        except (CodecError, MotionError) as error:
+            reason = str(error).partition(". ")[0]  # without what to do about it elsewhere
+            if self._following.motion == "stream":
+                raise MotionError(f"{reason}, or let it be encoded again on the fly: --motion auto") from error
+        yield from self._follow_reencoded(reason)
 
-    def _from_next_keyframe(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        for packet in packets:
-            if packet.is_keyframe:
-                return chain([packet], packets)
-            self.damage.skip()
-        return iter(())
-
-    def _follow_reencoded(self, packets: Iterator[Packet], reason: str) -> Iterator[FollowedFrame]:
+    def _follow_reencoded(self, reason: str) -> Iterator[FollowedFrame]:
+        """Encode all frames again that have not been shown yet; damaged ones would lead motion astray."""
         self.reencoded_because = reason
         LOG.info("the video is encoded again on the fly for its motion: %s", reason)
-        frames = decode_pixels(replace(self._stream, packets=packets), self.damage)
         follows_coded = any(isinstance(policy, Coded) for policy in self._policy.policies)
         gop = self._rules.gop if follows_coded else ENDLESS
-        new = (frame for frame in frames if not self._kept.has_shown(frame))
-        for _, same in groupby(new, key=lambda frame: (frame.width, frame.height)):
-            yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
+        kinds = groupby(self._stream.frames(), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
+        for (is_damaged, *_), same in kinds:
+            if is_damaged:
+                for frame in same:
+                    yield self._show(frame, 0, DAMAGE, None, is_damaged=True)
+            else:
+                yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
     def _follow(self, frames: Iterator[DecodedFrame]) -> Iterator[FollowedFrame]:
         """Follow frames of one reader, deciding on each."""
         size, distance = (0, 0), 0
         for frame in frames:
+            if frame.is_damaged:
+                size = 0, 0
+                yield self._show(frame.pixels, 0, DAMAGE, None, is_damaged=True)
+                continue
             with self._watch("motion"):
                 distance += 1
                 if size != (frame.width, frame.height):
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
                     size, distance = (frame.width, frame.height), 0
                 ref_back = follower.locate(frame)
+                origin = origin_of(frame.pixels)
                 candidate = Candidate(
                     index=self._num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
-                    num_bytes=self._num_bytes.get(frame.pixels.pts, 0),
+                    num_bytes=origin.num_bytes if origin else 0,
                     decoded=frame,
                     compose=partial(follower.compose, frame, ref_back),
                     feedback=self.feedback if self._policy.needs_feedback else None,
@@ -228,28 +205,30 @@ class LiveVideo:
                 else:
                     follower.compose(frame, ref_back, restart=True)
                     motion_qpel, distance = None, 0
-            yield self._show(frame.pixels, distance, reason, motion_qpel)
+            yield self._show(frame.pixels, distance, reason, motion_qpel, is_damaged=False)
 
     def _show(
-        self, pixels: VideoFrame, distance: int, reason: str | None, motion_qpel: NDArray[np.int16] | None
+        self,
+        pixels: VideoFrame,
+        distance: int,
+        reason: str | None,
+        motion_qpel: NDArray[np.int16] | None,
+        *,
+        is_damaged: bool,
     ) -> FollowedFrame:
-        frame = FollowedFrame(self._num_shown, self._time(pixels), pixels, distance, reason, motion_qpel)
+        self._stream.show(pixels, is_damaged=is_damaged)
+        seconds = self._time(pixels)
+        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
         self._num_shown += 1
-        self._kept.note_shown(pixels)
         return frame
 
     def _time(self, pixels: VideoFrame) -> float:
         """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
+        base = self._stream.time_base
+        clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
         if not self._num_shown:
-            self._start = None if self._time_base is None or pixels.pts is None else float(pixels.pts * self._time_base)
+            self._start = clock
             return 0.0
-        seconds = self._num_shown / self._rate
-        if self._start is not None and self._time_base is not None and pixels.pts is not None:
-            seconds = float(pixels.pts * self._time_base) - self._start
+        seconds = self._num_shown / self._rate if clock is None or self._start is None else clock - self._start
         self._seconds = seconds if seconds > self._seconds else self._seconds + 1 / self._rate
         return self._seconds
-
-
-def _first_sentence(error: Exception) -> str:
-    """Return what is wrong, without what to do about it elsewhere."""
-    return str(error).partition(". ")[0]

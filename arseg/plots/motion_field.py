@@ -33,7 +33,7 @@ MAX_QUANTILE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class MotionField:
-    """What is drawn of one frame: it, the vectors (x, y) of its blocks in pixels, and its distance if it has one.
+    """What is drawn of one frame: it, and the vectors (x, y) of its blocks in pixels.
 
     The vectors have shape (Hb, Wb, 2), where Hb = ceil(H / 4), Wb = ceil(W / 4).
     """
@@ -41,6 +41,7 @@ class MotionField:
     frame: DecodedFrame
     vectors_px: NDArray[np.float32]
     distance: int | None
+    """Frames since the keyframe; None if there was none yet, or the frame is damaged."""
 
     @property
     def intra(self) -> NDArray[np.bool_]:
@@ -58,7 +59,7 @@ class MotionField:
         """Describe in one line which frame it is and how much moves."""
         place = "" if self.distance is None else f"d = {self.distance} · "
         return (
-            f"frame {self.frame.index} · {self.frame.kind} · {place}"
+            f"frame {self.frame.index} · {self.frame.kind} · {'damaged · ' if self.frame.is_damaged else ''}{place}"
             f"mean {self.mean_px:.1f} px · {100 * self.intra.mean():.0f} % intra"
         )
 
@@ -72,9 +73,13 @@ def motion_fields(frames: Iterator[DecodedFrame], *, composed: bool) -> Iterator
     follower = KeyframeFollower()
     keyframe_index = None
     for frame in frames:
-        if frame.is_keyframe:
+        if frame.is_damaged:
+            keyframe_index = None
+        elif frame.is_keyframe:
             keyframe_index = frame.index
-        if composed:
+        if composed and frame.is_damaged:
+            vectors = np.zeros((*frame.mode.shape, 2), np.int16)
+        elif composed:
             vectors = follower.follow(frame)[::BLOCK_SIZE, ::BLOCK_SIZE]
         else:
             first, second = frame.vectors_qpel

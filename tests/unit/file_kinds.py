@@ -121,9 +121,9 @@ def text(words: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(words)
 
 
-def read_packets(path: Path) -> None:
+def decode_video(path: Path) -> None:
     with open_video(path) as stream:
-        list(stream.packets)
+        list(stream.frames())
 
 
 def read_list(path: Path) -> object:
@@ -167,7 +167,7 @@ KINDS = {
     "published result": Kind(PUBLISHED_NAME, text("0.5\n0.3\n0.4\n"), read_published, by_library=True),
     "record": Kind(RECORD_NAME, text("{}"), lambda path: read_record(path.with_name("miou.csv")), cut=1),
     "digest": Kind("a.bin", text("whole"), file_digest, cut=1),
-    "video": Kind("v.mp4", make_video, read_packets, by_library=True),
+    "video": Kind("v.mp4", make_video, decode_video, by_library=True, cut=0.01),
     "sampled video": Kind("v.mp4", make_video, count_frames, by_library=True, cut=0.01),
     "source video": Kind(
         "v.mp4", make_video, lambda path: extract_frames(path, path.with_name("frames"), "%06d.png"), by_library=True

@@ -45,7 +45,7 @@ def two_scenes(num_frames):
 
 
 def write_video(path, frames, *options, encoder="libx264", pix_fmt="yuv420p"):
-    forms = {".264": "h264", ".265": "hevc", ".ts": "mpegts", ".mkv": "matroska", ".mp4": "mp4"}
+    forms = {".264": "h264", ".265": "hevc", ".ts": "mpegts", ".mkv": "matroska", ".mp4": "mp4", ".avi": "avi"}
     more = ["-movflags", "frag_keyframe+empty_moov"] if path.suffix == ".mp4" else []
     path.write_bytes(encode_with(encoder, frames, *options, *more, form=forms[path.suffix], pix_fmt=pix_fmt))
     return path

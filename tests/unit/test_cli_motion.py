@@ -71,20 +71,33 @@ def test_what_is_left_out_is_said_once(tmp_path, capsys):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_refusals_are_one_message_and_leave_nothing(video, bitstream, tmp_path, capsys):
+def test_a_damaged_video_is_read_and_its_damage_told(bitstream, tmp_path, capsys):
     damaged = tmp_path / "damaged.264"
     damaged.write_bytes(bitstream[:-200])
-    for words in (["motion"], ["motion", "show"]):
-        suffix = "png" if "show" in words else "h5"
-        error = refusal(capsys, *words, damaged, "-o", tmp_path / f"out.{suffix}")
-        assert f"{damaged}: the h264 stream cannot be decoded" in error
+    run("motion", damaged, "-o", tmp_path / "motion.h5", "--composed")
+    assert f"{damaged}: 0 frames lost, 1 marked as damaged\n" in capsys.readouterr().out
+    with MotionFile(tmp_path / "motion.h5") as file:
+        assert [file.read(index).is_damaged for index in range(len(file))] == [*[False] * 9, True]
+    field = fields_of(damaged.read_bytes(), composed=True)[9]
+    assert field.describe().startswith("frame 9 · P · damaged · mean 0.0 px")
+    run("motion", "show", damaged, "-o", tmp_path / "sheet.png")
+
+
+def test_refusals_are_one_message_and_leave_nothing(video, tmp_path, capsys):
+    error = refusal(capsys, "motion", tmp_path / "none.264", "-o", tmp_path / "out.h5")
+    assert f"{tmp_path / 'none.264'}: cannot be read as a video" in error
     assert exit_status("motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0) == 2
+    resized = tmp_path / "resized.264"
+    resized.write_bytes(video.read_bytes() + encode_with_x264(moving_texture(2, 64, 80, STEP), ONE_REFERENCE))
+    error = refusal(capsys, "motion", "show", resized, "-o", tmp_path / "out.mp4")
+    assert f"resized.264: frame {NUM_FRAMES} has 80x64 pixels, those before it 128x96" in error
+    resized.unlink()
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "out.gif")
     assert "cannot draw to .gif. Name a video (.mp4, .mkv, .mov) or a sheet (.png, .pdf, .svg)" in error
     assert "expected a length above 0" in refusal(
         capsys, "motion", "show", video, "-o", tmp_path / "out.png", "--max-px", 0
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.264", "own.264"]
+    assert [path.name for path in tmp_path.iterdir()] == ["own.264"]
 
 
 def test_video_without_vectors_has_no_sheet(tmp_path, capsys):

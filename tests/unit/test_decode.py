@@ -1,4 +1,5 @@
 import gc
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from video_examples import encode_with, encode_with_x264, moving_texture
 from arseg.codec import exported
 from arseg.codec.decode import read_clip, read_frames
 from arseg.codec.encode import encode_clip
+from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.frame import NO_REFERENCE, UNKNOWN_REFERENCE, PredictionMode, num_blocks
 from arseg.codec.stream import open_video, split_bitstream
 from arseg.errors import CodecError, MotionError
@@ -99,6 +101,26 @@ def test_vectors_are_painted_block_by_block():
         covered, [[[1, 1, 1, 1, 0, 0]] * 2 + [[0] * 6], [[0, 0, 0, 0, 1, 1]] * 2 + [[1, 1, 0, 0, 1, 1]]]
     )
     np.testing.assert_array_equal(lists[..., 0].max(axis=(1, 2)), [10, 14])
+
+
+@pytest.mark.parametrize(("left", "top", "right", "bottom"), [(32, 16, 0, 0), (64, 12, 6, 2), (0, 0, 24, 40)])
+def test_vectors_of_cropped_frames_are_where_the_blocks_are(left, top, right, bottom, tmp_path):
+    frames = moving_texture(4, 96, 128, (2, 0))
+    frames[:, 20:70, 45:101] = moving_texture(4, 50, 56, (-3, 2), seed=1)
+    (tmp_path / "own.264").write_bytes(encode_with_x264(frames, "bframes=0:ref=1:qp=18"))
+    window = f"crop_left={left}:crop_top={top}:crop_right={right}:crop_bottom={bottom}"
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", tmp_path / "own.264", "-c", "copy"]
+    subprocess.run([*command, "-bsf:v", f"h264_metadata={window}", tmp_path / "cropped.264"], check=True)
+    whole = read_clip((tmp_path / "own.264").read_bytes(), "h264")
+    cropped = read_clip((tmp_path / "cropped.264").read_bytes(), "h264")
+    assert cropped.height == 96 - top - bottom
+    left = 128 - right - cropped.width  # FFmpeg rounds it down
+    rows, columns = (
+        (first + 2 + np.arange(0, size, 4)) // 4 for first, size in ((top, cropped.height), (left, cropped.width))
+    )
+    expected = whole.block_vectors_qpel[:, rows[:, None], columns]
+    np.testing.assert_array_equal(cropped.block_vectors_qpel, expected)
+    assert len(np.unique(expected[2].reshape(-1, 2), axis=0)) > 1
 
 
 def test_frames_that_are_let_go_leave_memory():

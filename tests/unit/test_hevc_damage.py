@@ -1,7 +1,7 @@
 """Damaged HEVC: thousands of streams with flipped, cut and lost bytes. None crashes, hangs or passes as sound.
 
-The stream carries hashes of its frames. So the oracle is strict: what is read from a damaged stream must be frames
-of the sound one, with their motion, or an error.
+The streams carry hashes of their frames. So the oracle is strict: what is read from a damaged stream must be frames
+of the sound one, with their motion, or be marked as damaged; or nothing is left but an error.
 """
 
 import time
@@ -15,16 +15,16 @@ from arseg.codec.hevc import MotionProcess
 from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError
 
-NUM_STREAMS = 1500
+NUM_STREAMS = 800
 MAX_SECONDS = 20.0
 """Far beyond what reading 8 frames of 96x64 takes; a hang is not."""
 
 
-@pytest.fixture(scope="module")
-def sound():
+@pytest.fixture(scope="module", params=["bframes=0", "bframes=3:b-adapt=0:open-gop=1:keyint=4:min-keyint=4"])
+def sound(request):
     frames = moving_texture(8, 64, 96, (3, 2)).copy()
     frames[:, 20:40, 30:60] = moving_texture(8, 20, 30, (-2, 1), seed=1)
-    return encode_with_x265(frames, "keyint=12:bframes=0:qp=30:hash=1:info=0")
+    return encode_with_x265(frames, f"keyint=12:qp=30:hash=1:info=0:{request.param}")
 
 
 def damaged(bitstream, seed):
@@ -44,26 +44,32 @@ def damaged(bitstream, seed):
 
 
 def pixels_of(frame):
-    return b"".join(bytes(plane) for plane in frame.pixels.planes)
+    return frame.pixels.to_ndarray().tobytes()
 
 
 @pytest.mark.usefixtures("hevc_reader")
-def test_damage_is_an_error_or_leaves_sound_frames(sound):
+def test_damage_is_marked_and_leaves_sound_frames(sound):
     known = {pixels_of(frame): frame for frame in read_frames(split_bitstream(sound, "hevc"))}
     assert len(known) == 8
-    num_errors, slowest = 0, 0.0
+    num_errors, num_noticed, num_sound, slowest = 0, 0, 0, 0.0
     for seed in range(NUM_STREAMS):
         started = time.monotonic()
+        stream = split_bitstream(damaged(sound, seed), "hevc")
         try:
-            for frame in read_frames(split_bitstream(damaged(sound, seed), "hevc")):
+            for frame in read_frames(stream):  # which finds out itself whether all are there
+                if frame.is_damaged:
+                    continue
+                num_sound += 1
                 original = known.get(pixels_of(frame))
                 assert original is not None, f"seed {seed}: frame {frame.index} was never encoded"
                 np.testing.assert_array_equal(frame.mode, original.mode, f"seed {seed}")
                 np.testing.assert_array_equal(frame.vectors_qpel, original.vectors_qpel, f"seed {seed}")
+            num_noticed += bool(stream.damage.num_places)
         except CodecError:
             num_errors += 1
         slowest = max(slowest, time.monotonic() - started)
-    assert num_errors > 0.9 * NUM_STREAMS
+    assert num_errors + num_noticed > 0.7 * NUM_STREAMS
+    assert num_sound > NUM_STREAMS
     assert slowest < MAX_SECONDS
 
 
@@ -71,12 +77,14 @@ def test_decoder_alone_survives_what_ffmpeg_would_refuse(sound, hevc_reader):
     # Without FFmpeg beside it, which finds most damage first. Ending by a signal would be an error with its name.
     answers = []
     for seed in range(NUM_STREAMS):
-        with MotionProcess(hevc_reader) as process:
-            try:
-                for packet in [*split_bitstream(damaged(sound, seed), "hevc").packets, b""]:
-                    process.send(bytes(packet))
-                    process.receive()
-            except CodecError as error:
-                answers.append(str(error))
-    assert len(answers) > 0.8 * NUM_STREAMS
+        process = MotionProcess(hevc_reader)
+        try:
+            for packet in split_bitstream(damaged(sound, seed), "hevc").packets:
+                process.ask(bytes(packet))
+            process.ask(b"", ends=True)
+        except CodecError as error:
+            answers.append(str(error))
+        finally:
+            process.close()
+    assert len(answers) > 0.5 * NUM_STREAMS
     assert not [answer for answer in answers if "libde265 says" not in answer]

@@ -15,7 +15,8 @@ from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError, MotionError, StoreError
 from arseg.motion.compose import KeyframeFollower
 from arseg.motion.extract import extract_motion
-from arseg.motion.file import MotionAttributes, MotionFile, create_motion_file
+from arseg.motion.file import MotionAttributes, MotionFile
+from arseg.motion.file_writer import create_motion_file
 
 STEP = (3, 2)
 HEIGHT, WIDTH = 96, 128
@@ -113,6 +114,7 @@ def test_layout_is_the_documented_one(tmp_path):
             "kind": ((3,), "|S1"),
             "is_keyframe": ((3,), "bool"),
             "keyframe_index": ((3,), "int64"),
+            "is_damaged": ((3,), "bool"),
             "mode": ((3, *cells), "uint8"),
             "motion_qpel": ((3, 2, *cells, 2), "int16"),
             "ref_poc": ((3, 2, *cells), "int32"),
@@ -154,8 +156,6 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
     [
         (lambda: b"", r"own\.bin: cannot be read as a video"),
         (lambda: np.random.default_rng(0).bytes(10_000), r"own\.bin: cannot be read as a video"),
-        (lambda: h264()[:-200], r"own\.bin: the h264 stream cannot be decoded"),
-        (lambda: h264() + h264(size=(64, 80)), r"own\.bin: frame 10 has 80x64 pixels, those before it 128x96"),
         (
             lambda: encode_with("mjpeg", moving_texture(2, 32, 48, STEP), form="avi", pix_fmt="yuvj420p"),
             r"own\.bin: motion vectors of mjpeg cannot be read; they can of h264, hevc",
@@ -165,13 +165,51 @@ def test_only_what_is_asked_for_is_recorded(tmp_path):
             r"own\.bin: motion vectors of .*vp9 cannot be read",
         ),
     ],
-    ids=["empty", "noise", "truncated", "resized", "mjpeg", "vp9"],
+    ids=["empty", "noise", "mjpeg", "vp9"],
 )
 def test_what_cannot_be_read_is_refused_and_leaves_nothing(content, words, tmp_path):
     video = write(tmp_path / "own.bin", content())
     with pytest.raises(CodecError, match=words):
         extract_motion(video, tmp_path / "motion.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["own.bin"]
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_video_whose_size_changes_is_recorded_in_parts(composed, tmp_path):
+    first, second = h264(gop=4, num_frames=6), h264(gop=3, size=(64, 80), num_frames=5)
+    attributes, read = record(tmp_path, first + second + first, composed=composed)
+    assert (attributes.parts, attributes.width, attributes.height) == (3, WIDTH, HEIGHT)
+    assert [frame.keyframe_index for frame in read] == [0, 0, 0, 0, 4, 4, 6, 6, 6, 9, 9, 11, 11, 11, 11, 15, 15]
+    parts = [record(tmp_path, part, composed=composed)[1] for part in (first, second, first)]
+    alone = [frame for part in parts for frame in part]
+    for found, expected in zip(read, alone, strict=True):
+        assert (found.height, found.width) == (expected.height, expected.width)
+        np.testing.assert_array_equal(found.vectors_qpel, expected.vectors_qpel)
+        np.testing.assert_array_equal(found.motion_qpel, expected.motion_qpel)
+
+
+@needs_hevc
+def test_composition_that_ends_in_a_later_part_is_left_out_of_all(tmp_path):
+    frames = moving_texture(4, 64, 80, STEP)
+    both = encode_with_x265(frames, "keyint=6:bframes=2:b-adapt=0:qp=18")
+    forward = encode_with_x265(moving_texture(4, HEIGHT, WIDTH, STEP), "keyint=6:bframes=0:qp=18")
+    attributes, read = record(tmp_path, forward + both + forward, "own.hevc", composed=True)
+    assert (attributes.parts, attributes.composed) == (3, False)
+    assert attributes.composed_reason.startswith("frame 5 is a B-frame")
+    assert all(frame.motion_qpel is None for frame in read)
+
+
+def test_damaged_frames_are_marked_and_have_no_motion_to_a_keyframe(tmp_path):
+    packets = [bytes(packet) for packet in split_bitstream(h264(gop=5, num_frames=15), "h264").packets]
+    packets[7] = packets[7][: len(packets[7]) // 2]
+    attributes, read = record(tmp_path, b"".join(packets), composed=True)
+    assert (attributes.frames_lost, attributes.frames_damaged, attributes.composed) == (0, 3, True)
+    assert [index for index, frame in enumerate(read) if frame.is_damaged] == [7, 8, 9]
+    assert [frame.keyframe_index for frame in read] == [*[0] * 5, 5, 5, -1, -1, -1, *[10] * 5]
+    assert [index for index, frame in enumerate(read) if frame.motion_qpel is None] == [7, 8, 9]
+    for index in (4, 6, 14):
+        expected = np.multiply(STEP, 4 * (index % 5))
+        assert agreeing(read[index].motion_qpel[30:-30, 30:-30], expected) > 0.9
 
 
 def test_nothing_is_followed_without_a_keyframe():

@@ -26,7 +26,7 @@ def written(path, labels, alpha=0.5):
 
 
 def info(index, seconds):
-    return FrameInfo(index, seconds, index % 4, None)
+    return FrameInfo(index, seconds, index % 4, None, is_damaged=index == 1)
 
 
 def stripes(num_frames, height=HEIGHT, width=WIDTH):
@@ -61,13 +61,15 @@ def test_labels_in_hdf5_by_part(tmp_path):
         np.testing.assert_array_equal(file["part1/index"], [3, 4])
         np.testing.assert_allclose(file["part0/seconds"], [0, 0.1, 0.2])
         np.testing.assert_array_equal(file["part0/distance"], [0, 1, 2])
+        np.testing.assert_array_equal(file["part0/is_damaged"], [False, True, False])
 
 
 def test_areas(tmp_path):
     written(tmp_path / "areas.csv", stripes(2))
     with (tmp_path / "areas.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "seconds", "distance", "keyframe_reason", *CLASSES]
+    assert list(rows[0]) == ["index", "seconds", "distance", "keyframe_reason", "is_damaged", *CLASSES]
+    assert [row["is_damaged"] for row in rows] == ["0", "1"]
     for row, expected in zip(rows, stripes(2), strict=True):
         for number, name in enumerate(CLASSES):
             assert float(row[name]) == pytest.approx((expected == number).mean(), abs=1e-6)

@@ -325,8 +325,9 @@ def test_the_command_reports_damage(checkpoints, tmp_path, capsys):
         content[:start] + bytes(255 - byte for byte in content[start : start + 39]) + content[start + 39 :]
     )
     command(path, checkpoints, "-o", tmp_path / "areas.csv")
-    assert "left out: " in capsys.readouterr().out
-    assert (tmp_path / "areas.csv").exists()
+    assert re.search(r"damage at 1 places: \d frames lost, \d marked as damaged", capsys.readouterr().out)
+    damaged = [line.split(",")[4] for line in (tmp_path / "areas.csv").read_text().splitlines()[1:]]
+    assert {"0", "1"} == set(damaged)
 
 
 def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, labels, tmp_path, capsys, monkeypatch):

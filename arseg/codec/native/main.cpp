@@ -3,9 +3,10 @@
 // The library decodes untrusted data, so it works in a process of its own: whatever a damaged stream makes it do, the
 // caller only sees this program end. Requests and answers alternate, in the machine's byte order:
 //
-//   request   uint32 size, then the bytes of one access unit (size 0: the stream has ended)
-//   answer    int32 number of pictures, each: 8 x int32 (poc, is_keyframe, kind, width, height, block_columns,
-//             block_rows, num_lists), uint8 mode per block, and for each list int16 (x, y) and int32 ref_poc per block;
+//   request   uint32 size, int32 number, then the bytes of one access unit (size 0: the stream has ended)
+//   answer    int32 number of pictures, each: 9 x int32 (number of its access unit, poc, is_keyframe, kind, width,
+//             height, block_columns, block_rows, num_lists), uint8 mode per block, and for each list int16 (x, y) and
+//             int32 ref_poc per block;
 //             or int32 -1, int32 size and a message, after which the program ends
 #include <stdint.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 
 namespace {
 
-constexpr const char *version = "hevc-motion 1";
+constexpr const char *version = "hevc-motion 2";
 constexpr unsigned seconds_per_access_unit = 60;  // far beyond what any picture takes: the decoder hangs
 constexpr rlim_t max_memory = rlim_t(4) << 30;    // a damaged header may ask for any amount
 
@@ -33,8 +34,8 @@ void append(std::vector<uint8_t> &answer, const void *data, size_t size)
 
 void append(std::vector<uint8_t> &answer, const motion_picture &picture)
 {
-    const int32_t header[] = {picture.poc,    picture.is_keyframe,   picture.kind,       picture.width,
-                              picture.height, picture.block_columns,   picture.block_rows, picture.num_lists};
+    const int32_t header[] = {picture.number, picture.poc,           picture.is_keyframe, picture.kind, picture.width,
+                              picture.height, picture.block_columns, picture.block_rows,  picture.num_lists};
     const size_t num_blocks = size_t(picture.block_columns) * picture.block_rows;
     append(answer, header, sizeof header);
     append(answer, picture.mode, num_blocks);
@@ -63,11 +64,12 @@ int fail(const char *message)
 int serve(motion_reader *reader)
 {
     std::vector<uint8_t> unit, answer;
-    for (uint32_t size; read_all(&size, sizeof size);) {
+    int32_t number;
+    for (uint32_t size; read_all(&size, sizeof size) && read_all(&number, sizeof number);) {
         unit.resize(size);
         if (!read_all(unit.data(), size)) return 1;
         alarm(seconds_per_access_unit);
-        motion_push(reader, unit.data(), size);
+        motion_push(reader, unit.data(), size, number);
         answer.clear();
         int32_t num_pictures = 0;
         motion_picture picture;

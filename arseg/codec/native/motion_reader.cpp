@@ -106,6 +106,7 @@ motion_result motion_reader::describe(const de265_image &image, motion_picture &
     picture.height = image.get_height() - sps.conf_win_bottom_offset * sps.SubHeightC;
     if (picture.width <= 0 || picture.height <= 0 || std::max(picture.width, picture.height) > max_side)
         return fail("pictures of " + std::to_string(picture.width) + "x" + std::to_string(picture.height));
+    picture.number = int32_t(de265_get_image_PTS(&image));
     picture.poc = image.PicOrderCntVal;
     picture.is_keyframe = isIRAP(image.nal_hdr.nal_unit_type);
     picture.kind = 'I';
@@ -181,10 +182,10 @@ void motion_close(motion_reader *reader)
     delete reader;
 }
 
-void motion_push(motion_reader *reader, const uint8_t *data, size_t size)
+void motion_push(motion_reader *reader, const uint8_t *data, size_t size, int32_t number)
 {
     if (size) {
-        de265_push_data(reader->context, data, int(size), 0, nullptr);
+        de265_push_data(reader->context, data, int(size), number, nullptr);
         // Not "end of frame": that would show pictures that are still to be reordered.
         de265_push_end_of_NAL(reader->context);
     } else {

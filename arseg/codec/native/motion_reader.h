@@ -27,6 +27,7 @@ typedef struct motion_reader motion_reader;
 
 /* One displayed picture. Arrays are row by row over the blocks that cover it, and live until the next call. */
 typedef struct {
+    int32_t number;          /* that its access unit was given with */
     int32_t poc;             /* picture order count */
     int32_t is_keyframe;     /* 1 if decoding can start here: an intra random access point */
     int32_t kind;            /* 'I', 'P' or 'B' */
@@ -45,8 +46,8 @@ const char *motion_library_version(void);
 motion_reader *motion_open(void);
 void motion_close(motion_reader *reader);
 
-/* Give one whole access unit; size 0 ends the stream. Then call motion_next until it gives no more pictures. */
-void motion_push(motion_reader *reader, const uint8_t *data, size_t size);
+/* Give one whole access unit, with a number for its picture; size 0 ends the stream. Then call motion_next until it gives no more pictures. */
+void motion_push(motion_reader *reader, const uint8_t *data, size_t size, int32_t number);
 
 /* The next picture in display order: MOTION_PICTURE, MOTION_NONE if more data are needed (or the stream has ended),
  * or MOTION_ERROR, after which the reader is of no further use. */
