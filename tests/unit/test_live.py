@@ -8,7 +8,7 @@ import av
 import av.error
 import numpy as np
 import pytest
-from file_walk import NO_MEMORY_THERE
+from file_kinds import NO_MEMORY_THERE
 from infer_examples import STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_video
 from motion_examples import compose_clip
 from test_hevc_damage import damaged as mutated
