@@ -157,6 +157,8 @@ def configuration(
                     "batch_size": options.batch_size,
                     "initial_weights": str(hr),
                     "start_from": "hr",
+                    "fusion": "gated",
+                    "distances": "all",
                     "unfused_epochs": 0,
                     "validate_every": max(1, options.epochs // 4),
                 },
