@@ -34,8 +34,8 @@ def architecture(name: str) -> Architecture:
     ConfigError
         If the model's configuration cannot be had, or it is none for semantic segmentation.
     """
-    trained = partial(pretrained, name) if _in_hub(name) else None
-    return adapted(name, partial(_build, name), pretrained=trained)
+    model = _in_hub(name)
+    return adapted(name, partial(_build, name), pretrained=partial(pretrained, name, model) if model else None)
 
 
 def config_of(name: str) -> Any:
@@ -55,7 +55,7 @@ def config_of(name: str) -> Any:
         raise _unavailable(name, "configuration", error) from error
 
 
-def pretrained(name: str) -> Pretrained:
+def pretrained(name: str, model: str) -> Pretrained:
     """Return the weights, classes and normalisation of a model of the hub.
 
     Raises
@@ -65,7 +65,6 @@ def pretrained(name: str) -> Pretrained:
     CheckpointError
         If some weights are missing, as in models that were only pretrained.
     """
-    model = _in_hub(name)
     try:
         module, info = AutoModelForSemanticSegmentation.from_pretrained(
             model, dtype="float32", output_loading_info=True
@@ -78,12 +77,14 @@ def pretrained(name: str) -> Pretrained:
             "...): it is not trained for semantic segmentation. Name one that is, or give weights: --weights FILE"
         )
     labels = module.config.id2label
-    return Pretrained(module.state_dict(), tuple(labels[index] for index in sorted(labels)), _normalization(name))
+    return Pretrained(
+        module.state_dict(), tuple(labels[index] for index in sorted(labels)), _normalization(name, model)
+    )
 
 
-def _normalization(name: str) -> str | None:
+def _normalization(name: str, model: str) -> str | None:
     try:
-        settings, _ = BaseImageProcessor.get_image_processor_dict(_in_hub(name))
+        settings, _ = BaseImageProcessor.get_image_processor_dict(model)
     except OSError:  # a model need not have them
         return None
     if settings.get("do_flip_channel_order"):
