@@ -1,6 +1,7 @@
 """A finished network of somebody's own, or of a library, as the checkpoint of an HR branch and on a video."""
 
 import json
+import logging
 import re
 
 import h5py
@@ -159,8 +160,9 @@ def test_random_weights_that_do_not_run_do_not_matter(folder):
 @pytest.mark.parametrize(
     "words", [["--network", "net.py:three"], ["--network", "net.py:build", "--weights", "three.pth"]]
 )
-def test_a_network_by_name_segments_a_video(folder, words, capsys, caplog):
+def test_a_network_by_name_segments_a_video(folder, words, caplog):
     """Without a sheet of classes, and with the labels that the module itself would give."""
+    caplog.set_level(logging.INFO)
     torch.save(build(3).state_dict(), "three.pth")
     video = p_only_video(folder / "own.mp4", frames_of(4))
     run("segment", video, *words, "--normalization", NUMBERS, "-o", "labels.h5", "--summary", "run.json")
