@@ -254,16 +254,18 @@ class Experiment:
         meaningless = PHASE2_CONSTANTS if phase == 1 else frozenset()
         return {name: constants[name] for name in TRAINING if name not in meaningless}
 
-    def clip_stores(self, dataset: str, encoding: str, role: str, backbone: str) -> list[str]:
+    def clip_stores(
+        self, dataset: str, encoding: str, role: str, backbone: str, *, every_distance: bool = False
+    ) -> list[str]:
         """Return the clip stores of the split that serves a role, which is a field of `Splits`.
 
-        They are those of every distance for the test and for a training that wants them, otherwise those of the
-        largest, the hardest case for AR-Seg.
+        They are those of the largest distance, the hardest case for AR-Seg, or of every distance, which trainings may
+        want, too.
         """
         splits = self.splits(dataset)
         split, gop = getattr(splits, role), self.encodings[dataset][encoding].gop
-        wanted = role == "phase2_train" and self.constants(2, dataset, backbone)["distances"] == "all"
-        every = role == "test" or wanted
+        learnt = role == "phase2_train" and self.constants(2, dataset, backbone)["distances"] == "all"
+        every = every_distance or learnt
         kind = "all-distances" if every or split == splits.test else "last-distance"
         return [
             f"{self.results}/clips/{dataset}/{encoding}/{kind}/{split}/shard{shard}/d{distance:02d}.h5"

@@ -67,15 +67,15 @@ class Jobs:
         """Return a function: the split of the manifest that serves a role, which is a field of `Splits`."""
         return lambda wildcards: getattr(self.experiment.splits(wildcards.dataset), role)
 
-    def stores(self, role: str) -> Callable[[Wildcards], list[str]]:
+    def stores(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
         """Return a function: the clip stores of a split, as `Experiment.clip_stores` chooses them."""
         return lambda wildcards: self.experiment.clip_stores(
-            wildcards.dataset, wildcards.encoding, role, name_of(wildcards.backbone)
+            wildcards.dataset, wildcards.encoding, role, name_of(wildcards.backbone), every_distance=every_distance
         )
 
-    def clips(self, role: str) -> Callable[[Wildcards], list[str]]:
+    def clips(self, role: str, *, every_distance: bool = False) -> Callable[[Wildcards], list[str]]:
         """Return a function: what the jobs that make these stores declare."""
-        stores = self.stores(role)
+        stores = self.stores(role, every_distance=every_distance)
         return lambda wildcards: declared(stores(wildcards))
 
     def training(self, phase: int) -> Callable[[Wildcards], Options]:

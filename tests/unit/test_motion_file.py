@@ -267,7 +267,7 @@ def test_motion_to_the_keyframe_is_the_same_in_any_order_of_reading(tmp_path):
 
 
 def test_a_long_video_is_written_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("arseg.motion.file.ROWS_PER_CHUNK", 4)
+    monkeypatch.setattr("arseg.motion.file_writer.ROWS_PER_CHUNK", 4)
     for length in (4, 9, 12):
         _, read = record(tmp_path, h264(gop=6, num_frames=12), max_frames=length)
         assert [frame.poc for frame in read] == list(range(length))

@@ -8,7 +8,7 @@ rule evaluate:
         network_files=jobs.network_files,
         manifest=rules.write_manifest.output.manifest,
         classes=rules.write_manifest.output.classes,
-        stores=jobs.clips("test"),
+        stores=jobs.clips("test", every_distance=True),
     output:
         f"{experiment.results}/evaluation/{{dataset}}/{{encoding}}/{{backbone}}/{{mode}}/scale{{scale}}/seed{{seed}}.npz",
     log:
@@ -26,7 +26,7 @@ rule evaluate:
     params:
         stage=STAGES["evaluate"],
         networks=jobs.evaluated_networks,
-        stores=jobs.stores("test"),
+        stores=jobs.stores("test", every_distance=True),
         absent="nan" if experiment.config.original_quirks else "skip",
         device=experiment.config.device,
     shell:
