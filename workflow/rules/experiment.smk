@@ -2,7 +2,12 @@
 import sys
 
 from arseg.stages import STAGES
-from arseg.workflow.experiment import ENCODER_WEIGHTS, IMAGENET_WEIGHTS, NATIVE_READER, read_experiment
+from arseg.workflow.experiment import (
+    ENCODER_WEIGHTS,
+    IMAGENET_WEIGHTS,
+    NATIVE_READER,
+    read_experiment,
+)
 from arseg.workflow.gpus import profile_named, settle_gpus
 from arseg.workflow.jobs import Jobs, loader_workers
 from arseg.workflow.sources import Sources, rule_files
