@@ -198,7 +198,7 @@ class PIDNet(SegmentationNetwork):
         self.seghead_d = Head(2 * WIDTH, WIDTH, 1)
         self.final_layer = Head(4 * WIDTH, FEATURE_CHANNELS, num_classes)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # for which PyTorch loads its compiler
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.fuse_attention = fusion(FEATURE_CHANNELS) if fusion else None
 

@@ -8,6 +8,7 @@ from network_contract import NetworkContract, built, noise
 
 from arseg.errors import ConfigError
 from arseg.export.branches import export_branches
+from arseg.models.adapters.smp import architecture
 from arseg.models.branch import Branch
 from arseg.models.registry import build_network
 from arseg.networks import networks
@@ -116,6 +117,13 @@ class TestOwn(NetworkContract):
     def test_a_convolution_can_be_named(self, backbone, hr):
         named = built(f"{backbone}#head", fusion=False)
         assert torch.equal(named(noise(1)).scores, hr(noise(1)).scores)
+
+
+def test_a_module_is_probed_also_where_the_network_shall_have_no_storage():
+    architecture.cache_clear()
+    with torch.device("meta"):
+        network = build_network("smp/fpn/resnet18", 4, fusion=None)
+    assert network.last_convolution.weight.is_meta
 
 
 def test_padding_is_said_once(caplog):

@@ -153,7 +153,8 @@ def adapted(name: str, build: Callable[[int], nn.Module], convolution: str | Non
     """
     find = partial(find_cut, build, name, convolution)
     try:
-        cut = find(PROBED_CLASSES)
+        with torch.device("cpu"):  # it is run, also where the network shall have no storage
+            cut = find(PROBED_CLASSES)
     except UnbuiltError:  # perhaps it loads weights, and takes their number of classes alone
         return Architecture(partial(_build, name, build, find), cross_entropy_loss, prefix="network.", **more)
     fixed = None if cut.num_classes == PROBED_CLASSES else cut.num_classes
