@@ -11,6 +11,7 @@ from arseg.models.checkpoint import read_tensors
 from arseg.models.describe import describe_checkpoint
 from arseg.models.finished import create_checkpoint
 from arseg.models.state_dict import HINT, is_own_checkpoint
+from arseg.options import Output
 from arseg.provenance.recording import records
 from arseg.spec import Role, SegmentationClass
 
@@ -21,7 +22,7 @@ def import_published(
     *,
     backbone: str,
     mode: Role,
-    output: Path,
+    output: Output,
     dataset: Dataset | None = None,
     scale_percent: int | None = None,
     classes: Path | None = None,
@@ -68,7 +69,7 @@ def import_published(
 def create(
     network: str,
     *,
-    output: Path,
+    output: Output,
     classes: Path | None = None,
     weights: Path | None = None,
     normalization: str | None = None,
@@ -95,7 +96,7 @@ def create(
 
 
 @records("checkpoint export", inputs=["weights"], outputs=["output"])
-def export_published(weights: Path, *, output: Path) -> None:
+def export_published(weights: Path, *, output: Output) -> None:
     """Make a state dict for the published programs from a checkpoint of arseg.
 
     Parameters

@@ -116,7 +116,7 @@ def score_by_cost(table: pd.DataFrame, output: str | Path, score: str = "miou") 
             Line2D([], [], label=MODE_LABELS[mode], **{**MODE_LINES[mode], "color": MODE_COLORS[mode]})
             for mode in modes
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=2.8)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 2), handlelength=2.8)
         save_figure(figure, output)
 
 
