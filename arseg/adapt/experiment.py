@@ -7,16 +7,19 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
 
-from arseg.datasets.videos.sampling import find_videos, open_container
-from arseg.errors import CodecError, ConfigError, DataError
+from arseg.config import parse_size
+from arseg.datasets.videos.footage import check_shape, common_size, find_videos, open_container, survey
+from arseg.datasets.videos.sampling import choose_samples
+from arseg.errors import CodecError, ConfigError
 from arseg.files import atomic_path
 from arseg.progress import track
-from arseg.spec import NetworkSpec
+from arseg.spec import ClipTail, NetworkSpec
 
 SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
 NAME = "adapted"
@@ -24,6 +27,8 @@ NAME = "adapted"
 TOTAL, STEP = re.compile(r"total\s+(\d+)"), re.compile(r"\d+ of \d+ steps")
 """What Snakemake says of all jobs before the first, and after each."""
 LAST_LINES = 20
+TAIL: ClipTail = "annotated"
+"""Clips end at their sampled frame."""
 SHEET = "videos.csv"
 """Name of the sheet of videos in the folder."""
 
@@ -34,14 +39,14 @@ class VideoFormat:
 
     codec: str
     """``hevc`` where the first video is HEVC, else ``h264``."""
-    rate: str
-    """Its bitrate, as a configuration writes it."""
+    bits_per_pixel: Fraction
+    """Of its stream, on average."""
     fps: str
     """Its frames per second, as a configuration writes them."""
-    width: int
-    """In pixels."""
-    height: int
-    """In pixels."""
+
+    def rate(self, width: int, height: int) -> str:
+        """Return the bitrate at which frames of a size are coded as finely, as a configuration writes it."""
+        return f"{max(1, round(self.bits_per_pixel * width * height * Fraction(self.fps) / 1000))}k"
 
 
 def read_format(video: Path) -> VideoFormat:
@@ -62,22 +67,9 @@ def read_format(video: Path) -> VideoFormat:
             rate = round(video.stat().st_size * 8 * fps / num_packets)
         return VideoFormat(
             codec="hevc" if stream.codec_context.name == "hevc" else "h264",
-            rate=f"{max(1, round(rate / 1000))}k",
+            bits_per_pixel=rate / fps / (stream.width * stream.height),
             fps=str(fps),
-            width=stream.width,
-            height=stream.height,
         )
-
-
-def _refuse_another_size(path: Path, first: Path, video: VideoFormat) -> None:
-    with open_container(path) as container:
-        stream = container.streams.video[0]
-        if (stream.width, stream.height) != (video.width, video.height):
-            raise DataError(
-                f"{path}: has {stream.width}x{stream.height} pixels, and {first} {video.width}x{video.height}; all "
-                "videos need one size. Adapt to those of each size in a folder of its own (-o), or scale this one: "
-                f"ffmpeg -i {path} -vf scale={video.width}:{video.height} OUT.mp4"
-            )
 
 
 @dataclass(frozen=True)
@@ -96,6 +88,8 @@ class Adaptation:
     """Passes of a training through the sampled frames."""
     batch_size: int = 4
     """Frames in a batch."""
+    size: str | None = None
+    """Width and height in pixels that all frames get (640x360); by default the size that most videos have."""
     seed: int = 233
     """Seed of all randomness."""
 
@@ -123,16 +117,20 @@ def configuration(
     Raises
     ------
     DataError, CodecError, FileAccessError
-        If a video is missing, cannot be read, or has another size than the first.
+        If a video is missing, cannot be read, or does not go with the size of all; or if the videos are too short.
     """
-    first, *others = (path for pattern in videos for path in find_videos(pattern).values())
-    video = read_format(first)
-    for path in others:
-        _refuse_another_size(path, first, video)
+    footage = survey({str(path): path for pattern in videos for path in find_videos(pattern).values()})
+    choose_samples({name: video.num_frames for name, video in footage.items()}, options.samples, options.gop, TAIL)
+    width, height = parse_size(options.size)[::-1] if options.size else common_size(footage.values())
+    for video in footage.values():
+        check_shape(video, (width, height))
+    sizes = {(width, height), *(video.size for video in footage.values())}
+    form = read_format(next(iter(footage.values())).path)
+    size = f"{width}x{height}"
     return {
         "name": NAME,
         "seeds": [options.seed],
-        "codecs": [video.codec],
+        "codecs": [form.codec],
         "gops": [options.gop],
         "scales": [*options.scales],
         "modes": ["hr", "lr", "warp", "ar"],
@@ -141,14 +139,17 @@ def configuration(
         "datasets": {
             NAME: {
                 "kind": "videos",
-                "source": {"videos": str(sheet), "samples": options.samples, "confidence": options.confidence},
+                "source": {
+                    **{"videos": str(sheet), "samples": options.samples, "confidence": options.confidence},
+                    **({"size": size} if len(sizes) > 1 else {}),
+                },
                 "hr": {"checkpoint": str(hr)},
-                "fps": video.fps,
-                "rates": [video.rate],
-                "clip_tail": "annotated",
+                "fps": form.fps,
+                "rates": [form.rate(width, height)],
+                "clip_tail": TAIL,
                 "backbones": [spec.backbone],
                 "training": {
-                    "crop": f"{video.width}x{video.height}",
+                    "crop": size,
                     "random_scales": [0.75, 1.0, 1.25],
                     "jitter": 0.3,
                     "normalization": spec.normalization,
