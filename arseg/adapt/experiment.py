@@ -120,10 +120,10 @@ def configuration(
         If a video is missing, cannot be read, or does not go with the size of all; or if the videos are too short.
     """
     footage = survey({str(path): path for pattern in videos for path in find_videos(pattern).values()})
-    choose_samples({name: video.num_frames for name, video in footage.items()}, options.samples, options.gop, TAIL)
     width, height = parse_size(options.size)[::-1] if options.size else common_size(footage.values())
     for video in footage.values():
         check_shape(video, (width, height))
+    choose_samples({name: video.num_frames for name, video in footage.items()}, options.samples, options.gop, TAIL)
     sizes = {(width, height), *(video.size for video in footage.values())}
     form = read_format(next(iter(footage.values())).path)
     size = f"{width}x{height}"
