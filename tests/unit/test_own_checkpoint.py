@@ -223,7 +223,10 @@ def test_a_network_by_name_segments_a_video(folder, words, caplog):
         ),
         (["--network", "net.py:build", "--scale-percent", 50], "--scale-percent: "),
         (["--network", "net.py:build", "--checkpoint", "hr.pt"], "--checkpoint: "),
-        (["--network", "net.py:three", "--keyframes", "coded"], "are for an LR branch or --propagate; a single network sees every"),
+        (
+            ["--network", "net.py:three", "--keyframes", "coded"],
+            "are for an LR branch or --propagate; a single network sees every",
+        ),
         (["--checkpoint", "hr.pt", "--weights", "w.pth"], "--weights: is of a network by name"),
     ],
 )

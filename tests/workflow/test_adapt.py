@@ -139,7 +139,9 @@ def test_videos_get_the_size_that_most_of_them_have(video, tmp_path):
     spec, sheet = described(False, 100)[0], tmp_path / "videos.csv"
 
     def made(*videos, **options):
-        config = configuration([*map(str, videos)], tmp_path / "hr.pt", spec, Adaptation(**options), "cpu", sheet)
+        config = configuration(
+            [*map(str, videos)], tmp_path / "hr.pt", spec, Adaptation(gop=4, **options), "cpu", sheet
+        )
         dataset = config["datasets"]["adapted"]
         return dataset["source"].get("size"), dataset["training"]["crop"], int(dataset["rates"][0].rstrip("k"))
 
