@@ -1,11 +1,12 @@
 """The configuration of the experiment that adapts a network to videos, and Snakemake's run of it."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,8 @@ NAME = "adapted"
 """Name of the experiment, and of its data set."""
 TOTAL, STEP = re.compile(r"total\s+(\d+)"), re.compile(r"\d+ of \d+ steps")
 """What Snakemake says of all jobs before the first, and after each."""
+JOB_ERROR = re.compile(r"^arseg: error: (.*?)\n====", re.MULTILINE | re.DOTALL)
+"""What a command of ours says at its end, in what Snakemake shows of the job's log."""
 LAST_LINES = 20
 TAIL: ClipTail = "annotated"
 """Clips end at their sampled frame."""
@@ -183,7 +186,7 @@ def write_folder(folder: Path, videos: Sequence[str], config: dict[str, Any]) ->
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"{path}: is of another run, with other options. Choose another folder (-o), or edit the file and go on "
-            f"with: snakemake --snakefile {SNAKEFILE} --directory {folder} --configfile {path} --cores 2"
+            f"with: {shlex.join(['snakemake', *_place(path), '--configfile', str(path), '--cores', '2'])}"
         )
     sheet = folder / SHEET
     lines = [str(file.resolve()) for pattern in videos for file in find_videos(pattern).values()]
@@ -217,11 +220,11 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         raise ConfigError(f"{SNAKEFILE}: no such file. Run arseg from a checkout, which has the workflow")
     folder = config.parent
     program = shutil.which("snakemake", path=str(Path(sys.executable).parent)) or "snakemake"
-    command = [program, "--snakefile", str(SNAKEFILE), "--directory", str(folder), "--cores", str(cores), "--nocolor"]
+    command = [program, *_place(config), "--cores", str(cores), "--nocolor"]
     command += ["--rerun-incomplete", *words, "--configfile", str(config)]
     with (folder / "snakemake.log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said: deque[str] = deque(maxlen=LAST_LINES)
+        said: deque[str] = deque(maxlen=3 * LAST_LINES)
         try:
             lines = _lines(process, log, said)
             total = next((int(match[1]) for line in lines if (match := TOTAL.match(line))), None)
@@ -233,10 +236,18 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         finally:
             process.wait()
     if process.returncode:
-        ended = "".join(f"  {line}" for line in said)
-        raise ConfigError(
-            f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more. It ended:\n{ended}"
-        )
+        raise ConfigError(f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more.\n{_reason(said)}")
+
+
+def _place(config: Path) -> list[str]:
+    return ["--snakefile", str(SNAKEFILE), "--directory", str(config.parent)]
+
+
+def _reason(said: Iterable[str]) -> str:
+    """Return what a job of ours said last, which Snakemake shows between lines of its own; else all that was said."""
+    if job := JOB_ERROR.search(text := "".join(said)):
+        return f"  {job[1]}"
+    return "It ended:\n" + "".join(f"  {line}\n" for line in text.splitlines()[-LAST_LINES:])
 
 
 def _lines(process: "subprocess.Popen[str]", log: TextIO, said: "deque[str]") -> Iterator[str]:

@@ -65,7 +65,7 @@ def label_samples(
     target = resolve_device(device)
     branch = load_teacher(checkpoint, target)
     method = ConstantResolution(branch.network)
-    num_ignored = num_pixels = 0
+    num_ignored, num_pixels, surest = 0, 0, 0.0
     with atomic_path(Path(output)) as folder, torch.inference_mode():
         folder.mkdir()
         for sample in track(samples, "labels"):
@@ -73,6 +73,7 @@ def label_samples(
             # Of logits and of log-probabilities alike.
             probability, labels = method.frame(normalize(pixels, branch.normalization)).softmax(1).max(1)
             indices = torch.where(probability >= confidence, labels, IGNORE_INDEX)[0].cpu().numpy().astype(np.uint8)
+            surest = max(surest, float(probability.max()))
             file = folder / sample.name
             file.parent.mkdir(exist_ok=True)
             Image.fromarray(indices).save(file)
@@ -80,8 +81,9 @@ def label_samples(
             num_pixels += indices.size
         if num_ignored == num_pixels:
             raise DataError(
-                f"{frames}: in no pixel of {len(samples)} frames is {checkpoint} as sure as {confidence:g}. Lower "
-                "confidence (datasets.<name>.source.confidence), or give a network that knows such frames"
+                f"{frames}: in no pixel of {len(samples)} frames is {checkpoint} as sure as {confidence:g}; its "
+                f"most is {surest:.2f}. Lower confidence (arseg adapt --confidence, datasets.<name>.source.confidence), or "
+                "give a network that knows such frames"
             )
         write_classes(folder / CLASSES, branch.spec.classes)
     return num_ignored / num_pixels

@@ -84,7 +84,7 @@ def test_a_failed_job_is_told(video, network, programs, tmp_path, monkeypatch, c
         main(["adapt", str(video), "--network", str(network), "-o", str(tmp_path / "mine"), *options])
     told = capsys.readouterr().err
     assert f"{tmp_path}/mine: a job of the workflow failed" in told
-    assert "as sure as 0.99999. Lower confidence" in told
+    assert "as sure as 0.99999; its most is 0." in told
 
 
 @pytest.mark.parametrize(("names", "words"), [([], "videos"), (["none.mp4"], "no file is called none.mp4")])
