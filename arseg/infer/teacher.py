@@ -82,8 +82,8 @@ def label_samples(
         if num_ignored == num_pixels:
             raise DataError(
                 f"{frames}: in no pixel of {len(samples)} frames is {checkpoint} as sure as {confidence:g}; its "
-                f"most is {surest:.2f}. Lower confidence (arseg adapt --confidence, datasets.<name>.source.confidence), or "
-                "give a network that knows such frames"
+                f"most is {surest:.2f}. Lower confidence (arseg adapt --confidence, datasets.NAME.source.confidence), "
+                "or give a network that knows such frames"
             )
         write_classes(folder / CLASSES, branch.spec.classes)
     return num_ignored / num_pixels
