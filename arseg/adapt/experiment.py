@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import yaml
 
 from arseg.config import parse_size
-from arseg.datasets.videos.footage import check_shape, common_size, find_videos, open_container, survey
+from arseg.datasets.videos.footage import check_shape, common_size, count_frames, find_videos, open_container, survey
 from arseg.datasets.videos.sampling import choose_samples
 from arseg.errors import CodecError, ConfigError
 from arseg.files import atomic_path
@@ -66,8 +66,7 @@ def read_format(video: Path) -> VideoFormat:
             raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")
         rate = stream.bit_rate or container.bit_rate
         if not rate:
-            num_packets = sum(1 for packet in container.demux(stream) if packet.size)
-            rate = round(video.stat().st_size * 8 * fps / num_packets)
+            rate = round(video.stat().st_size * 8 * fps / count_frames(video))
         return VideoFormat(
             codec="hevc" if stream.codec_context.name == "hevc" else "h264",
             bits_per_pixel=rate / fps / (stream.width * stream.height),

@@ -225,7 +225,7 @@ def test_a_file_may_lie_anywhere_and_must_be_named_with_its_function(own, monkey
 
 
 def test_names_that_stand_for_nothing_are_refused():
-    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist. Correct the path"):
+    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist. Run the command where it leads"):
         build_network("nowhere.py:build", 5, fusion=False)
     with pytest.raises(ConfigError, match=r"expected one of psp18, .*smp/ARCHITECTURE/ENCODER; .*FILE.py:FUNCTION"):
         networks.get("smp/unet")

@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 import av.error
 import numpy as np
+from av import Packet
 from av.container import InputContainer
 from numpy.typing import NDArray
 
@@ -120,11 +122,22 @@ def open_container(path: Path) -> Iterator[InputContainer]:
             f"{path}: cannot be read as a video ({error}). Give a file that FFmpeg reads, or leave it out"
         )
 
-    # PyAV raises an IndexError at packets of a stream that the file did not announce.
-    with reading(path, damaged, av.error.FFmpegError, IndexError), av.open(str(path)) as container:
+    with reading(path, damaged, av.error.FFmpegError), av.open(str(path)) as container:
         if not container.streams.video:
             raise CodecError(f"{path}: has no video stream. Name a video")
+        if container.streams.video[0].codec_context is None:
+            raise CodecError(f"{path}: its video is of a codec that no decoder of FFmpeg knows. Name another video")
         yield container
+
+
+def _packets(path: Path, container: InputContainer) -> Iterator[Packet]:
+    """Yield the packets that hold frames; a CodecError says that they are encrypted."""
+    with suppress(IndexError):  # by PyAV, at the end of a file with a stream that its beginning did not announce
+        for packet in container.demux(container.streams.video[0]):
+            if packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
+                raise CodecError(f"{path}: the video is encrypted. Name a copy that is not")
+            if packet.size:
+                yield packet
 
 
 def count_frames(path: Path) -> int:
@@ -136,16 +149,17 @@ def count_frames(path: Path) -> int:
         If it cannot be read as a video.
     """
     with open_container(path) as container:
-        return sum(1 for packet in container.demux(video=0) if packet.size)
+        return sum(not packet.is_discard for packet in _packets(path, container))  # as an edit list cuts away
 
 
 def decode_frames(path: Path, indices: Collection[int], threads: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the frames with some numbers, RGB of shape (H, W, 3); a CodecError says that the video ends before."""
     index, last = -1, max(indices)
     with open_container(path) as container:
-        container.streams.video[0].codec_context.thread_type = "AUTO"
-        container.streams.video[0].codec_context.thread_count = threads
-        for index, frame in enumerate(container.decode(video=0)):
+        decoder = container.streams.video[0].codec_context
+        decoder.thread_type, decoder.thread_count = "AUTO", threads
+        packets = chain(_packets(path, container), [None])
+        for index, frame in enumerate(frame for packet in packets for frame in decoder.decode(packet)):
             if index in indices:
                 yield index, to_rgb(frame)
             if index == last:
