@@ -1,5 +1,6 @@
 """The configuration of the experiment that adapts a network to videos, and Snakemake's run of it."""
 
+import math
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from arseg.datasets.videos.footage import check_shape, common_size, count_frames
 from arseg.datasets.videos.sampling import choose_samples
 from arseg.errors import CodecError, ConfigError
 from arseg.files import atomic_path
+from arseg.options import Count
 from arseg.progress import track
 from arseg.spec import ClipTail, NetworkSpec
 
@@ -80,20 +82,29 @@ class Adaptation:
 
     scales: tuple[float, ...] = (0.5,)
     """Resolutions of the LR branches, between 0 and 1."""
-    samples: int = 150
+    samples: Count = 150
     """How many frames of the videos to label, in all."""
     confidence: float = 0.5
     """Least probability of the network's class; where it is less sure, pixels are ignored."""
     gop: int = 12
     """Frames from one keyframe to the next."""
-    epochs: int = 20
+    epochs: Count = 20
     """Passes of a training through the sampled frames."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Frames in a batch."""
     size: str | None = None
     """Width and height in pixels that all frames get (640x360); by default the size that most videos have."""
     seed: int = 233
     """Seed of all randomness."""
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            if not (0 < scale < 1 and math.isclose(100 * scale, round(100 * scale))):
+                raise ConfigError(f"--scales {scale:g}: expected whole percentages below 1, like 0.5 or 0.3")
+        if not 0 <= self.confidence < 1:
+            raise ConfigError(f"--confidence {self.confidence:g}: expected a probability from 0, below 1")
+        if not 2 <= self.gop <= 99:
+            raise ConfigError(f"--gop {self.gop}: expected 2 to 99 frames")
 
 
 def configuration(

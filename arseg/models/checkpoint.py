@@ -39,7 +39,6 @@ ARCHIVE_SIGNS = (RuntimeError, pickle.UnpicklingError)
 """What PyTorch raises on a whole archive that it did not make, or that holds more than tensors and builtins."""
 
 MEND_WHOLE = "name another file, or copy it again"
-SAVE_TENSORS = "in the program that made it, save the weights alone: torch.save(network.state_dict(), FILE)"
 
 OLDER_SIGNS = (
     EOFError,
@@ -217,7 +216,7 @@ def read_tensors(path: Path, hint: str, *, mapped: bool = False) -> Any:
         raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {hint}")
 
     if is_archive and _is_program(path):
-        raise CheckpointError(f"{path}: is a network with its code (TorchScript), not tensors alone; {SAVE_TENSORS}")
+        raise CheckpointError(f"{path}: is a network with its code (TorchScript), not tensors alone; {hint}")
 
     def refused(error: Exception) -> CheckpointError:
         if "can't allocate memory" in str(error):  # PyTorch's word for what Python calls
@@ -226,7 +225,6 @@ def read_tensors(path: Path, hint: str, *, mapped: bool = False) -> Any:
         # PyTorch's own words on unpickling advise to switch the protection off.
         if stranger := re.search(r"\bGLOBAL (\S+)", str(error)):
             problem = f": it holds {stranger[1]}, not only tensors and builtins; such a file can run code when opened"
-            what_to_do = SAVE_TENSORS
         elif is_archive:
             problem, what_to_do = f": its checksums are right, but torch.save did not make it ({reason})", MEND_WHOLE
         elif isinstance(error, pickle.UnpicklingError):

@@ -112,7 +112,7 @@ def test_a_network_saved_with_its_code_is_refused_with_what_to_save(folder, form
         create("--weights", "whole.pth")
     told = capsys.readouterr().err
     assert "whole.pth: " in told
-    assert "in the program that made it, save the weights alone: torch.save(network.state_dict(), FILE)" in told
+    assert "--weights takes a state dict, torch.save(network.state_dict(), FILE), or a checkpoint" in told
 
 
 def test_the_folder_of_its_file_may_have_any_name(folder, monkeypatch, capsys):

@@ -61,6 +61,8 @@ def find_videos(videos: str) -> dict[str, Path]:
     found: dict[Path, None] = {}
     for place, pattern in lines:
         file = Path(pattern)
+        if file.is_dir():
+            raise DataError(f"{place}: {pattern} is a folder. Name the videos in it by a pattern: {file / '*.mp4'}")
         files = [file] if file.is_file() else sorted(Path(file.anchor).glob(str(file.relative_to(file.anchor))))
         if not files:
             raise DataError(f"{place}: no file is called {pattern}. Name a video, or a pattern (drives/*.mp4).")
