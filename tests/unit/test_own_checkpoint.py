@@ -101,6 +101,7 @@ def test_a_finished_network_becomes_an_hr_branch(folder):
         torch.testing.assert_close(branch.network.last_convolution(branch.network.encode(image).feature), expected)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("form", ["module", "nested", "script"])
 def test_a_network_saved_with_its_code_is_refused_with_what_to_save(folder, form, capsys):
     network = build(2)

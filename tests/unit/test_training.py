@@ -112,7 +112,7 @@ def test_what_is_finished_is_not_trained_again(tiny_dataset, hr, tmp_path, monke
         (tmp_path / name).write_bytes((hr.parent / name).read_bytes())
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(Phase1, "begin_batch", lambda *_: 1 / 0)
-        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr).trained_on.score
+        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr).trained_on
         assert "is there already, trained with these settings. Delete it to train again" in caplog.text
         with pytest.raises(ZeroDivisionError):
             phase1(tiny_dataset, tmp_path, seed=4)
