@@ -13,7 +13,7 @@ STAGES: dict[str, int] = {
     "labels": 1,
     "manifest": 2,
     "native": 1,
-    "videos": 2,
+    "videos": 3,
     "clips": 2,
     "phase1": 3,
     "phase2": 3,

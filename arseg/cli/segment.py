@@ -46,6 +46,7 @@ def segment(
     output: Annotated[list[Path] | None, Parameter(name=["--output", "-o"])] = None,
     summary: Path | None = None,
     scale_percent: int | None = None,
+    propagate: bool = False,
     compare: Literal["HR", "hr"] | None = None,
     metrics: list[str] | None = None,
     alpha: float = 0.5,
@@ -81,8 +82,10 @@ def segment(
         JSON file with what the run did and cost.
     scale_percent : int
         Resolution of the LR branch, where the folder has several.
+    propagate : bool
+        Propagation alone: the HR branch, or the network, sees keyframes, whose features motion carries to other frames.
     compare : str
-        HR: run the HR branch on every frame as well, and say what AR-Seg loses and saves on this video.
+        HR: run the HR branch on every frame as well, and say what is lost and saved on this video.
     metrics : list of str
         Registered metrics to compare them by beside mIoU (docs/extending.md).
     alpha : float
@@ -98,7 +101,11 @@ def segment(
         raise ConfigError(f"--summary {summary}: is an --output as well. Name another file")
     check_outputs(output or [], alpha)
     of_network = {"--classes": classes, "--weights": weights, "--normalization": normalization}
-    of_branches = {"--checkpoint": checkpoint, "--scale-percent": scale_percent, "--compare": compare}
+    of_branches = {
+        "--checkpoint": checkpoint,
+        "--scale-percent": scale_percent,
+        "--compare": None if propagate else compare,
+    }
     if network is None:
         _refuse(of_network, "is of a network by name. Name it by --network; a checkpoint has its own")
         if not checkpoint:
@@ -108,7 +115,7 @@ def segment(
         _refuse(
             of_branches,
             f"is of branches that arseg has trained, and --network {network} runs alone on every frame in full "
-            f"resolution. Train a branch beside it: arseg adapt {video} --network {network} ...",
+            f"resolution. Add --propagate, or train a branch beside it: arseg adapt {video} --network {network} ...",
         )
         source = finished_branch(
             network,
@@ -124,6 +131,7 @@ def segment(
         device=device,
         following=following,
         every=every,
+        propagate=propagate,
         compare_hr=compare is not None,
         metrics=metrics or (),
         max_frames=max_frames,

@@ -23,7 +23,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.motion.live import FollowedFrame, Following
-from arseg.spec import MotionRules
+from arseg.spec import Mode, MotionRules
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def segment(
     device: str = "auto",
     following: Following = DEFAULT_FOLLOWING,
     every: int = 1,
+    propagate: bool = False,
     compare_hr: bool = False,
     metrics: Sequence[str] = (),
     max_frames: int | None = None,
@@ -86,6 +87,9 @@ def segment(
         training.
     every : int
         Yield every n-th frame only. The networks run on no others but keyframes.
+    propagate : bool
+        Propagation alone, without an LR branch: the HR branch sees keyframes, and elsewhere its warped feature is
+        classified.
     compare_hr : bool
         Run the HR branch on each frame as well; `Segmentation.agreement` says how the two differ.
     metrics : sequence of str
@@ -119,17 +123,25 @@ def segment(
     else:
         paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
         first, lr = load_branches(paths, where, scale_percent)
+    if propagate:
+        if first.spec.role != "hr":
+            raise ConfigError("--propagate: needs an HR branch; the checkpoint is of a constant low resolution")
+        lr = None
+    moves = propagate or lr is not None
     agreement = None
     if compare_hr:
-        if lr is None:
-            raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
-        agreement = Agreement(lr.spec.classes, metrics)
-    if lr is None and following != DEFAULT_FOLLOWING:
+        if not moves:
+            raise ConfigError(
+                "--compare HR: needs an LR branch to compare; the checkpoint is a single network. Add --propagate to "
+                "compare propagation alone"
+            )
+        agreement = Agreement((lr or first).spec.classes, metrics)
+    if not moves and following != DEFAULT_FOLLOWING:
         raise ConfigError(
-            "--keyframes, --motion, --max-ref-back, --subpixel and --reencoding.*: are for an LR branch; a single "
-            "network sees every frame for itself. Leave them out"
+            "--keyframes, --motion, --max-ref-back, --subpixel and --reencoding.*: are for an LR branch or "
+            "--propagate; a single network sees every frame for itself. Leave them out"
         )
-    rules = None if lr is None else following.rules(lr.motion)
+    rules = following.rules((lr or first).motion) if moves else None
     if rules and lr and (difference := rules.difference(lr.motion)):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
     watch = Stopwatch(torch.cuda.synchronize if where.type == "cuda" else None)
@@ -142,12 +154,14 @@ class Segmentation:
 
     Attributes
     ----------
+    mode : {"hr", "lr", "warp", "ar"}
+        The method.
     hr, lr : Branch, Branch or None
         HR branch and LR branch, or the single network and None.
     classes : tuple of SegmentationClass
         What the labels mean.
     motion : MotionRules or None
-        How motion is made; None for a single network.
+        How motion is made; None where a single network sees every frame.
     watch : Stopwatch
         Seconds by stage: decode, motion, convert (these in a thread of their own, unless a keyframe policy needs
         feedback), transfer, normalize, hr, lr, fusion, compare.
@@ -168,7 +182,9 @@ class Segmentation:
         self.watch = front_end.watch
         self.keyframes = front_end.keyframes
         self._device = device
-        self._method = method_of(hr, lr, watch=partial(self.watch, on_device=True))
+        propagates = lr is None and front_end.rules is not None
+        self._method = method_of(hr, lr, propagates=propagates, watch=partial(self.watch, on_device=True))
+        self.mode: Mode = "ar" if lr else "warp" if propagates else hr.spec.role
         self._sizes: set[tuple[int, int]] = set()
         self._warned_of_distance = False
 
@@ -236,7 +252,7 @@ class Segmentation:
             self._sizes.add(size)
             if difference := (self.lr or self.hr).size_difference(*size):
                 LOG.warning("%s", difference)
-        if self.motion is not None and frame.distance > self.motion.max_distance and not self._warned_of_distance:
+        if self.lr and self.motion and frame.distance > self.motion.max_distance and not self._warned_of_distance:
             self._warned_of_distance = True
             LOG.warning(
                 "frame %d is %d frames from its keyframe; the LR branch was trained up to %d. Bound it: --keyframes "

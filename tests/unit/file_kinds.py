@@ -34,7 +34,7 @@ from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
 from arseg.datasets.cityscapes.packages import _open
 from arseg.datasets.frames.manifest import _read_list
-from arseg.datasets.videos.sampling import count_frames
+from arseg.datasets.videos.footage import count_frames
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from arseg.codec.stream import open_video
+from arseg.datasets.videos.footage import count_frames, decode_frames
 from arseg.errors import ArsegError
 from arseg.motion.extract import extract_motion
 from arseg.motion.file import MotionFile
@@ -137,3 +138,16 @@ def test_motion_is_recorded_of_every_frame_or_refused_in_one_line(videos, name, 
     with MotionFile(tmp_path / "motion.h5") as file:
         assert len(file) == FRAMES[name]
         assert file.attributes.frames_damaged == DAMAGED.get(name, 0)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_to_sample_from_are_counted_without_decoding(videos, name):
+    assert count_frames(videos / name) == (4 if name == "jc_m4v.m4v" else FRAMES[name])  # a packet of it holds two
+    (last,) = decode_frames(videos / name, {count_frames(videos / name) - 1}, 0)
+    assert last[1].ndim == 3
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_sampled_is_refused_in_one_line(videos, name):
+    with pytest.raises(ArsegError, match=f"{name}: .*(is encrypted|a codec that no decoder)"):
+        count_frames(videos / name)

@@ -27,6 +27,7 @@ rule sample_videos:
         " --samples {params.sampling[samples]}"
         " --gop {params.sampling[gop]}"
         " --tail {params.sampling[tail]}"
+        " {params.sampling[size]}"
         " --threads {threads}"
         " --output {output:q}"
         " > {log:q} 2>&1"
