@@ -15,9 +15,9 @@ from arseg.codec.frame import BLOCK_SIZE, DecodedFrame
 from arseg.codec.stream import PacketStream, crop_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
-from arseg.motion.compose import KeyframeFollower
 from arseg.motion.file import MotionAttributes, MotionFile
 from arseg.motion.file_writer import create_motion_file
+from arseg.motion.follow import KeyframeFollower
 from arseg.progress import track
 
 MAX_UNWRITTEN = 4

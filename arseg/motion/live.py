@@ -23,7 +23,7 @@ from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.follow import KeyframeFollower
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
