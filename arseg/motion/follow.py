@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from arseg.codec.frame import (
     BLOCK_SIZE,
     ENCODE_AGAIN,
+    NO_REFERENCE,
     UNKNOWN_REFERENCE,
     DecodedFrame,
     FrameMotion,
@@ -122,7 +123,7 @@ class KeyframeFollower:
             self._composer = MotionComposer(frame.height, frame.width, subpixel=self._subpixel, num_fields=NUM_SLOTS)
             self._composer.place(KEYFRAME_SLOT)
         if restart:
-            self._restart(self._composer, held, is_coded=frame.is_keyframe)
+            self._restart(self._composer, held, frame)
         else:
             self._compose_missing(self._composer)
         held.motion = None
@@ -203,7 +204,7 @@ class KeyframeFollower:
         np.copyto(lengths, np.minimum(still_lengths + 2 * GUESS, MAX_LENGTH), where=~followed)
         return chosen_qpel, followed, references, lengths
 
-    def _restart(self, composer: MotionComposer, keyframe: HeldFrame, *, is_coded: bool) -> None:
+    def _restart(self, composer: MotionComposer, keyframe: HeldFrame, motion: FrameMotion) -> None:
         """Make a frame the keyframe.
 
         Frames before it then count as the keyframe, as in the published programs. With two lists, frames after it may
@@ -212,10 +213,10 @@ class KeyframeFollower:
         """
         shown = sorted((held for held in self._held if not held.motion and held is not keyframe), key=_place)
         unshown = [held for held in self._held if held.motion and held is not keyframe]
-        if self._has_choice and self._keyframe and shown and not is_coded:
+        if self._has_choice and self._keyframe and shown and not motion.is_keyframe:
             self._compose_missing(composer)
             self._held = [held for held in self._held if held not in shown[: -self._max_ref_back]]
-            self._place_before(composer, shown[-self._max_ref_back :], keyframe)
+            self._place_before(composer, shown[-self._max_ref_back :], keyframe, motion)
         else:
             for held in shown:
                 held.slot, held.lengths = KEYFRAME_SLOT, np.int32(GUESS)
@@ -226,21 +227,38 @@ class KeyframeFollower:
         if unshown:
             self._compose_missing(composer)
 
-    def _place_before(self, composer: MotionComposer, shown: list[HeldFrame], keyframe: HeldFrame) -> None:
-        """Place frames that were shown before a new keyframe; what is at a block's centre holds for the block."""
-        own_qpel = _at_centres(composer.read(keyframe.slot))
-        blocks = np.indices(own_qpel.shape[:2])
-        for slot in {held.slot for held in shown} - {keyframe.slot}:
-            motion_qpel = _at_centres(composer.read(slot))
-            difference_qpel = motion_qpel - own_qpel
+    def _place_before(
+        self, composer: MotionComposer, shown: list[HeldFrame], keyframe: HeldFrame, motion: FrameMotion
+    ) -> None:
+        """Place frames that were shown before a new keyframe, by blocks.
+
+        The keyframe's own vectors say where its blocks are in them, if what moves moves evenly between frames; where it
+        has none, how its motion to the keyframe before differs from theirs.
+        """
+        blocks = np.indices(motion.mode.shape)
+        old = {slot: _at_centres(composer.read(slot)) for slot in {held.slot for held in (*shown, keyframe)}}
+        lists = list(zip(motion.vectors_qpel, motion.ref_poc, strict=True))
+        unit = 1 if self._subpixel else QUARTERS
+        for held in shown:
+            back_qpel = (old[keyframe.slot] - old[held.slot]).astype(np.float32)
+            steps = np.full(motion.mode.shape, GUESS, np.int32)
+            if held.place[0] == keyframe.place[0]:
+                for vectors_qpel, ref_poc in reversed(lists):
+                    known = ref_poc != NO_REFERENCE
+                    times = (motion.poc - held.place[1]) / (motion.poc - ref_poc[known].astype(np.float32))
+                    back_qpel[known], steps[known] = vectors_qpel[known] * times[:, None], 2
+                for vectors_qpel, ref_poc in reversed(lists):
+                    known = ref_poc == held.place[1]
+                    back_qpel[known], steps[known] = vectors_qpel[known], 1
+            back_qpel = (np.rint(back_qpel / unit) * unit).astype(np.int16)
+            forward_qpel = -back_qpel
             for _ in range(CORRECTIONS):
-                row, column, _ = _follow_blocks(*blocks, difference_qpel, own_qpel.shape[:2])
-                difference_qpel = motion_qpel - own_qpel[row, column]
-            place = self._free_slot() if slot == KEYFRAME_SLOT else slot
-            composer.place(place, difference_qpel)
-            for held in shown:
-                if held.slot == slot:
-                    held.slot, held.lengths = place, held.lengths + keyframe.lengths
+                row, column, is_outside = _follow_blocks(*blocks, forward_qpel, motion.mode.shape)
+                forward_qpel = -back_qpel[row, column]
+            if held.slot == KEYFRAME_SLOT:
+                held.slot = self._free_slot()
+            composer.place(held.slot, forward_qpel)
+            held.lengths = steps[row, column] + np.int32(GUESS) * is_outside
 
 
 def _place(held: HeldFrame) -> tuple[int, int]:

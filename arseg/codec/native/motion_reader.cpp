@@ -127,7 +127,8 @@ motion_result motion_reader::describe(const de265_image &image, motion_picture &
         return fail("picture " + std::to_string(image.PicOrderCntVal) + " could not be decoded completely");
     const seq_parameter_set &sps = image.get_sps();
     if (sps.range_extension.extended_precision_processing_flag ||
-        sps.range_extension.cabac_bypass_alignment_enabled_flag || sps.sps_extension_6bits)
+        sps.range_extension.cabac_bypass_alignment_enabled_flag ||
+        (sps.sps_extension_present_flag && sps.sps_extension_6bits))
         return fail("pictures are coded with extensions that are not read: extended precision, aligned bypass bins or "
                     "screen content");
     // The window's offsets count chroma samples (H.265, 7.4.3.2.1). Encoders pad on the right and at the bottom.
