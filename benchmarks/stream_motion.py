@@ -2,8 +2,8 @@
 
 PNG frames, which in order of name are a video, are encoded with x265 and its B-frames. Every 12th frame becomes a
 keyframe; the keyframe's luma is sampled (bilinearly, between pixels) where the motion says, and compared with the
-decoded frame. Prints a Markdown table: PSNR in dB by distance, and milliseconds of processor time per frame for decoding
-and motion.
+decoded frame. Prints a Markdown table: PSNR in dB by distance, and milliseconds of processor time per frame for
+decoding and motion.
 
     python benchmarks/stream_motion.py --frames camvid/val
 """

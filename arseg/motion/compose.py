@@ -134,11 +134,11 @@ class MotionComposer:
 
     def place(self, slot: int, block_motion_qpel: NDArray[np.int16] | None = None) -> None:
         """Enter a frame whose blocks are displaced so, shape (Hb, Wb, 2); by default the keyframe, where nothing is."""
-        field = self._pixels(slot)
-        field[...] = self._identity
+        field = self._identity
         if block_motion_qpel is not None:
-            field += block_motion_qpel.repeat(BLOCK_SIZE, 0).repeat(BLOCK_SIZE, 1)[: self._height, : self._width]
-            np.clip(field, 0, self._identity[-1, -1], out=field)
+            moved = block_motion_qpel.astype(np.int32).repeat(BLOCK_SIZE, 0).repeat(BLOCK_SIZE, 1)
+            field = np.clip(field + moved[: self._height, : self._width], 0, field[-1, -1])
+        self._pixels(slot)[...] = field
         _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
 
     def follow(

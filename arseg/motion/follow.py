@@ -1,6 +1,6 @@
 """Follow the frames of a video back to its keyframes, in the order in which they are decoded (docs/motion.md)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -34,7 +34,7 @@ twice where there is no vector at all."""
 Blocks = tuple[NDArray[np.intp], ...]
 """Rows and columns of some blocks."""
 
-NO_STEPS, MAX_LENGTH = np.int32(0), 1 << 28
+NO_STEPS, MAX_LENGTH = np.zeros((), np.int32), 1 << 28
 
 CORRECTIONS = 2
 """Times that a place before a keyframe is corrected by the keyframe's own motion there."""
@@ -51,7 +51,7 @@ class HeldFrame:
     """None once it has been shown."""
     slot: int = NO_SLOT
     """Where the composer has its field; `NO_SLOT` before it is composed."""
-    lengths: NDArray[np.int32] | np.int32 = NO_STEPS
+    lengths: NDArray[np.int32] = field(default_factory=NO_STEPS.copy)
     """Steps of the chain from each block to the keyframe, shape (Hb, Wb), or one number for all."""
 
 
@@ -98,7 +98,7 @@ class KeyframeFollower:
         self._drop()
         for motion in frame.ahead:
             self._enter(motion)
-        held = next((held for held in self._held if held.motion and held.motion.poc == frame.poc), None)
+        held = next((held for held in self._held if held.motion and held.motion.mode is frame.mode), None)
         return held or self._enter(frame)
 
     def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
@@ -160,7 +160,7 @@ class KeyframeFollower:
 
     def _choose(
         self, held: HeldFrame, motion: FrameMotion
-    ) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.intp], NDArray[np.int32] | np.int32]:
+    ) -> tuple[NDArray[np.int16], NDArray[np.bool_], NDArray[np.intp], NDArray[np.int32]]:
         """Return vectors, whether they are followed, slots of the references, and lengths of the chains of blocks."""
         blocks = motion.mode.shape
         decoded = [other for other in self._held if other.slot != NO_SLOT and (other.is_reference or not other.motion)]
@@ -170,19 +170,19 @@ class KeyframeFollower:
             [other for other in side[: self._max_ref_back] if other.place[0] == held.place[0]]
             for side in (past, future)
         )
-        still_slot, still_lengths = (past[0].slot, past[0].lengths) if past else (KEYFRAME_SLOT, np.int32(0))
+        still_slot, still_lengths = (past[0].slot, past[0].lengths) if past else (KEYFRAME_SLOT, NO_STEPS)
         references, followed = np.full(blocks, still_slot, np.intp), np.zeros(blocks, np.bool_)
         if not self._has_choice:
             for other in past_known + future_known:
                 found = motion.ref_poc[0] == other.place[1]
                 references[found] = other.slot
                 followed |= found
-            return motion.vectors_qpel[0], followed, references, still_lengths + np.int32(1)
+            return motion.vectors_qpel[0], followed, references, np.add(still_lengths, 1, dtype=np.int32)
         chosen_qpel, lengths = motion.vectors_qpel[0].copy(), np.full(blocks, MAX_LENGTH + 1, np.int32)
 
         def take(other: HeldFrame, found: Blocks, vectors_qpel: NDArray[np.int16], step: int) -> None:
             """Follow those of the blocks into a frame whose chain is the shortest so far."""
-            row, column, is_outside = _follow_blocks(*found, vectors_qpel, blocks)
+            row, column, is_outside = _follow_blocks(found, vectors_qpel, blocks)
             length = other.lengths[row, column] if other.lengths.ndim else other.lengths
             length = np.minimum(length + step + GUESS * is_outside, MAX_LENGTH)
             is_shorter = length < lengths[found]
@@ -200,7 +200,7 @@ class KeyframeFollower:
             for (vectors_qpel, ref_poc), other in product(lists, future_known):
                 found = np.nonzero((ref_poc == other.place[1]) & (lengths >= GUESS))
                 mirrored_qpel = vectors_qpel[found] * (-back / (other.place[1] - held.place[1]))
-                take(past_known[0], found, mirrored_qpel.round().astype(np.int16), GUESS)
+                take(past_known[0], found, _as_int16(np.rint(mirrored_qpel)), GUESS)
         np.copyto(lengths, np.minimum(still_lengths + 2 * GUESS, MAX_LENGTH), where=~followed)
         return chosen_qpel, followed, references, lengths
 
@@ -219,7 +219,7 @@ class KeyframeFollower:
             self._place_before(composer, shown[-self._max_ref_back :], keyframe, motion)
         else:
             for held in shown:
-                held.slot, held.lengths = KEYFRAME_SLOT, np.int32(GUESS)
+                held.slot, held.lengths = KEYFRAME_SLOT, np.full((), GUESS, np.int32)
         self._keyframe = keyframe
         keyframe.slot, keyframe.lengths, keyframe.motion = KEYFRAME_SLOT, NO_STEPS, None
         for held in unshown:
@@ -235,7 +235,7 @@ class KeyframeFollower:
         The keyframe's own vectors say where its blocks are in them, if what moves moves evenly between frames; where it
         has none, how its motion to the keyframe before differs from theirs.
         """
-        blocks = np.indices(motion.mode.shape)
+        rows, columns = np.indices(motion.mode.shape)
         old = {slot: _at_centres(composer.read(slot)) for slot in {held.slot for held in (*shown, keyframe)}}
         lists = list(zip(motion.vectors_qpel, motion.ref_poc, strict=True))
         unit = 1 if self._subpixel else QUARTERS
@@ -244,17 +244,17 @@ class KeyframeFollower:
             steps = np.full(motion.mode.shape, GUESS, np.int32)
             if held.place[0] == keyframe.place[0]:
                 for vectors_qpel, ref_poc in reversed(lists):
-                    known = ref_poc != NO_REFERENCE
+                    known = (ref_poc != NO_REFERENCE) & (ref_poc != motion.poc)
                     times = (motion.poc - held.place[1]) / (motion.poc - ref_poc[known].astype(np.float32))
                     back_qpel[known], steps[known] = vectors_qpel[known] * times[:, None], 2
                 for vectors_qpel, ref_poc in reversed(lists):
                     known = ref_poc == held.place[1]
                     back_qpel[known], steps[known] = vectors_qpel[known], 1
-            back_qpel = (np.rint(back_qpel / unit) * unit).astype(np.int16)
-            forward_qpel = -back_qpel
+            known_qpel = _as_int16(np.rint(back_qpel / unit) * unit)
+            forward_qpel = -known_qpel
             for _ in range(CORRECTIONS):
-                row, column, is_outside = _follow_blocks(*blocks, forward_qpel, motion.mode.shape)
-                forward_qpel = -back_qpel[row, column]
+                row, column, is_outside = _follow_blocks((rows, columns), forward_qpel, motion.mode.shape)
+                forward_qpel = -known_qpel[row, column]
             if held.slot == KEYFRAME_SLOT:
                 held.slot = self._free_slot()
             composer.place(held.slot, forward_qpel)
@@ -263,6 +263,11 @@ class KeyframeFollower:
 
 def _place(held: HeldFrame) -> tuple[int, int]:
     return held.place
+
+
+def _as_int16(vectors_qpel: NDArray[np.floating]) -> NDArray[np.int16]:
+    limit = np.iinfo(np.int16).max
+    return np.clip(vectors_qpel, -limit, limit).astype(np.int16)
 
 
 def _at_centres(motion_qpel: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -275,10 +280,13 @@ def _at_centres(motion_qpel: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _follow_blocks(
-    row: NDArray[np.intp], column: NDArray[np.intp], vectors_qpel: NDArray[np.int16], shape: tuple[int, ...]
+    blocks: Blocks, vectors_qpel: NDArray[np.int16], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Return row and column of the blocks that the centres of others come from, and where these are outside."""
+    """Return row and column of the blocks that the centres of others come from, and which of these are outside."""
     side = QUARTERS * BLOCK_SIZE
-    ends = (row + (vectors_qpel[..., 1] + side // 2) // side, column + (vectors_qpel[..., 0] + side // 2) // side)
-    inside = tuple(np.clip(end, 0, size - 1) for end, size in zip(ends, shape, strict=True))
-    return *inside, (inside[0] != ends[0]) | (inside[1] != ends[1])
+    row, column = (
+        start + (vectors_qpel[..., axis].astype(np.intp) + side // 2) // side
+        for start, axis in zip(blocks, (1, 0), strict=True)
+    )
+    row_inside, column_inside = np.clip(row, 0, shape[0] - 1), np.clip(column, 0, shape[1] - 1)
+    return row_inside, column_inside, (row_inside != row) | (column_inside != column)

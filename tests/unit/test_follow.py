@@ -97,6 +97,12 @@ def test_a_policys_keyframe_between_frames_that_chains_lead_past():
     assert followed(*frames, restarts=(0, 1)) == [[0], [0], [7]]
 
 
+def test_any_vector_ends_inside_the_frame_also_before_a_policys_keyframe():
+    wild = [frame(2, (0, 8000), (4, -8000), ahead=[frame(4, (0, -8000))]), frame(3, (0, 8000), (4, 8000))]
+    for position, shown in enumerate(followed(KEY, *wild, frame(5, (2, 8000), (0, 1)), restarts=(0, 2))):
+        assert -WIDTH < min(shown) <= max(shown) < WIDTH, position
+
+
 def test_far_references_are_counted_in_frames_that_may_be_referred_to():
     """Frame 4 is the reference before frame 8 though it is four frames back, and frame 0 the third one."""
     mini_group = [frame(2, (0, 2), (4, -2), ahead=[P4]), frame(3, (2, 1), (4, -1), is_reference=False), P4]
@@ -115,7 +121,7 @@ STEP = (2, 1)
 GROUPS = "keyint=8:min-keyint=8:scenecut=0:b-adapt=0"
 KINDS = {
     "B": ("yuv420p", "bframes=3:b-adapt=0:b-pyramid=0"),
-    "pyramid": ("yuv420p", "bframes=4:b-adapt=0:b-pyramid=1:ref=4"),
+    "pyramid": ("yuv420p", "bframes=4:b-adapt=0:b-pyramid=1:ref=2"),
     "open groups": ("yuv420p", f"{GROUPS}:bframes=3:open-gop=1"),
     "closed groups": ("yuv420p", f"{GROUPS}:bframes=3:open-gop=0"),
     "weighted": ("yuv420p", "bframes=3:weightb=1"),
