@@ -207,9 +207,8 @@ class KeyframeFollower:
     def _restart(self, composer: MotionComposer, keyframe: HeldFrame, motion: FrameMotion) -> None:
         """Make a frame the keyframe.
 
-        Frames before it then count as the keyframe, as in the published programs. With two lists, frames after it may
-        well refer to those, or be decoded before it, so that their chains lead past it. There, frames before it are
-        placed by how their motion to the keyframe before differs from the new one's.
+        Frames before it then count as the keyframe, as in the published programs. With two lists, frames after it often
+        refer to those, or were decoded before it, so that their chains lead past it: there, those are placed.
         """
         shown = sorted((held for held in self._held if not held.motion and held is not keyframe), key=_place)
         unshown = [held for held in self._held if held.motion and held is not keyframe]
@@ -235,7 +234,7 @@ class KeyframeFollower:
         The keyframe's own vectors say where its blocks are in them, if what moves moves evenly between frames; where it
         has none, how its motion to the keyframe before differs from theirs.
         """
-        rows, columns = np.indices(motion.mode.shape)
+        blocks = np.indices(motion.mode.shape, sparse=True)
         old = {slot: _at_centres(composer.read(slot)) for slot in {held.slot for held in (*shown, keyframe)}}
         lists = list(zip(motion.vectors_qpel, motion.ref_poc, strict=True))
         unit = 1 if self._subpixel else QUARTERS
@@ -253,7 +252,7 @@ class KeyframeFollower:
             known_qpel = _as_int16(np.rint(back_qpel / unit) * unit)
             forward_qpel = -known_qpel
             for _ in range(CORRECTIONS):
-                row, column, is_outside = _follow_blocks((rows, columns), forward_qpel, motion.mode.shape)
+                row, column, is_outside = _follow_blocks(blocks, forward_qpel, motion.mode.shape)
                 forward_qpel = -known_qpel[row, column]
             if held.slot == KEYFRAME_SLOT:
                 held.slot = self._free_slot()
