@@ -89,7 +89,7 @@ class KeyframeFollower:
         Raises MotionError if the decoder does not say which frames it refers to, or frames are too large.
         """
         check_size(frame.height, frame.width)
-        if (frame.ref_poc == UNKNOWN_REFERENCE).any():
+        if (frame.ref_poc[: "IPB".index(frame.kind)] == UNKNOWN_REFERENCE).any():
             found = "is a B-frame with" if frame.kind == "B" else "has"
             raise MotionError(
                 f"frame {frame.index} {found} vectors, but the decoder does not tell which of several reference frames "
@@ -175,7 +175,7 @@ class KeyframeFollower:
         if not self._has_choice:
             for other in past_known + future_known:
                 found = motion.ref_poc[0] == other.place[1]
-                references[found] = other.slot
+                np.copyto(references, other.slot, where=found)
                 followed |= found
             return motion.vectors_qpel[0], followed, references, np.add(still_lengths, 1, dtype=np.int32)
         chosen_qpel, lengths = motion.vectors_qpel[0].copy(), np.full(blocks, MAX_LENGTH + 1, np.int32)
