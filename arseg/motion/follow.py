@@ -95,11 +95,12 @@ class KeyframeFollower:
                 f"frame {frame.index} {found} vectors, but the decoder does not tell which of several reference frames "
                 f"they point to. {ENCODE_AGAIN}"
             )
-        self._drop()
         for motion in frame.ahead:
             self._enter(motion)
-        held = next((held for held in self._held if held.motion and held.motion.mode is frame.mode), None)
-        return held or self._enter(frame)
+        entered = (held for held in self._held if held.motion and held.motion.mode is frame.mode)
+        located = next(entered, None) or self._enter(frame)
+        self._drop(located)
+        return located
 
     def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
         """Return the motion of the next frame in display order to the codec's last keyframe, int16, shape (H, W, 2).
@@ -139,12 +140,12 @@ class KeyframeFollower:
         self._held.append(held)
         return held
 
-    def _drop(self) -> None:
+    def _drop(self, located: HeldFrame) -> None:
         """Drop frames that were shown and are not referred to any more, and those that should have been shown."""
         limit = MAX_REFERENCES if self._has_choice else self._max_ref_back
         shown = [held for held in self._held if not held.motion and (held.is_reference or held is self._keyframe)]
         unshown = [held for held in self._held if held.motion]
-        kept = {id(held) for held in shown[-limit:] + unshown[-MAX_REFERENCES:]}
+        kept = {id(held) for held in [*shown[-limit:], *unshown[-MAX_REFERENCES:], located]}
         self._held = [held for held in self._held if id(held) in kept]
 
     def _compose_missing(self, composer: MotionComposer) -> None:

@@ -103,6 +103,16 @@ def test_any_vector_ends_inside_the_frame_also_before_a_policys_keyframe():
         assert -WIDTH < min(shown) <= max(shown) < WIDTH, position
 
 
+def test_frames_that_are_never_shown_are_dropped():
+    """In a damaged stream; of all the others, motion is found as before."""
+    frames = [
+        frame(n, (n - 1, 0.25), (None, 0), ahead=[frame(n + more, (n - 1, 3)) for more in range(1000, 1020)])
+        for n in range(1, 60)
+    ]
+    assert followed(KEY, *frames, subpixel=True)[1:] == [[n / 4] for n in range(1, 60)]
+    assert followed(KEY, *frames, subpixel=True, restarts=(0, 30))[40] == [2.5]
+
+
 def test_far_references_are_counted_in_frames_that_may_be_referred_to():
     """Frame 4 is the reference before frame 8 though it is four frames back, and frame 0 the third one."""
     mini_group = [frame(2, (0, 2), (4, -2), ahead=[P4]), frame(3, (2, 1), (4, -1), is_reference=False), P4]
