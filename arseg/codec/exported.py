@@ -6,6 +6,7 @@ no B-frames do, such as `arseg.codec.encode` makes. In others the vectors have `
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Literal, TypeVar, cast
 
@@ -69,13 +70,15 @@ class Anchors:
         if kind == "B" and self._codec != "h264":
             self._waiting.append((index, frame))
             return
-        for waiting_index, waiting in self._waiting:
-            yield self._describe(waiting_index, waiting, "B", self._previous, index)
-        self._waiting.clear()
         known = self._codec != "h264" or (certain and kind == "P")
-        past = self._previous if known else UNKNOWN_REFERENCE
-        yield self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
+        anchor = self._describe(index, frame, kind, self._previous if known else UNKNOWN_REFERENCE, UNKNOWN_REFERENCE)
+        ahead: tuple[DecodedFrame, ...] = (anchor,)
+        for waiting_index, waiting in self._waiting:
+            yield replace(self._describe(waiting_index, waiting, "B", self._previous, index), ahead=ahead)
+            ahead = ()
+        self._waiting.clear()
         self._previous = index
+        yield anchor
 
     def finish(self) -> Iterator[DecodedFrame]:
         """Yield what still waits at the end of the stream."""
@@ -113,6 +116,7 @@ class Anchors:
             poc=index,
             kind=kind,
             is_keyframe=bool(frame.key_frame),
+            is_reference=kind != "B",
             is_damaged=is_damaged_frame(frame),
             mode=np.where(inter, np.uint8(PredictionMode.INTER), np.uint8(PredictionMode.INTRA)),
             vectors_qpel=vectors_qpel,

@@ -60,6 +60,9 @@ class FrameMotion:
     ref_poc: NDArray[np.int32]
     """Picture order count that each vector refers to, shape (2, Hb, Wb), `NO_REFERENCE` where a list is unused,
     `UNKNOWN_REFERENCE` where the decoder does not say."""
+    is_reference: bool = True
+    """Whether other frames may refer to it. HEVC alone says of some that none does (but for those of higher temporal
+    layers, which encoders do not do)."""
     is_damaged: bool = False
     """Whether pixels and motion may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
@@ -72,6 +75,9 @@ class DecodedFrame(FrameMotion):
     """Place in display order, from 0."""
     pixels: VideoFrame
     """The decoded planes, as PyAV gives them."""
+    ahead: tuple[FrameMotion, ...] = ()
+    """Motion of frames that are decoded before this one, are shown after it, and were not ahead of an earlier frame; in
+    decode order. This frame, and those, may refer to them."""
 
     def to_rgb(self) -> NDArray[np.uint8]:
         """Return the frame in RGB, shape (H, W, 3), as `to_rgb` converts it, each time."""

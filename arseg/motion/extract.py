@@ -11,11 +11,11 @@ import numpy as np
 
 from arseg.codec.decode import describe_decoder, read_frames
 from arseg.codec.exported import EXPORTED_BLOCK_SIZE
-from arseg.codec.frame import BLOCK_SIZE, DecodedFrame
+from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame
 from arseg.codec.stream import PacketStream, crop_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.compose import check_size
 from arseg.motion.file import MotionAttributes, MotionFile
 from arseg.motion.file_writer import create_motion_file
 from arseg.progress import track
@@ -86,7 +86,7 @@ def extract_motion(
             subpixel=subpixel,
             block_size=block_size,
         )
-        follower = KeyframeFollower()
+        references = BackReferences()
         # Compressing, like decoding, lets other threads run: a frame is written while the next ones are decoded.
         writing: deque[Future[None]] = deque()
         with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
@@ -96,7 +96,8 @@ def extract_motion(
                     ref_back = np.zeros(frame.mode.shape, np.uint8)
                 elif composed:
                     try:
-                        ref_back = follower.locate(frame)
+                        check_size(frame.height, frame.width)
+                        ref_back = references.locate(frame)
                     except MotionError as error:
                         composed = False
                         writing.append(thread.submit(writer.leave_out_composed, str(error)))

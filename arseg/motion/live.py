@@ -1,6 +1,6 @@
 """Motion to a keyframe for each frame of any video, as it comes: what segmentation of a user's own video reads.
 
-The motion is the stream's own wherever every frame refers to earlier, known ones. Otherwise frames are encoded again on
+The motion is the stream's own wherever the decoder says what it refers to. Otherwise frames are encoded again on
 the fly. Which frames become keyframes is decided by policies (`arseg.keyframes`), when a frame is asked for.
 """
 
@@ -23,7 +23,7 @@ from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.follow import KeyframeFollower
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from arseg.codec.frame import BLOCK_SIZE, NO_REFERENCE, DecodedFrame, PredictionMode
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.follow import KeyframeFollower
 from arseg.plots.motion import motion_to_rgb
 
 ARROWS_ACROSS = 24
