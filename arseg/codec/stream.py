@@ -215,7 +215,7 @@ class PacketStream:
 
     def _cut(self, packet: Packet) -> list[bytes]:
         if self._cutter is None:
-            return []
+            return [bytes(packet)] if self._observe else []
         if packet.has_sidedata("new_extradata"):
             self._cutter.configure(bytes(packet.get_sidedata("new_extradata")))
         headers, self._cutter.headers = self._cutter.headers, []
@@ -313,7 +313,7 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                     f"{source}: its video is of a codec that no decoder of FFmpeg knows. Name another video"
                 )
             yield PacketStream(
-                stream.codec_context.name,
+                stream.codec_context.codec.canonical_name,
                 (packet for packet in container.demux(stream) if packet.size),
                 stream.codec_context,
                 frames_per_second=stream.average_rate,

@@ -121,8 +121,8 @@ WITHOUT_VECTORS = {
     "cros_interlaced.h264": "frame 0 is interlaced",
     "g2_422_10.h265": "10 bits and chroma format 2",
     "hevcjs_10bit.265": "10 bits and chroma format 1",
-    "jc_m4v.m4v": "frame 2 is a B-frame; of MPEG-4 part 2",
-    "moviepy_bitmap.mp4": "all of their blocks are intra-coded, or",
+    "jc_m4v.m4v": "frame 2 is a B-frame; of this codec",
+    "moviepy_bitmap.mp4": "none of its 4 P- and B-frames has a motion vector",
 }
 
 
