@@ -10,8 +10,6 @@ from itertools import product
 from typing import Literal, TypeVar, cast
 
 import numpy as np
-from av.sidedata.motionvectors import MotionVectors
-from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
@@ -25,6 +23,7 @@ from arseg.codec.frame import (
     PredictionMode,
     num_blocks,
 )
+from arseg.codec.pyav import motion_vectors_of
 from arseg.codec.stream import PacketStream, crop_of, is_damaged_frame, origin_of
 from arseg.errors import MotionError
 
@@ -105,12 +104,9 @@ class Anchors:
         vectors_qpel = np.zeros((2, *blocks, 2), np.int16)
         ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
         inter = np.zeros(blocks, np.bool_)
-        # What `frame.side_data` gives is kept by the frame and keeps the frame: such circles, hundreds of MB of pixels,
-        # would stay in memory until the garbage collector comes by.
-        vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
+        table = None if kind == "I" else motion_vectors_of(frame)
         self._num_inter += kind != "I"
-        if kind != "I" and isinstance(vectors, MotionVectors):  # an inter frame may be intra-coded altogether
-            table = vectors.to_ndarray()
+        if table is not None:  # an inter frame may be intra-coded altogether
             self._num_vectors += len(table)
             num_lists = "IPB".index(kind)
             covered = paint(table, vectors_qpel[:num_lists], crop_of(frame))

@@ -16,10 +16,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from arseg.codec.clock import Clock
 from arseg.codec.damage import Damage
 from arseg.codec.decode import find_reader
 from arseg.codec.frame import DecodedFrame
-from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
+from arseg.codec.reencode import Reencoding, reencode
 from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
@@ -123,10 +124,8 @@ class LiveVideo:
         self._following, self._policy = following, following.policy()
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
-        self._rate = float(stream.frames_per_second or NOMINAL_RATE)
+        self._clock = Clock(stream)
         self._num_shown = 0
-        self._start: float | None = None
-        self._seconds = 0.0
 
     @property
     def damage(self) -> Damage:
@@ -226,18 +225,7 @@ class LiveVideo:
         is_damaged: bool,
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
-        seconds = self._time(pixels)
+        seconds = self._clock.read(pixels)
         frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
         self._num_shown += 1
         return frame
-
-    def _time(self, pixels: VideoFrame) -> float:
-        """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
-        base = self._stream.time_base
-        clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
-        if not self._num_shown:
-            self._start = clock
-            return 0.0
-        seconds = self._num_shown / self._rate if clock is None or self._start is None else clock - self._start
-        self._seconds = seconds if seconds > self._seconds else self._seconds + 1 / self._rate
-        return self._seconds
