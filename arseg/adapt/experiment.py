@@ -64,7 +64,7 @@ def read_format(video: Path) -> VideoFormat:
     """
     with open_container(video) as container:
         stream = container.streams.video[0]
-        if (fps := stream.average_rate) is None:
+        if not (fps := stream.average_rate):
             raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")
         rate = stream.bit_rate or container.bit_rate
         if not rate:

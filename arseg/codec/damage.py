@@ -25,6 +25,8 @@ class Origin:
     """Whether the container wants it decoded, but not shown: an edit list cuts it away."""
     corner: tuple[int, int] | None = None
     """Column and row of the coded frame at which the displayed one ends, where headers say it."""
+    is_disposable: bool = False
+    """Whether no other frame may refer to its frame, where a reader notes that."""
     fails: bool = False
     """Whether the decoder refuses it."""
     is_damaged: bool = False

@@ -19,7 +19,7 @@ from typing import Literal, cast
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
 
-from arseg.codec.bitstream import START_CODE
+from arseg.codec.bitstream import START_CODE, hevc_layer
 from arseg.codec.damage import Origin
 from arseg.codec.frame import NO_REFERENCE, DecodedFrame, FrameMotion, PredictionMode, num_blocks
 from arseg.codec.native_build import ensure_native_reader
@@ -95,7 +95,7 @@ class Motions:
 
     def observe(self, origin: Origin | None, units: list[bytes]) -> None:
         """Take a packet, or the end of the stream, before FFmpeg decodes it."""
-        units = [unit for unit in units if not _layer(unit)]
+        units = [unit for unit in units if not hevc_layer(unit)]
         for unit in units:
             if unit[0] >> 1 in PARAMETER_SETS:
                 self._parameter_sets.pop(unit, None)  # so that the last one with a number is the one that counts
@@ -249,11 +249,6 @@ class MotionProcess:
 def _program() -> Path:
     """Find the program once: a split has thousands of clips."""
     return ensure_native_reader()
-
-
-def _layer(unit: bytes) -> int:
-    """Return the layer of a unit: 0 is the base, others are further views or qualities."""
-    return (unit[0] & 1) << 5 | (unit[1] >> 3 if len(unit) > 1 else 0)
 
 
 def _number(frame: VideoFrame) -> int:

@@ -23,8 +23,9 @@ from av.video.frame import PictureType, VideoFrame
 
 from arseg.access import access_error, find_refusal
 from arseg.codec import h264
-from arseg.codec.bitstream import UnitCutter
+from arseg.codec.bitstream import UnitCutter, hevc_layer
 from arseg.codec.damage import Account, Damage, Origin
+from arseg.codec.pyav import fraction_of
 from arseg.errors import CodecError
 
 LOG = logging.getLogger(__name__)
@@ -45,6 +46,11 @@ MAX_HELD = 16
 
 CHECKED_BYTES = 64 * 2**20
 """How far a file is read to find out whether the system refuses that, or its content ends there."""
+
+MATROSKA_KEY = "enc_key_id"
+"""What FFmpeg calls, in a track's metadata, the key that it is encrypted with."""
+
+ENCRYPTED = "it is encrypted"
 
 STANDARD_INPUT = "pipe:0"
 """FFmpeg's name of the standard input."""
@@ -72,6 +78,8 @@ class PacketStream:
         How many frames there are, where the container says it.
     path : Path, optional
         The file, if it is one.
+    is_encrypted : bool
+        Whether all packets are; MP4 says it of each.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class PacketStream:
         time_base: Fraction | None = None,
         num_frames: int | None = None,
         path: Path | None = None,
+        is_encrypted: bool = False,
     ) -> None:
         self.codec, self.packets = codec, packets
         self.frames_per_second, self.time_base, self.num_frames = frames_per_second, time_base, num_frames
@@ -91,12 +100,12 @@ class PacketStream:
         self.account = Account()
         self.h264_headers = h264.Headers()
         """What the headers of H.264 have said so far."""
-        self._path, self._position = path, 0
+        self._path, self._position, self._is_encrypted = path, 0, is_encrypted
         self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
         self._decoding: Iterator[VideoFrame] | None = None
         self._unshown: deque[VideoFrame] = deque()
         self._observe: Observer | None = None
-        self._has_hashes = False
+        self._has_hashes = self._has_layers = False
 
     @property
     def damage(self) -> Damage:
@@ -133,6 +142,8 @@ class PacketStream:
     def finish(self) -> None:
         """Check, once all frames have been shown, that none is missing. Raises CodecError if there is none at all."""
         self.account.finish()
+        if not self.account.num_shown and self.damage.ended_early == ENCRYPTED:
+            raise CodecError("the video is encrypted. Name a copy that is not")
         if not self.account.num_shown:
             told = "; ".join([*self.damage.messages, self.damage.ended_early]).strip("; ")
             raise CodecError(
@@ -166,6 +177,10 @@ class PacketStream:
                     is_keyframe=frame.key_frame,
                     is_intra=frame.pict_type == PictureType.I,
                 )
+                if not self.account.num_shown and not self._unshown and not frame.key_frame:
+                    LOG.info(
+                        "the first frame that is shown is no keyframe; those that it refers to are missing or cut away"
+                    )
                 yield frame
 
     def _arrive(self, frame: VideoFrame, sent: Origin | None) -> None:
@@ -184,9 +199,10 @@ class PacketStream:
         """Yield packets until no more can be read, or decoded."""
         try:
             for packet in self.packets:
-                if packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
-                    self.damage.ended_early = "it is encrypted"
-                    LOG.warning("the video cannot be read any further: %s", self.damage.ended_early)
+                if self._is_encrypted or packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
+                    self.damage.ended_early = ENCRYPTED
+                    if self.account.num_packets:
+                        LOG.warning("the video cannot be read any further: %s", ENCRYPTED)
                     return
                 self._position = packet.pos or self._position
                 yield packet
@@ -215,7 +231,7 @@ class PacketStream:
 
     def _cut(self, packet: Packet) -> list[bytes]:
         if self._cutter is None:
-            return []
+            return [bytes(packet)] if self._observe else []
         if packet.has_sidedata("new_extradata"):
             self._cutter.configure(bytes(packet.get_sidedata("new_extradata")))
         headers, self._cutter.headers = self._cutter.headers, []
@@ -234,6 +250,9 @@ class PacketStream:
             if self._has_hashes and holds_frame and not has_hash:
                 problem = "it lacks the hash that the frames before it have"
             self._has_hashes |= has_hash
+            if not self._has_layers and any(map(hevc_layer, units)):
+                self._has_layers = True
+                LOG.info("the video has several views or layers; the first one, which all players show, is read")
         origin = self.account.send(
             packet.size, holds_frame=holds_frame, is_cut=packet.is_discard, corner=self.h264_headers.corner
         )
@@ -313,13 +332,14 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                     f"{source}: its video is of a codec that no decoder of FFmpeg knows. Name another video"
                 )
             yield PacketStream(
-                stream.codec_context.name,
+                stream.codec_context.codec.canonical_name,
                 (packet for packet in container.demux(stream) if packet.size),
                 stream.codec_context,
-                frames_per_second=stream.average_rate,
-                time_base=stream.time_base,
+                frames_per_second=fraction_of(stream.average_rate),
+                time_base=fraction_of(stream.time_base),
                 num_frames=stream.frames or None,
                 path=Path(source),
+                is_encrypted=MATROSKA_KEY in stream.metadata,
             )
     except av.error.FFmpegError as error:
         if (refusal := find_refusal(error)) and Path(source).exists():

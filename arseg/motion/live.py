@@ -1,29 +1,32 @@
 """Motion to a keyframe for each frame of any video, as it comes: what segmentation of a user's own video reads.
 
-The motion is the stream's own wherever the decoder says what it refers to. Otherwise frames are encoded again on
-the fly. Which frames become keyframes is decided by policies (`arseg.keyframes`), when a frame is asked for.
+The motion is the stream's own wherever the decoder says what it refers to, and it explains enough of the frames
+(`arseg.motion.judge`). Otherwise they are encoded again on the fly. Which frames become keyframes is decided by
+policies (`arseg.keyframes`), when a frame is asked for.
 """
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from arseg.codec.clock import Clock
 from arseg.codec.damage import Damage
 from arseg.codec.decode import find_reader
 from arseg.codec.frame import DecodedFrame
-from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
+from arseg.codec.reencode import Reencoding, reencode
 from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
 from arseg.motion.follow import KeyframeFollower
+from arseg.motion.judge import MotionJudge
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
@@ -121,10 +124,8 @@ class LiveVideo:
         self._following, self._policy = following, following.policy()
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
-        self._rate = float(stream.frames_per_second or NOMINAL_RATE)
+        self._clock = Clock(stream)
         self._num_shown = 0
-        self._start: float | None = None
-        self._seconds = 0.0
 
     @property
     def damage(self) -> Damage:
@@ -153,7 +154,9 @@ class LiveVideo:
         try:
             if read is None:
                 raise MotionError(f"motion vectors of {self._stream.codec} cannot be read")
-            yield from self._follow(read(self._stream))
+            auto = self._following.motion == "auto"
+            judge = MotionJudge(self._following.reencoding) if auto else None
+            yield from self._follow(read(self._stream), judge)
             return
         except (CodecError, MotionError) as error:
             reason = str(error).partition(". ")[0]  # without what to do about it elsewhere
@@ -163,11 +166,14 @@ class LiveVideo:
 
     def _follow_reencoded(self, reason: str) -> Iterator[FollowedFrame]:
         """Encode all frames again that have not been shown yet; damaged ones would lead motion astray."""
-        self.reencoded_because = reason
-        LOG.info("the video is encoded again on the fly for its motion: %s", reason)
         follows_coded = any(isinstance(policy, Coded) for policy in self._policy.policies)
         gop = self._rules.gop if follows_coded else ENDLESS
-        kinds = groupby(self._stream.frames(), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
+        frames = self._stream.frames()
+        if (first := next(frames, None)) is None:
+            return
+        self.reencoded_because = reason
+        LOG.info("the video is encoded again on the fly for its motion: %s", reason)
+        kinds = groupby(chain([first], frames), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
         for (is_damaged, *_), same in kinds:
             if is_damaged:
                 for frame in same:
@@ -175,8 +181,8 @@ class LiveVideo:
             else:
                 yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
-    def _follow(self, frames: Iterator[DecodedFrame]) -> Iterator[FollowedFrame]:
-        """Follow frames of one reader, deciding on each."""
+    def _follow(self, frames: Iterator[DecodedFrame], judge: MotionJudge | None = None) -> Iterator[FollowedFrame]:
+        """Follow frames of one reader, deciding on each; MotionError if a judge finds their motion of no use."""
         size, distance = (0, 0), 0
         for frame in frames:
             if frame.is_damaged:
@@ -189,6 +195,8 @@ class LiveVideo:
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
                     size, distance = (frame.width, frame.height), 0
                 ref_back = follower.locate(frame)
+                if judge and (useless := judge.see(frame, ref_back, self._rules.max_ref_back)):
+                    raise MotionError(useless)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
                     index=self._num_shown,
@@ -217,18 +225,7 @@ class LiveVideo:
         is_damaged: bool,
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
-        seconds = self._time(pixels)
+        seconds = self._clock.read(pixels)
         frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
         self._num_shown += 1
         return frame
-
-    def _time(self, pixels: VideoFrame) -> float:
-        """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
-        base = self._stream.time_base
-        clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
-        if not self._num_shown:
-            self._start = clock
-            return 0.0
-        seconds = self._num_shown / self._rate if clock is None or self._start is None else clock - self._start
-        self._seconds = seconds if seconds > self._seconds else self._seconds + 1 / self._rate
-        return self._seconds

@@ -66,7 +66,7 @@ OWN_MOTION = {
 """HEVC with B-frames, open groups, ten bits and 4:2:2."""
 
 REFUSED = {
-    "ey_encrypted.mp4": r"no frame that can be decoded \(it is encrypted\)",
+    "ey_encrypted.mp4": "the video is encrypted",
     "wpt_invalid_codec.mp4": "a codec that no decoder of FFmpeg knows",
 }
 
@@ -135,8 +135,8 @@ def test_what_cannot_be_shown_is_refused_in_one_line(videos, name, tmp_path):
 
 WITHOUT_VECTORS = {
     "cros_interlaced.h264": "frame 0 is interlaced",
-    "jc_m4v.m4v": "frame 2 is a B-frame; of MPEG-4 part 2",
-    "moviepy_bitmap.mp4": "all of their blocks are intra-coded, or",
+    "jc_m4v.m4v": "frame 2 is a B-frame; of this codec",
+    "moviepy_bitmap.mp4": "none of its 4 P- and B-frames has a motion vector",
 }
 
 
