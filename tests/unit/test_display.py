@@ -1,4 +1,4 @@
-"""Videos that are shown otherwise than they are coded: turned, mirrored, with pixels that are not square, interlaced."""
+"""Videos that are shown otherwise than they are coded: turned, mirrored, with square pixels, deinterlaced."""
 
 import subprocess
 from fractions import Fraction
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from infer_examples import HEIGHT, STEP, WIDTH, frames_of, p_only_video, write_checkpoints, write_video
 from PIL import Image
+from video_examples import encode_with
 
 from arseg.cli import segment as segment_command
 from arseg.codec.color import RGBConverter
@@ -99,7 +100,7 @@ def test_any_other_angle_is_the_nearest_quarter_turn(tmp_path):
 @pytest.mark.parametrize("in_container", [False, True])
 def test_pixels_become_square(tmp_path, ratio, shown_size, factors, in_container):
     frames = frames_of(4)
-    path = p_only_video(tmp_path / "coded.mp4", frames)
+    path = p_only_video(tmp_path / ("coded.mp4" if in_container else "coded.264"), frames)
     if in_container:
         aspect = Fraction(ratio) * Fraction(WIDTH, HEIGHT)
         ffmpeg("-i", path, "-c", "copy", "-aspect", f"{aspect.numerator}:{aspect.denominator}", tmp_path / "v.mp4")
@@ -172,3 +173,46 @@ def test_all_outputs_are_upright_with_square_pixels(tmp_path):
     _, written, overlays = read(tmp_path / "o.mp4")
     assert written[0].display is AS_CODED
     assert np.corrcoef(overlays[0].ravel(), shown[0].ravel())[0, 1] > 0.5
+
+
+def interlaced(num_frames):
+    """Frames whose odd rows were seen half a frame later, and those that were seen with the even rows."""
+    fields = frames_of(2 * num_frames)
+    woven = fields[::2].copy()
+    woven[:, 1::2] = fields[1::2, 1::2]
+    return woven, fields[::2]
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 9])
+@pytest.mark.parametrize("rules", [PAPER_RULES, None])
+def test_interlaced_video_is_deinterlaced_frame_by_frame(tmp_path, caplog, num_frames, rules):
+    woven, seen = interlaced(num_frames)
+    path = write_video(tmp_path / "v.mp4", woven, "-flags", "+ildct+ilme", "-x264-params", "tff=1:qp=4:bframes=2")
+    with caplog.at_level("INFO"):
+        video, found, shown = read(path, rules)
+    assert len(found) == video.num_deinterlaced == num_frames
+    assert caplog.text.count("frame 0 is interlaced; such frames are deinterlaced") == 1
+    assert [frame.seconds for frame in found] == pytest.approx([number / 30 for number in range(num_frames)], abs=1e-4)
+    if num_frames == 9:
+        error, combed = (np.abs(np.subtract(each, seen, dtype=float))[2:-2].mean() for each in (shown, woven))
+        assert error < combed
+        assert rules is None or "is interlaced" in video.reencoded_because
+
+
+def test_interlaced_frames_may_follow_progressive_ones(tmp_path):
+    woven, seen = interlaced(4)
+    progressive = encode_with("libx264", seen, "-bf", "0", form="h264")
+    combed = encode_with("libx264", woven, "-bf", "0", "-flags", "+ildct+ilme", form="h264")
+    (tmp_path / "v.264").write_bytes(progressive + combed + progressive)
+    video, found, _ = read(tmp_path / "v.264")
+    assert (len(found), video.num_deinterlaced) == (12, 4)
+
+
+def test_motion_files_stay_as_coded_and_say_how_frames_are_shown(tmp_path):
+    coded = p_only_video(tmp_path / "c.mp4", coded_for(frames_of(3), 270, True))
+    path = tag_display(coded, tmp_path / "v.mp4", 270, True)
+    extract_motion(str(path), tmp_path / "motion.h5", composed=True)
+    with MotionFile(tmp_path / "motion.h5") as file:
+        told = file.attributes
+        assert (told.rotation, told.mirrored, told.sample_aspect_ratio) == (270, True, "1/1")
+        assert file.read(1).motion_qpel.shape == (WIDTH, HEIGHT, 2)
