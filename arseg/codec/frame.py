@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from arseg.errors import CodecError, MotionError
@@ -84,14 +85,17 @@ class DecodedFrame(FrameMotion):
         return to_rgb(self.pixels)
 
 
-def to_rgb(pixels: VideoFrame) -> NDArray[np.uint8]:
-    """Return decoded planes in RGB, shape (H, W, 3).
+def to_rgb(
+    pixels: VideoFrame, *, matrix: Colorspace = Colorspace.ITU601, width: int | None = None, height: int | None = None
+) -> NDArray[np.uint8]:
+    """Return decoded planes in RGB, shape (H, W, 3), by default of their own size.
 
     By libswscale with the settings of the ``ffmpeg`` program: BT.601 with limited range (which is what FFmpeg's default
-    conversion chooses on the way in). The fast converter for 8-bit 4:2:0 frames of even height repeats the pixels of
-    the colour planes; elsewhere they are enlarged bicubically.
+    conversion chooses on the way in), or another `matrix` of PyAV, and the range that the frame names. The fast
+    converter for 8-bit 4:2:0 frames of even height repeats the pixels of the colour planes; elsewhere they are enlarged
+    bicubically.
     """
-    rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC")
+    rgb = pixels.reformat(width, height, format="rgb24", src_colorspace=matrix, interpolation="BICUBIC")
     return rgb.to_ndarray().astype(np.uint8, copy=False)
 
 

@@ -25,6 +25,7 @@ from arseg.access import access_error, find_refusal
 from arseg.codec import h264
 from arseg.codec.bitstream import UnitCutter, hevc_layer
 from arseg.codec.damage import Account, Damage, Origin
+from arseg.codec.display import AS_CODED, Display, find_orientation, make_display
 from arseg.codec.pyav import fraction_of
 from arseg.errors import CodecError
 
@@ -76,6 +77,8 @@ class PacketStream:
         Seconds in a unit of the packets' times.
     num_frames : int, optional
         How many frames there are, where the container says it.
+    pixel_aspect : Fraction, optional
+        Width of a pixel divided by its height, where the container says it and overrides the stream.
     path : Path, optional
         The file, if it is one.
     is_encrypted : bool
@@ -91,6 +94,7 @@ class PacketStream:
         frames_per_second: Fraction | None = None,
         time_base: Fraction | None = None,
         num_frames: int | None = None,
+        pixel_aspect: Fraction | None = None,
         path: Path | None = None,
         is_encrypted: bool = False,
     ) -> None:
@@ -100,12 +104,14 @@ class PacketStream:
         self.account = Account()
         self.h264_headers = h264.Headers()
         """What the headers of H.264 have said so far."""
-        self._path, self._position, self._is_encrypted = path, 0, is_encrypted
+        self._path, self._position = path, 0
+        self._is_encrypted, self._pixel_aspect = is_encrypted, pixel_aspect
         self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
         self._decoding: Iterator[VideoFrame] | None = None
         self._unshown: deque[VideoFrame] = deque()
         self._observe: Observer | None = None
         self._has_hashes = self._has_layers = False
+        self._orientation: tuple[int, bool] | None = None
 
     @property
     def damage(self) -> Damage:
@@ -132,7 +138,7 @@ class PacketStream:
 
         It is a mistake of arseg, or of a reader that takes its frames from elsewhere, if it is not its turn.
         """
-        if not self._unshown or self._unshown.popleft() is not frame:
+        if not self._unshown or origin_of(self._unshown.popleft()) is not origin_of(frame):
             raise AssertionError(
                 f"frame {self.account.num_shown} is not the next one to be shown: arseg has lost some, or their order. "
                 "Please report this, with the video"
@@ -166,7 +172,10 @@ class PacketStream:
                 packet.opaque = origin = self._enter(packet, units)
             if self._observe:
                 self._observe(origin, units)
-            for frame in self._decode_packet(packet, origin):
+            frames = self._decode_packet(packet, origin)
+            if origin is not None:
+                origin.pixel_aspect = self._pixel_aspect or decoder.sample_aspect_ratio
+            for frame in frames:
                 self._arrive(frame, origin)
                 held.append(frame)
             # What a frame refers to may be shown after it, and only then does FFmpeg say whether it is damaged.
@@ -184,10 +193,14 @@ class PacketStream:
                 yield frame
 
     def _arrive(self, frame: VideoFrame, sent: Origin | None) -> None:
-        """Note where a frame comes from, and what FFmpeg says of it."""
+        """Note where a frame comes from, how it is to be shown, and what FFmpeg says of it."""
         if frame.opaque is None:  # by a decoder that does not say it
             frame.opaque = sent or Origin(self.account.num_packets, 0, holds_frame=True, is_cut=False)
         origin = cast(Origin, frame.opaque)
+        orientation = find_orientation(frame)
+        if orientation or frame.key_frame:  # FFmpeg puts that of a message in the stream on the message's frame alone
+            self._orientation = orientation
+        origin.display = make_display(self._orientation, origin.pixel_aspect)
         if frame.is_corrupt:
             self.account.note(origin, f"{self.codec}: parts of it are missing, and guessed")
         self.account.arrive(origin)
@@ -291,6 +304,12 @@ def is_damaged_frame(frame: VideoFrame) -> bool:
     return origin is not None and origin.is_damaged
 
 
+def display_of(frame: VideoFrame) -> Display:
+    """Return how a frame of `PacketStream.frames` is to be shown, by its display matrix and sample aspect ratio."""
+    origin = origin_of(frame)
+    return AS_CODED if origin is None else origin.display
+
+
 def crop_of(frame: VideoFrame) -> tuple[int, int]:
     """Return how many columns and rows of the coded frame lie left of and above the displayed one; of H.264 only.
 
@@ -331,6 +350,7 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                 raise CodecError(
                     f"{source}: its video is of a codec that no decoder of FFmpeg knows. Name another video"
                 )
+            aspect = stream.sample_aspect_ratio  # what FFmpeg takes: the container's, otherwise the stream's
             yield PacketStream(
                 stream.codec_context.codec.canonical_name,
                 (packet for packet in container.demux(stream) if packet.size),
@@ -338,6 +358,7 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                 frames_per_second=fraction_of(stream.average_rate),
                 time_base=fraction_of(stream.time_base),
                 num_frames=stream.frames or None,
+                pixel_aspect=aspect if aspect != stream.codec_context.sample_aspect_ratio else None,
                 path=Path(source),
                 is_encrypted=MATROSKA_KEY in stream.metadata,
             )

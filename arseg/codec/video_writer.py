@@ -1,4 +1,4 @@
-"""Videos that play everywhere, with the frame times, the sound and the shape of pixels of the one they are made of."""
+"""Videos that play everywhere, with the frame times and the sound of the one they are made of."""
 
 import logging
 import os
@@ -191,10 +191,6 @@ class VideoWriter:
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         if self._options.codec == "hevc":
             context.codec_tag = APPLE_TAG
-        if self._source is not None and self._source.streams.video:
-            shown = self._source.streams.video[0]
-            if (shown.width, shown.height) == (width, height) and shown.sample_aspect_ratio:
-                context.sample_aspect_ratio = shown.sample_aspect_ratio
         if self._options.audio and self._origin.name is not None:
             self._sound = self._find_sound(self._origin.name)
         return stream

@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.frame import to_rgb
+from arseg.codec.color import RGBConverter
+from arseg.codec.display import AS_CODED
 from arseg.codec.stream import PacketStream, open_video
 from arseg.codec.video_writer import Origin
 from arseg.errors import CodecError, ConfigError, MotionError
@@ -36,6 +37,8 @@ class FrontEnd:
         How many frames there are to read, where that is known.
     origin : Origin
         What a video that is written of the frames keeps of this one; known from the first frame on.
+    display : Display
+        What is done to the first frame to show it upright, with square pixels.
     """
 
     def __init__(
@@ -56,15 +59,16 @@ class FrontEnd:
         self.needs_feedback = rules is not None and following.policy().needs_feedback
         self.keyframes: Counter[str] = Counter()
         self.num_frames = max_frames
-        self.origin = Origin(source)
+        self.origin, self.display = Origin(source), AS_CODED
         self._source, self._following, self._every, self._max_frames = source, following, every, max_frames
 
     def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
-        """Yield the frames that the networks need, wanted ones and keyframes, in display order, with their RGB.
+        """Yield the frames that the networks need, wanted ones and keyframes, in display order, with RGB to show.
 
         A CodecError or MotionError, which names the video, says that it cannot be opened, no frame of it decoded, or
         its motion not be had as asked for.
         """
+        converter = RGBConverter()
         try:
             with open_video(self._source) as stream:
                 if self._max_frames is None:
@@ -72,10 +76,10 @@ class FrontEnd:
                 self.video = LiveVideo(stream, self._following, self.rules, self.watch)
                 for frame in self._decoded(self.video):
                     if frame.index == 0:
-                        self.origin = self._origin(stream, frame)
+                        self.origin, self.display = self._origin(stream, frame), frame.display
                     if self.wants(frame) or (self.rules is not None and frame.distance == 0):
                         with self.watch("convert"):
-                            rgb = to_rgb(frame.pixels)
+                            rgb = converter.convert(frame.pixels, frame.display)
                         yield frame, rgb
         except (CodecError, MotionError) as error:
             named = str(error).startswith(f"{self._source}: ")

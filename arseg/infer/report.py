@@ -45,6 +45,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
     if video is not None:
         damage = video.damage
         summary |= {
+            "display": str(segmentation.front_end.display),
+            "frames_deinterlaced": video.num_deinterlaced,
             "reencoded_because": video.reencoded_because,
             "frames_lost": damage.num_lost,
             "frames_damaged": damage.num_damaged,
@@ -73,6 +75,10 @@ def describe(summary: Mapping[str, Any]) -> str:
     if summary["keyframes"] is not None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in summary["keyframes"].items())
         lines.append(f"keyframes: {sum(summary['keyframes'].values())} ({reasons})")
+    if summary.get("display"):
+        lines.append(f"frames are shown {summary['display']}")
+    if summary.get("frames_deinterlaced"):
+        lines.append(f"{summary['frames_deinterlaced']} interlaced frames were deinterlaced")
     if summary.get("reencoded_because"):
         lines.append(f"motion: from encoding again on the fly ({summary['reencoded_because']})")
     elif summary["keyframes"] is not None:

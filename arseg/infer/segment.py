@@ -194,7 +194,7 @@ class Segmentation:
         Yields
         ------
         frame : ndarray of uint8, shape (H, W, 3)
-            The frame in RGB.
+            The frame in RGB, upright, with square pixels.
         labels : ndarray of uint8, shape (H, W)
             Class of each pixel.
         info : FrameInfo
@@ -217,7 +217,7 @@ class Segmentation:
                     yield result
 
     def _run(self, frame: FollowedFrame, rgb: NDArray[np.uint8]) -> SegmentedFrame | None:
-        self._note(frame)
+        self._note(frame, rgb)
         wanted = self.front_end.wants(frame)
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
@@ -246,9 +246,9 @@ class Segmentation:
         info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, frame.is_damaged, hr_labels)
         return rgb, labels, info
 
-    def _note(self, frame: FollowedFrame) -> None:
+    def _note(self, frame: FollowedFrame, rgb: NDArray[np.uint8]) -> None:
         """Say, once each, that a size or a distance is not the training's."""
-        if (size := (frame.pixels.width, frame.pixels.height)) not in self._sizes:
+        if (size := (rgb.shape[1], rgb.shape[0])) not in self._sizes:
             self._sizes.add(size)
             if difference := (self.lr or self.hr).size_difference(*size):
                 LOG.warning("%s", difference)

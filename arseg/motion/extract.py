@@ -12,7 +12,7 @@ import numpy as np
 from arseg.codec.decode import describe_decoder, read_frames
 from arseg.codec.exported import EXPORTED_BLOCK_SIZE
 from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame
-from arseg.codec.stream import PacketStream, crop_of, open_video
+from arseg.codec.stream import PacketStream, crop_of, display_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
 from arseg.motion.compose import check_size
@@ -71,6 +71,7 @@ def extract_motion(
         block_size = codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE
         if any(cropped % block_size for cropped in crop_of(first.pixels)):
             block_size = BLOCK_SIZE  # the grid of larger blocks does not begin at the displayed corner
+        display = display_of(first.pixels)
         attributes = MotionAttributes(
             source=video if video == "-" else Path(video).name,
             codec=stream.codec,
@@ -81,6 +82,9 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
+            rotation=display.rotation,
+            mirrored=display.is_mirrored,
+            sample_aspect_ratio="{}/{}".format(*display.pixel_aspect.as_integer_ratio()),
             block_size=block_size,
         )
         references = BackReferences()

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from arseg.codec.clock import Clock
 from arseg.codec.damage import Damage
 from arseg.codec.decode import find_reader
+from arseg.codec.display import Display
+from arseg.codec.filters import deinterlace
 from arseg.codec.frame import DecodedFrame
 from arseg.codec.reencode import Reencoding, reencode
-from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
+from arseg.codec.stream import PacketStream, display_of, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
@@ -89,13 +91,15 @@ class FollowedFrame:
     seconds: float
     """Time since the first frame."""
     pixels: VideoFrame
-    """Decoded planes."""
+    """Decoded planes, as they are coded; those of interlaced video are deinterlaced."""
+    display: Display
+    """How they are to be shown."""
     distance: int
     """Frames since the keyframe: 0 at a keyframe."""
     keyframe_reason: str | None
     """Why it is a keyframe, in the policy's word. None at other frames, and where no motion is wanted."""
     motion_qpel: NDArray[np.int16] | None
-    """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2); None at a keyframe."""
+    """Displacement (x, y) in quarter pixels to the keyframe as it is shown, shape (H, W, 2); None at a keyframe."""
     is_damaged: bool = False
     """Whether its pixels may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
@@ -118,6 +122,8 @@ class LiveVideo:
     def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
         self.reencoded_because = ""
         """Why the motion is not the stream's own; empty as long as it is."""
+        self.num_deinterlaced = 0
+        """Interlaced frames so far."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
@@ -140,8 +146,9 @@ class LiveVideo:
         have been yielded; MotionError if the stream's own motion must serve and does not.
         """
         if not self._follows:
-            for frame in self._stream.frames():
-                yield self._show(frame, 0, None, None, is_damaged=is_damaged_frame(frame))
+            for is_damaged, frames in self._runs(self._stream.frames()):
+                for frame in frames:
+                    yield self._show(frame, 0, None, None, is_damaged=is_damaged)
         elif self._following.motion == "reencode":
             yield from self._follow_reencoded("asked for")
         else:
@@ -173,27 +180,45 @@ class LiveVideo:
             return
         self.reencoded_because = reason
         LOG.info("the video is encoded again on the fly for its motion: %s", reason)
-        kinds = groupby(chain([first], frames), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
-        for (is_damaged, *_), same in kinds:
+        for is_damaged, same in self._runs(chain([first], frames)):
             if is_damaged:
                 for frame in same:
                     yield self._show(frame, 0, DAMAGE, None, is_damaged=True)
             else:
                 yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
+    def _runs(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[bool, Iterator[VideoFrame]]]:
+        """Yield frames in runs of one kind, deinterlaced, with whether they are damaged."""
+        are_fields = self._stream.codec == "hevc"  # what FFmpeg calls interlaced there: each is a frame of its own
+        make_whole = iter if are_fields else self._deinterlace
+        for (is_damaged, *_), same in groupby(frames, key=_kind):
+            yield is_damaged, make_whole(same)
+
+    def _deinterlace(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        return deinterlace(self._count_interlaced(frames))
+
+    def _count_interlaced(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in frames:
+            if frame.interlaced_frame:
+                if not self.num_deinterlaced:
+                    LOG.info("frame %d is interlaced; such frames are deinterlaced", self._num_shown)
+                self.num_deinterlaced += 1
+            yield frame
+
     def _follow(self, frames: Iterator[DecodedFrame], judge: MotionJudge | None = None) -> Iterator[FollowedFrame]:
         """Follow frames of one reader, deciding on each; MotionError if a judge finds their motion of no use."""
-        size, distance = (0, 0), 0
+        kind: tuple[object, ...] = ()
+        distance = 0
         for frame in frames:
             if frame.is_damaged:
-                size = 0, 0
+                kind = ()
                 yield self._show(frame.pixels, 0, DAMAGE, None, is_damaged=True)
                 continue
             with self._watch("motion"):
                 distance += 1
-                if size != (frame.width, frame.height):
+                if kind != (found := _kind(frame.pixels)):
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
-                    size, distance = (frame.width, frame.height), 0
+                    kind, distance = found, 0
                 ref_back = follower.locate(frame)
                 if judge and (useless := judge.see(frame, ref_back, self._rules.max_ref_back)):
                     raise MotionError(useless)
@@ -204,7 +229,7 @@ class LiveVideo:
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
                     decoded=frame,
-                    compose=partial(follower.compose, frame, ref_back),
+                    compose=partial(_compose_shown, follower, frame, ref_back),
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
@@ -226,6 +251,16 @@ class LiveVideo:
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
         seconds = self._clock.read(pixels)
-        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
+        display = display_of(pixels)
+        frame = FollowedFrame(self._num_shown, seconds, pixels, display, distance, reason, motion_qpel, is_damaged)
         self._num_shown += 1
         return frame
+
+
+def _kind(frame: VideoFrame) -> tuple[bool, int, int, str, Display]:
+    """Return what frames have in common that are filtered, encoded and followed together."""
+    return is_damaged_frame(frame), frame.width, frame.height, frame.format.name, display_of(frame)
+
+
+def _compose_shown(follower: KeyframeFollower, frame: DecodedFrame, ref_back: NDArray[np.uint8]) -> NDArray[np.int16]:
+    return display_of(frame.pixels).apply_to_motion(follower.compose(frame, ref_back))
