@@ -5,7 +5,7 @@ the fly. Which frames become keyframes is decided by policies (`arseg.keyframes`
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -110,11 +110,28 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
+    start : float, optional
+        Time of the video's first frame on its own clock, in seconds, if the stream is a later part of it.
+    reencoded_because : str
+        Why it was encoded again before that part; empty if it was not.
     """
 
-    def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
-        self.reencoded_because = ""
+    def __init__(
+        self,
+        stream: PacketStream,
+        following: Following,
+        rules: MotionRules | None,
+        watch: Stopwatch,
+        *,
+        start: float | None = None,
+        reencoded_because: str = "",
+    ) -> None:
+        self.start = start
+        """Time of the video's first frame on its own clock; None if that is not known, or there is none."""
+        self.reencoded_because = reencoded_because
         """Why the motion is not the stream's own; empty as long as it is."""
+        self.corrects_times = False
+        """Whether a frame's time had to be made up, because the clock went back or stood still."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
@@ -123,7 +140,6 @@ class LiveVideo:
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self._rate = float(stream.frames_per_second or NOMINAL_RATE)
         self._num_shown = 0
-        self._start: float | None = None
         self._seconds = 0.0
 
     @property
@@ -131,7 +147,7 @@ class LiveVideo:
         """What is damaged or lost so far."""
         return self._stream.damage
 
-    def __iter__(self) -> Iterator[FollowedFrame]:
+    def __iter__(self) -> Generator[FollowedFrame, None, None]:
         """Yield all frames that FFmpeg shows, in display order; those that may be wrong are marked.
 
         A damaged frame stands alone, as a keyframe without successors, and so do all that depend on it: the motion of
@@ -143,6 +159,8 @@ class LiveVideo:
                 yield self._show(frame, 0, None, None, is_damaged=is_damaged_frame(frame))
         elif self._following.motion == "reencode":
             yield from self._follow_reencoded("asked for")
+        elif self.reencoded_because:
+            yield from self._follow_reencoded(self.reencoded_because)
         else:
             yield from self._follow_own()
         self._stream.finish()
@@ -162,12 +180,22 @@ class LiveVideo:
         yield from self._follow_reencoded(reason)
 
     def _follow_reencoded(self, reason: str) -> Iterator[FollowedFrame]:
-        """Encode all frames again that have not been shown yet; damaged ones would lead motion astray."""
+        """Encode all frames again that have not been shown yet, each section for itself.
+
+        Damaged frames would lead motion astray.
+        """
         self.reencoded_because = reason
         LOG.info("the video is encoded again on the fly for its motion: %s", reason)
         follows_coded = any(isinstance(policy, Coded) for policy in self._policy.policies)
         gop = self._rules.gop if follows_coded else ENDLESS
-        kinds = groupby(self._stream.frames(), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
+        has_parts = self._policy.begins_anew
+
+        def kind(frame: VideoFrame) -> tuple[bool, int, int, int]:
+            origin = origin_of(frame)
+            section = origin.section if has_parts and origin else 0
+            return is_damaged_frame(frame), frame.width, frame.height, section
+
+        kinds = groupby(self._stream.frames(), key=kind)
         for (is_damaged, *_), same in kinds:
             if is_damaged:
                 for frame in same:
@@ -191,7 +219,7 @@ class LiveVideo:
                 ref_back = follower.locate(frame)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
-                    index=self._num_shown,
+                    index=self._stream.num_skipped + self._num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
@@ -218,7 +246,8 @@ class LiveVideo:
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
         seconds = self._time(pixels)
-        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
+        index = self._stream.num_skipped + self._num_shown
+        frame = FollowedFrame(index, seconds, pixels, distance, reason, motion_qpel, is_damaged)
         self._num_shown += 1
         return frame
 
@@ -226,9 +255,12 @@ class LiveVideo:
         """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
         base = self._stream.time_base
         clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
-        if not self._num_shown:
-            self._start = clock
+        if not self._num_shown and self.start is None:
+            self.start = clock
             return 0.0
-        seconds = self._num_shown / self._rate if clock is None or self._start is None else clock - self._start
-        self._seconds = seconds if seconds > self._seconds else self._seconds + 1 / self._rate
-        return self._seconds
+        seconds = self._num_shown / self._rate if clock is None or self.start is None else clock - self.start
+        if seconds <= self._seconds:
+            self.corrects_times = True
+            seconds = self._seconds + 1 / self._rate
+        self._seconds = seconds
+        return seconds
