@@ -102,7 +102,7 @@ class PacketStream:
         """What the headers of H.264 have said so far."""
         self.num_skipped = 0
         """Frames before the part; exact where nothing is lost, and known from the part's first frame on."""
-        self._part, self._duration = part, duration
+        self.duration, self._part = duration, part
         self._skipped_sets: dict[bytes, None] = {}
         self._path, self._position = path, 0
         self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
@@ -201,7 +201,7 @@ class PacketStream:
         cut = ((packet, self._cut(packet)) for packet in self._read())
         for packet, units, section, began in sections.split(cut):
             if self._part is not None:
-                number = part_of(began, self._duration, self._part.total)
+                number = part_of(began, self.duration, self._part.total)
                 if number > self._part.number:
                     return
                 if number < self._part.number:

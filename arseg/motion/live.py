@@ -132,6 +132,12 @@ class LiveVideo:
         """Why the motion is not the stream's own; empty as long as it is."""
         self.corrects_times = False
         """Whether a frame's time had to be made up, because the clock went back or stood still."""
+        self.span: tuple[float, float] | None = None
+        """Times of the first and the last frame so far; None before there is one."""
+        self.num_shown = 0
+        """Frames so far."""
+        self.reencodes_all = bool(reencoded_because) or (rules is not None and following.motion == "reencode")
+        """Whether no frame's motion is the stream's own."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
@@ -139,8 +145,12 @@ class LiveVideo:
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self._rate = float(stream.frames_per_second or NOMINAL_RATE)
-        self._num_shown = 0
         self._seconds = 0.0
+
+    @property
+    def num_skipped(self) -> int:
+        """Frames before the part that the stream is, as far as packets tell."""
+        return self._stream.num_skipped
 
     @property
     def damage(self) -> Damage:
@@ -219,7 +229,7 @@ class LiveVideo:
                 ref_back = follower.locate(frame)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
-                    index=self._stream.num_skipped + self._num_shown,
+                    index=self.num_skipped + self.num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
@@ -246,19 +256,20 @@ class LiveVideo:
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
         seconds = self._time(pixels)
-        index = self._stream.num_skipped + self._num_shown
+        self.span = self.span[0] if self.span else seconds, seconds
+        index = self.num_skipped + self.num_shown
         frame = FollowedFrame(index, seconds, pixels, distance, reason, motion_qpel, is_damaged)
-        self._num_shown += 1
+        self.num_shown += 1
         return frame
 
     def _time(self, pixels: VideoFrame) -> float:
         """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
         base = self._stream.time_base
         clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
-        if not self._num_shown and self.start is None:
+        if not self.num_shown and self.start is None:
             self.start = clock
             return 0.0
-        seconds = self._num_shown / self._rate if clock is None or self.start is None else clock - self.start
+        seconds = self.num_shown / self._rate if clock is None or self.start is None else clock - self.start
         if seconds <= self._seconds:
             self.corrects_times = True
             seconds = self._seconds + 1 / self._rate

@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
 
-from arseg.config import TrainConfig, existing
+from arseg.config import TrainConfig, existing, expanded
 from arseg.data.sheets import read_sheet
+from arseg.data.videos import name_videos
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.metrics.metric import AGREEMENT, agreement_name
@@ -38,6 +39,7 @@ class Wildcards(Protocol):
     scale: str
     seed: str
     sequence: str
+    video: str
     curves: str
 
 
@@ -172,6 +174,9 @@ class Experiment:
             "curves": "|".join(map(re.escape, self.curves)),
             "scale": r"\d+",
             "seed": r"\d+",
+            "video": "[A-Za-z0-9_][A-Za-z0-9._-]*",
+            "part": r"\d+",
+            "parts": r"\d+",
         }
 
     @property
@@ -286,6 +291,20 @@ class Experiment:
         )
         return sorted({*paths})
 
+    @cached_property
+    def videos(self) -> dict[str, Path]:
+        """The videos to segment, by name; a ConfigError or DataError says that there is none, or two of one name."""
+        if self.config.segment is None:
+            return {}
+        key = f"{self.place}: segment.videos"
+        lines = [expanded(line, f"{key}[{index}]") for index, line in enumerate(self.config.segment.videos)]
+        return name_videos(lines, key)
+
+    def segmented(self) -> list[str]:
+        """Return the tables of segmented videos, and what says that none of them is broken."""
+        names = ("segment.csv", "segment.md", "segmented.txt")
+        return [f"{self.results}/{name}" for name in names] if self.config.segment else []
+
     def figures(self) -> list[str]:
         """Return all curves and, if HR, LR and AR are there, a figure of examples per run."""
         paths = [f"{self.results}/figures/{name}_by_{x}.png" for name in self.curves for x in ("distance", "cost")]
@@ -344,4 +363,5 @@ def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: s
     with told_by_snakemake():
         experiment = Experiment(*read_config(raw, config_schema(), place), place, Path(root))
         experiment.encodings  # noqa: B018  (raises on settings that exclude one another)
+        experiment.videos  # noqa: B018  (likewise on what is no video)
         return experiment

@@ -16,6 +16,7 @@ from PIL import Image
 
 from arseg.access import reading
 from arseg.data.sheets import read_sheet, write_sheet
+from arseg.data.videos import match_files
 from arseg.errors import CodecError, DataError
 from arseg.files import atomic_path
 from arseg.progress import track
@@ -66,11 +67,7 @@ def find_videos(videos: str) -> dict[str, Path]:
         lines = [(row.place, str(path.parent / row.cells["video"])) for row in rows]
     found: dict[Path, None] = {}
     for place, pattern in lines:
-        file = Path(pattern)
-        files = [file] if file.is_file() else sorted(Path(file.anchor).glob(str(file.relative_to(file.anchor))))
-        if not files:
-            raise DataError(f"{place}: no file is called {pattern}. Name a video, or a pattern (drives/*.mp4).")
-        found |= dict.fromkeys(files)
+        found |= dict.fromkeys(match_files(pattern, place))
     named: dict[str, Path] = {}
     for file in found:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem)
