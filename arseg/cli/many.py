@@ -18,14 +18,16 @@ from arseg.infer.segment import DEFAULT_FOLLOWING
 from arseg.infer.table import check_table, write_table
 from arseg.motion.live import Following
 from arseg.options import Count, Device, Video
-from arseg.provenance.recording import records
+from arseg.provenance.recording import Arguments, records
+
+
+def _folder(arguments: Arguments) -> list[Path]:
+    """Return what is recorded: nothing of a part, which is gone once it has been joined."""
+    return [] if arguments["part"] else [arguments["folder"]]
 
 
 @records(
-    "videos segment",
-    inputs=["video", "checkpoint", "weights", "classes", "join"],
-    outputs=["folder"],
-    folder_contents=False,
+    "videos segment", inputs=["video", "checkpoint", "weights", "classes"], outputs=[_folder], folder_contents=False
 )
 def segment(
     video: Video,

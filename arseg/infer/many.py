@@ -28,6 +28,7 @@ from arseg.infer.outputs import VIDEO_SUFFIXES, check_outputs, open_output
 from arseg.infer.run import run
 from arseg.infer.segment import DEFAULT_FOLLOWING, FrameInfo, segment
 from arseg.models.branch import Branch
+from arseg.models.device import resolve_device
 from arseg.motion.live import Following
 from arseg.spec import SegmentationClass
 
@@ -167,7 +168,7 @@ def _run(video: str, folder: Path, request: Request, part: Part | None) -> dict[
     assert live is not None
     macs, hr_macs = count_macs(segmentation, *size, told["frames"]) if size else (0, 0)
     first, last = live.span or (0.0, 0.0)
-    told |= {"video": video, "macs": macs, "hr_macs": hr_macs}
+    told |= {"video": video, "device": resolve_device(request.device).type, "macs": macs, "hr_macs": hr_macs}
     told["video_seconds"] = last - first + float(1 / (origin.frames_per_second or 25)) / request.every
     if part is not None:
         told["of_part"] = {

@@ -292,13 +292,21 @@ class Experiment:
         return sorted({*paths})
 
     @cached_property
+    def videos_named(self) -> list[str]:
+        """What names the videos to segment: files, patterns and sheets."""
+        lines = self.config.segment.videos if self.config.segment else ()
+        return [expanded(line, f"{self.place}: segment.videos[{index}]") for index, line in enumerate(lines)]
+
+    @cached_property
     def videos(self) -> dict[str, Path]:
         """The videos to segment, by name; a ConfigError or DataError says that there is none, or two of one name."""
-        if self.config.segment is None:
-            return {}
-        key = f"{self.place}: segment.videos"
-        lines = [expanded(line, f"{key}[{index}]") for index, line in enumerate(self.config.segment.videos)]
-        return name_videos(lines, key)
+        return name_videos(self.videos_named, f"{self.place}: segment.videos")
+
+    @cached_property
+    def segment_checkpoints(self) -> list[str]:
+        """The checkpoints that segment them, or folders with some; a ConfigError says that there is no such file."""
+        paths = self.config.segment.checkpoints if self.config.segment else ()
+        return [existing(path, f"{self.place}: segment.checkpoints[{index}]") for index, path in enumerate(paths)]
 
     def segmented(self) -> list[str]:
         """Return the tables of segmented videos, and what says that none of them is broken."""
@@ -363,5 +371,5 @@ def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: s
     with told_by_snakemake():
         experiment = Experiment(*read_config(raw, config_schema(), place), place, Path(root))
         experiment.encodings  # noqa: B018  (raises on settings that exclude one another)
-        experiment.videos  # noqa: B018  (likewise on what is no video)
+        experiment.videos, experiment.segment_checkpoints  # noqa: B018  (likewise on what is not there)
         return experiment

@@ -155,23 +155,20 @@ class Jobs:
         words = [word for name, path in self.evaluated_weights(wildcards).items() for word in flag(name, path)]
         return words + (["--metrics", *metrics] if metrics else [])
 
-    @told_by_snakemake()
     def segment_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
         """Return a video, and the networks' files: those in a folder, not the folder, which changes without them."""
-        segment = self._segment
-        paths = [Path(existing(path, "segment.checkpoints")) for path in segment.checkpoints]
+        paths = map(Path, self.experiment.segment_checkpoints)
         networks = [str(file) for path in paths for file in (sorted(path.rglob("*.pt")) if path.is_dir() else [path])]
-        own = own_file(segment.network) if segment.network else None
+        own = own_file(self._segment.network) if self._segment.network else None
         video = str(self.experiment.videos[wildcards.video])
         return {"video": video, "networks": networks + ([str(own)] if own else [])}
 
-    @told_by_snakemake()
     def segment_words(self, wildcards: Wildcards) -> list[str]:
         """Return the words of ``arseg videos segment`` that are the same for all videos."""
         segment, config = self._segment, self.experiment.config
         return [
             *flag("output", segment.outputs),
-            *flag("checkpoint", [existing(path, "segment.checkpoints") for path in segment.checkpoints]),
+            *flag("checkpoint", self.experiment.segment_checkpoints),
             *flag("network", segment.network),
             *flag("scale-percent", segment.scale and round(100 * segment.scale)),
             *flag("keyframes", segment.keyframes),
@@ -195,10 +192,9 @@ class Jobs:
         """Return the folders of all videos."""
         return [f"{self.experiment.results}/segment/{name}" for name in self.experiment.videos]
 
-    @told_by_snakemake()
     def named_videos(self, wildcards: Wildcards) -> list[str]:
         """Return the words that name all videos."""
-        return [expanded(line, "segment.videos") for line in self._segment.videos]
+        return self.experiment.videos_named
 
     @property
     def _segment(self) -> Segment:

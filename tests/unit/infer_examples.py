@@ -106,11 +106,11 @@ def rgb_frames(path):
         return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
 
 
-def slow_video(path, frames, parameters):
-    """A video of one frame a second, which is long for its few frames; HEVC if that stands in its name."""
+def slow_video(path, frames, parameters, rate=1):
+    """A video of so few frames a second that it is long for them; HEVC if that stands in its name."""
     _, height, width, _ = frames.shape
     encoder, option = ("libx265", "-x265-params") if ".hevc" in path.name else ("libx264", "-x264-params")
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "1", "-i", "-"]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
     target = ["-pix_fmt", "yuv420p", "-c:v", encoder, option, parameters, str(path)]
     command = [find_ffmpeg(), "-loglevel", "error", "-y", *source, *target]
     subprocess.run(command, input=frames.tobytes(), check=True)
