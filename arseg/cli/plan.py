@@ -51,7 +51,7 @@ def plan(
     cores = cores or usable_cores()
     jobs = with_hours(jobs_to_do(config, snakefile, cores, targets))
     rate = measure_rate(Path("results", yaml.safe_load(config.read_text(encoding="utf-8"))["name"]))
-    estimated = estimate(jobs, cores=cores, gpus=gpus, per_hour=rate and rate.per_hour)
+    estimated = estimate(jobs, cores=cores, gpus=gpus, per_hour=rate.per_hour if rate else None)
     told = [*_videos(jobs, rate), *([_outlook(hours, rate, cores, gpus)] if hours else [])]
     free = shutil.disk_usage(Path.cwd()).free
     if json_:

@@ -1,14 +1,12 @@
 """One line per video: what became of it, as CSV and as Markdown."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from arseg.access import reading
-from arseg.data.sheets import write_sheet
+from arseg.data.sheets import read_sheet, write_sheet
 from arseg.errors import DataError
 from arseg.files import atomic_path
 
@@ -31,8 +29,7 @@ def write_table(summaries: Mapping[str, Mapping[str, Any]], table: Path, page: P
 
 def check_table(table: Path) -> int:
     """Return how many videos a table has; a DataError says which of them could not be segmented."""
-    with reading(table), table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = [row.cells for row in read_sheet(table, COLUMNS, "Make it again: arseg videos tabulate ...")]
     broken = [row for row in rows if row["error"]]
     if broken:
         named = "".join(f"\n  {row['video']}: {row['error']}" for row in broken)

@@ -136,6 +136,7 @@ def test_joined_overlays_play_in_other_codecs(video, request_, tmp_path, codec):
         ({"span": [0.0, 1.0]}, 1),
         ({"reencodes_all": True}, 1),
         ({"skipped": 5}, 3),
+        ({"error": "damaged"}, 1),
     ],
     ids=str,
 )
@@ -145,7 +146,7 @@ def test_parts_that_are_not_one_run_are_segmented_again(video, request_, tmp_pat
     for number, part in enumerate(parts, 1):
         segment_video(str(video), part, request, Part(number, 2))
     told = read_summary(parts[1])
-    told["of_part"] |= change
+    (told if "error" in change else told["of_part"]).update(change)
     (parts[1] / SUMMARY).write_text(json.dumps(told))
     joined = join_parts(str(video), parts, tmp_path / "joined", request)
     assert "it is segmented in one run" in caplog.text

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from infer_examples import P_ONLY, frames_of, p_only_video, slow_video, two_scenes, write_checkpoints
+from snakemake.exceptions import WorkflowError
 from snakemake_runs import REPOSITORY, planned_jobs, snakemake
 
 from arseg.cli.main import main
+from arseg.workflow.experiment import read_experiment
 
 pytestmark = pytest.mark.workflow
 
@@ -36,16 +38,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def configure(checkpoints, **changes):
+def configuration(trained, changes):
     segment = {
         "videos": ["drives/**/*.mp4"],
         "outputs": ["labels.h5", "areas.csv", "overlay.mp4"],
-        "checkpoints": [str(checkpoints)],
+        "checkpoints": [str(trained)],
         "scale": 0.5,
         "part_minutes": 1,
     }
-    config = {"name": "many", "device": "cpu", "segment": segment | changes}
-    Path("many.yaml").write_text(yaml.safe_dump(config))
+    return {"name": "many", "device": "cpu", "segment": segment | changes}
+
+
+def configure(trained, **changes):
+    Path("many.yaml").write_text(yaml.safe_dump(configuration(trained, changes)))
 
 
 def made(folder="results/many/segment"):
@@ -138,22 +143,21 @@ def test_a_killed_video_leaves_nothing_half_written(folder, checkpoints):
     ids=str,
 )
 def test_a_wrong_key_is_told_before_anything_runs(folder, checkpoints, changes, message):
-    configure(checkpoints, **changes)
-    run = snakemake(folder, "--configfile", str(folder / "many.yaml"), "--dry-run")
-    assert run.returncode != 0
-    assert message in run.stdout + run.stderr
+    with pytest.raises(WorkflowError, match=re.escape(message)):
+        read_experiment(configuration(checkpoints, changes), ["many.yaml"], REPOSITORY)
 
 
-def test_a_configuration_without_anything_to_do_is_refused(folder):
-    Path("many.yaml").write_text("name: many\n")
-    run = snakemake(folder, "--configfile", str(folder / "many.yaml"), "--dry-run")
-    assert "many.yaml: has neither datasets nor segment" in run.stdout + run.stderr
+def test_a_configuration_without_anything_to_do_is_refused():
+    with pytest.raises(WorkflowError, match=r"many.yaml: has neither datasets nor segment"):
+        read_experiment({"name": "many"}, ["many.yaml"], REPOSITORY)
 
 
 def test_a_sheet_names_videos(folder, checkpoints):
     Path("drives/sheet.csv").write_text("video,name\none/front.mp4,first\ntwo/*.mp4,\n")
-    configure(checkpoints, videos=["drives/sheet.csv"], part_minutes=0)
-    run = snakemake(folder, "segment", "--dry-run", "--configfile", str(folder / "many.yaml"))
-    assert run.returncode == 0, run.stdout + run.stderr
-    for name in ("first", "front", "rear"):
-        assert f"output: results/many/segment/{name}\n" in run.stdout + run.stderr
+    config = configuration(checkpoints, {"videos": ["drives/sheet.csv"]})
+    videos = read_experiment(config, ["many.yaml"], REPOSITORY).videos
+    assert {name: str(path) for name, path in videos.items()} == {
+        "first": "drives/one/front.mp4",
+        "front": "drives/two/front.mp4",
+        "rear": "drives/two/rear.mp4",
+    }
