@@ -23,7 +23,7 @@ from arseg.infer.cost import count_macs
 from arseg.infer.outputs import check_outputs, open_output
 from arseg.infer.parts import FRAMES, add_up, difference, facts_of_part, join, names_in_part, write_frames
 from arseg.infer.run import run
-from arseg.infer.segment import DEFAULT_FOLLOWING, FrameInfo, segment
+from arseg.infer.segment import DEFAULT_FOLLOWING, FrameInfo, Segmentation, segment
 from arseg.models.branch import Branch
 from arseg.models.device import resolve_device
 from arseg.motion.live import Following
@@ -31,8 +31,9 @@ from arseg.motion.live import Following
 LOG = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
-BROKEN = (CodecError, MotionError, AssertionError, av.error.FFmpegError)
-"""What says that a video cannot be segmented, and nothing of the others."""
+BROKEN = (CodecError, ConfigError, MotionError, AssertionError, av.error.FFmpegError)
+"""What says, once networks and options are known to be right, that one video cannot be segmented: it is damaged, or its
+frames are too small for the networks."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +106,6 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _segment(video: str, folder: Path, request: Request, part: Part | None) -> dict[str, Any]:
-    try:
-        told = _run(video, folder, request, part)
-    except (*BROKEN, FileAccessError) as error:
-        if isinstance(error, FileAccessError) and not str(error).startswith(f"{video}: "):
-            raise
-        LOG.error("%s", error)
-        _clear(folder)
-        told = {"video": video, "error": " ".join(str(error).split())}
-    return _write_summary(folder, told | ({} if part is None else {"part": str(part)}))
-
-
-def _run(video: str, folder: Path, request: Request, part: Part | None) -> dict[str, Any]:
     segmentation = segment(
         video,
         request.source,
@@ -126,6 +115,18 @@ def _run(video: str, folder: Path, request: Request, part: Part | None) -> dict[
         every=request.every,
         part=part,
     )
+    try:
+        told = {"video": video} | _run(segmentation, folder, request, part)
+    except (*BROKEN, FileAccessError) as error:
+        if isinstance(error, FileAccessError) and not str(error).startswith(f"{video}: "):
+            raise
+        LOG.error("%s", error)
+        _clear(folder)
+        told = {"video": video, "error": " ".join(str(error).split())}
+    return _write_summary(folder, told | ({} if part is None else {"part": str(part)}))
+
+
+def _run(segmentation: Segmentation, folder: Path, request: Request, part: Part | None) -> dict[str, Any]:
     classes = segmentation.classes
     size: tuple[int, ...] = ()
 
@@ -155,7 +156,7 @@ def _run(video: str, folder: Path, request: Request, part: Part | None) -> dict[
     assert live is not None
     macs, hr_macs = count_macs(segmentation, size[0], size[1], told["frames"]) if size else (0, 0)
     first, last = live.span or (0.0, 0.0)
-    told |= {"video": video, "device": resolve_device(request.device).type, "macs": macs, "hr_macs": hr_macs}
+    told |= {"device": resolve_device(request.device).type, "macs": macs, "hr_macs": hr_macs}
     told["video_seconds"] = last - first + float(1 / (origin.frames_per_second or 25)) / request.every
     if part is not None:
         told["of_part"] = facts_of_part(segmentation)

@@ -59,6 +59,7 @@ def facts_of_part(segmentation: Segmentation) -> dict[str, Any]:
         "skipped": live.num_skipped,
         "shown": live.num_shown,
         "corrects_times": live.corrects_times,
+        "begins_damaged": live.begins_damaged,
         "reencodes_all": live.reencodes_all,
     }
 
@@ -96,6 +97,8 @@ def difference(told: Sequence[Mapping[str, Any]], every: int) -> str:
     motions = [bool(one.get("reencoded_because")) for one in told if one["of_part"]["shown"]]
     if len({*motions}) > 1 or any(part["reencodes_all"] != motions[0] for part in parts[1:] if part["shown"]):
         return "motion stops being the stream's own in the middle of it"
+    if any(part["begins_damaged"] for part in parts[1:]):
+        return "a part begins with a damaged frame"
     end, shown = -1.0, 0
     for part in parts:
         if part["corrects_times"] or (part["span"] and part["span"][0] <= end):

@@ -136,6 +136,8 @@ class LiveVideo:
         """Times of the first and the last frame so far; None before there is one."""
         self.num_shown = 0
         """Frames so far."""
+        self.begins_damaged = False
+        """Whether the first of them is damaged."""
         self.reencodes_all = bool(reencoded_because) or (rules is not None and following.motion == "reencode")
         """Whether no frame's motion is the stream's own."""
         self.feedback: Feedback | None = None
@@ -259,6 +261,7 @@ class LiveVideo:
         self.span = self.span[0] if self.span else seconds, seconds
         index = self.num_skipped + self.num_shown
         frame = FollowedFrame(index, seconds, pixels, distance, reason, motion_qpel, is_damaged)
+        self.begins_damaged |= is_damaged and not self.num_shown
         self.num_shown += 1
         return frame
 

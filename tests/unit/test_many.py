@@ -16,7 +16,7 @@ from video_examples import times
 
 from arseg.codec.sections import Part
 from arseg.data.videos import name_videos
-from arseg.errors import ConfigError, DataError
+from arseg.errors import CheckpointError, ConfigError, DataError
 from arseg.infer import Following, segment
 from arseg.infer.many import SUMMARY, Request, join_parts, read_summary, segment_video
 
@@ -135,6 +135,7 @@ def test_joined_overlays_play_in_other_codecs(video, request_, tmp_path, codec):
         ({"corrects_times": True}, 1),
         ({"span": [0.0, 1.0]}, 1),
         ({"reencodes_all": True}, 1),
+        ({"begins_damaged": True}, 1),
         ({"skipped": 5}, 3),
         ({"error": "damaged"}, 1),
     ],
@@ -154,6 +155,16 @@ def test_parts_that_are_not_one_run_are_segmented_again(video, request_, tmp_pat
     assert len((tmp_path / "joined/areas.csv").read_text().splitlines()) == 45 / every + 1
     with pytest.raises(ConfigError, match=r"--join: expected the parts 1/1 in this order, found \['2/2'\]"):
         join_parts(str(video), parts[1:], tmp_path / "other", request)
+
+
+def test_a_frame_too_small_for_a_network_is_the_fault_of_its_video_alone(request_, tmp_path):
+    path = str(slow_video(tmp_path / "small.mp4", np.zeros((3, 2, 2, 3), np.uint8), "keyint=3"))
+    told = segment_video(path, tmp_path / "out", request_(("areas.csv",), scale_percent=30))
+    assert "an image of 2 x 2 pixels would be 0 x 0" in told["error"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [SUMMARY]
+    with pytest.raises(CheckpointError):
+        segment_video(path, tmp_path / "other", request_(("areas.csv",), scale_percent=40))
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_commands(video, checkpoints, tmp_path, capsys):

@@ -81,7 +81,7 @@ rule tabulate_videos:
     params:
         stage=STAGES["segment"],
         videos=jobs.named_videos,
-        folder=f"{experiment.results}/segment",
+        folder=subpath(output.csv, strip_suffix=".csv"),
     shell:
         "arseg videos tabulate {params.videos:q}"
         " --folder {params.folder:q}"
