@@ -53,7 +53,7 @@ rule all:
         experiment.tables(),
         experiment.comparisons(),
         experiment.figures(),
-        experiment.segmented(),
+        videos.targets(),
 
 
 rule clips:
@@ -68,4 +68,4 @@ rule networks:
 
 rule segment:
     input:
-        experiment.segmented(),
+        videos.targets(),

@@ -1,7 +1,6 @@
 """``arseg videos segment`` and the table of its results: the commands below the rules for many videos."""
 
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from arseg.infer.table import check_table, write_table
 from arseg.motion.live import Following
 from arseg.options import Count, Device, Video
 from arseg.provenance.recording import Arguments, records
+from arseg.signals import noted_signals
 
 
 def _folder(arguments: Arguments) -> list[Path]:
@@ -63,12 +63,15 @@ def segment(
     join : list of Path
         Folders of all parts, in order: join them instead of segmenting.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is half-written is removed
     wanted = None if part is None else Part.parse(part)
     of_branches = {"--scale-percent": scale_percent}
     source = networks(video, checkpoint, network, classes, weights, normalization, device, of_branches)
     request = Request(source, tuple(output), scale_percent, every, following, alpha, overlay, device)
-    told = join_parts(video, join, folder, request) if join else segment_video(video, folder, request, wanted)
+    if join:
+        told = join_parts(video, join, folder, request)
+    else:
+        with noted_signals(signal.SIGTERM, until="this frame") as stopped:
+            told = segment_video(video, folder, request, wanted, stopped)
     print(told.get("error") or describe(told))
     print(f"wrote {folder}")
 

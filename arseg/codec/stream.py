@@ -28,7 +28,7 @@ from arseg.codec import h264
 from arseg.codec.bitstream import UnitCutter
 from arseg.codec.damage import Account, Damage, Origin
 from arseg.codec.sections import HEVC_SETS, Part, Sections, part_of
-from arseg.errors import CodecError
+from arseg.errors import ArsegError, CodecError
 
 LOG = logging.getLogger(__name__)
 
@@ -376,6 +376,15 @@ def open_video(source: str | Path, part: Part | None = None) -> Iterator[PacketS
         raise CodecError(
             f"{source}: cannot be read as a video: {error.strerror}. Name a file or stream that FFmpeg opens"
         ) from error
+
+
+def duration_of(source: str | Path) -> float:
+    """Return the seconds of a video by its header; 0 if it does not say, or cannot be read."""
+    try:
+        with open_video(source) as stream:
+            return stream.duration or 0.0
+    except ArsegError:
+        return 0.0
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

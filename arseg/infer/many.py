@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from arseg.access import reading
 from arseg.codec.sections import Part
 from arseg.codec.video_writer import DEFAULT_VIDEO, Origin, VideoOptions
-from arseg.errors import CodecError, ConfigError, DataError, FileAccessError, MotionError
+from arseg.errors import CodecError, ConfigError, DataError, FileAccessError, MotionError, StoppedError
 from arseg.files import atomic_path
 from arseg.infer.annotations import Write
 from arseg.infer.cost import count_macs
@@ -62,14 +62,17 @@ def check_names(outputs: Sequence[str]) -> None:
             raise ConfigError(f"--output {name}: must be a plain name, and another one than {SUMMARY}")
 
 
-def segment_video(video: str, folder: Path, request: Request, part: Part | None = None) -> dict[str, Any]:
+def segment_video(
+    video: str, folder: Path, request: Request, part: Part | None = None, stop: Collection[object] = ()
+) -> dict[str, Any]:
     """Segment a video, or a part of it, into a folder; return its summary, which says what is wrong if it is broken.
 
-    The folder of a part has all that `join_parts` needs in place of the outputs.
+    The folder of a part has all that `join_parts` needs in place of the outputs. Something in `stop`
+    ends it with a StoppedError, and without a folder.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        return _segment(video, temporary, request, part)
+        return _segment(video, temporary, request, part, stop)
 
 
 def join_parts(video: str, parts: Sequence[Path], folder: Path, request: Request) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def join_parts(video: str, parts: Sequence[Path], folder: Path, request: Request
                 reason = str(error)
                 _clear(temporary)
         LOG.warning("%s: the parts are not what one run gives (%s); it is segmented in one run", video, reason)
-        return _segment(video, temporary, request, None)
+        return _segment(video, temporary, request)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -105,7 +108,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no such summary of a segmented video. {hint}") from error
 
 
-def _segment(video: str, folder: Path, request: Request, part: Part | None) -> dict[str, Any]:
+def _segment(
+    video: str, folder: Path, request: Request, part: Part | None = None, stop: Collection[object] = ()
+) -> dict[str, Any]:
     segmentation = segment(
         video,
         request.source,
@@ -116,7 +121,7 @@ def _segment(video: str, folder: Path, request: Request, part: Part | None) -> d
         part=part,
     )
     try:
-        told = {"video": video} | _run(segmentation, folder, request, part)
+        told = {"video": video} | _run(segmentation, folder, request, part, stop)
     except (*BROKEN, FileAccessError) as error:
         if isinstance(error, FileAccessError) and not str(error).startswith(f"{video}: "):
             raise
@@ -126,7 +131,9 @@ def _segment(video: str, folder: Path, request: Request, part: Part | None) -> d
     return _write_summary(folder, told | ({} if part is None else {"part": str(part)}))
 
 
-def _run(segmentation: Segmentation, folder: Path, request: Request, part: Part | None) -> dict[str, Any]:
+def _run(
+    segmentation: Segmentation, folder: Path, request: Request, part: Part | None, stop: Collection[object]
+) -> dict[str, Any]:
     classes = segmentation.classes
     size: tuple[int, ...] = ()
 
@@ -150,7 +157,9 @@ def _run(segmentation: Segmentation, folder: Path, request: Request, part: Part 
             yield noting(write)
 
     names = request.outputs if part is None else names_in_part(request.outputs)
-    told = run(segmentation, [folder / name for name in names], open_, request.every)
+    told = run(segmentation, [folder / name for name in names], open_, request.every, stop)
+    if stop:
+        raise StoppedError("stopped, and nothing of it is kept. Run the command again")
     front_end = segmentation.front_end
     live, origin = front_end.video, front_end.origin
     assert live is not None

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arseg.codec.stream import open_video
-from arseg.errors import ArsegError
+from arseg.codec.stream import duration_of
 from arseg.plan.estimate import Job, read_seconds
 
 OPENED_TOGETHER = 8
@@ -59,7 +58,7 @@ def with_hours(jobs: Sequence[Job]) -> list[Job]:
     """Return jobs with the length of the video that each segments, by its header; 0 if that does not say it."""
     with ThreadPoolExecutor(OPENED_TOGETHER) as pool:
         videos = sorted({job.video for job in jobs if job.video})
-        seconds = dict(zip(videos, pool.map(_duration, videos), strict=True))
+        seconds = dict(zip(videos, pool.map(duration_of, videos), strict=True))
     return [replace(job, hours=seconds[job.video] * _share(job) / 3600) if job.video else job for job in jobs]
 
 
@@ -67,11 +66,3 @@ def _share(job: Job) -> float:
     """Return the share of its video that a job segments: one of several parts, or all."""
     part = re.search(r"/\d+of(\d+)\.tsv$", job.benchmark)
     return 1 / int(part[1]) if part else 1.0
-
-
-def _duration(video: str) -> float:
-    try:
-        with open_video(video) as stream:
-            return stream.duration or 0.0
-    except ArsegError:
-        return 0.0

@@ -11,9 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
 
-from arseg.config import TrainConfig, existing, expanded
+from arseg.config import TrainConfig, existing
 from arseg.data.sheets import read_sheet
-from arseg.data.videos import name_videos
 from arseg.datasets import Splits
 from arseg.errors import ConfigError
 from arseg.metrics.metric import AGREEMENT, agreement_name
@@ -291,28 +290,6 @@ class Experiment:
         )
         return sorted({*paths})
 
-    @cached_property
-    def videos_named(self) -> list[str]:
-        """What names the videos to segment: files, patterns and sheets."""
-        lines = self.config.segment.videos if self.config.segment else ()
-        return [expanded(line, f"{self.place}: segment.videos[{index}]") for index, line in enumerate(lines)]
-
-    @cached_property
-    def videos(self) -> dict[str, Path]:
-        """The videos to segment, by name; a ConfigError or DataError says that there is none, or two of one name."""
-        return name_videos(self.videos_named, f"{self.place}: segment.videos")
-
-    @cached_property
-    def segment_checkpoints(self) -> list[str]:
-        """The checkpoints that segment them, or folders with some; a ConfigError says that there is no such file."""
-        paths = self.config.segment.checkpoints if self.config.segment else ()
-        return [existing(path, f"{self.place}: segment.checkpoints[{index}]") for index, path in enumerate(paths)]
-
-    def segmented(self) -> list[str]:
-        """Return the tables of segmented videos, and what says that none of them is broken."""
-        names = ("segment.csv", "segment.md", "segmented.txt")
-        return [f"{self.results}/{name}" for name in names] if self.config.segment else []
-
     def figures(self) -> list[str]:
         """Return all curves and, if HR, LR and AR are there, a figure of examples per run."""
         paths = [f"{self.results}/figures/{name}_by_{x}.png" for name in self.curves for x in ("distance", "cost")]
@@ -371,5 +348,4 @@ def read_experiment(raw: Mapping[str, Any], files: Sequence[str | Path], root: s
     with told_by_snakemake():
         experiment = Experiment(*read_config(raw, config_schema(), place), place, Path(root))
         experiment.encodings  # noqa: B018  (raises on settings that exclude one another)
-        experiment.videos, experiment.segment_checkpoints  # noqa: B018  (likewise on what is not there)
         return experiment

@@ -3,20 +3,15 @@
 Functions for parameters take no `input`: Snakemake does not compare what it derives from that.
 """
 
-import math
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
-from arseg.codec.stream import open_video
 from arseg.codecs import HEVC_READER, codecs
 from arseg.config import existing, expanded
-from arseg.errors import ArsegError
 from arseg.networks import name_of, networks, own_file
 from arseg.workflow.experiment import (
     ENCODER_WEIGHTS,
@@ -26,7 +21,6 @@ from arseg.workflow.experiment import (
     Wildcards,
     clip_outputs,
 )
-from arseg.workflow.keys import Segment
 from arseg.workflow.reading import told_by_snakemake
 
 Options = dict[str, Any]
@@ -155,52 +149,6 @@ class Jobs:
         words = [word for name, path in self.evaluated_weights(wildcards).items() for word in flag(name, path)]
         return words + (["--metrics", *metrics] if metrics else [])
 
-    def segment_inputs(self, wildcards: Wildcards) -> dict[str, str | list[str]]:
-        """Return a video, and the networks' files: those in a folder, not the folder, which changes without them."""
-        paths = map(Path, self.experiment.segment_checkpoints)
-        networks = [str(file) for path in paths for file in (sorted(path.rglob("*.pt")) if path.is_dir() else [path])]
-        own = own_file(self._segment.network) if self._segment.network else None
-        video = str(self.experiment.videos[wildcards.video])
-        return {"video": video, "networks": networks + ([str(own)] if own else [])}
-
-    def segment_words(self, wildcards: Wildcards) -> list[str]:
-        """Return the words of ``arseg videos segment`` that are the same for all videos."""
-        segment, config = self._segment, self.experiment.config
-        return [
-            *flag("output", segment.outputs),
-            *flag("checkpoint", self.experiment.segment_checkpoints),
-            *flag("network", segment.network),
-            *flag("scale-percent", segment.scale and round(100 * segment.scale)),
-            *flag("keyframes", segment.keyframes),
-            *flag("every", segment.every),
-            *flag("device", config.device),
-            *shlex.split(segment.options),
-        ]
-
-    def parts(self, wildcards: Wildcards) -> list[str]:
-        """Return the folders of the parts that a video is segmented in; none if it is short."""
-        minutes, video = self._segment.part_minutes, self.experiment.videos[wildcards.video]
-        total = math.ceil(duration_of(video) / (60 * minutes)) if minutes else 1
-        folder = f"{self.experiment.results}/segment-parts/{wildcards.video}"
-        return [f"{folder}/{number}of{total}" for number in range(1, total + 1)] if total > 1 else []
-
-    def join_words(self, wildcards: Wildcards) -> list[str]:
-        """Return the flag that names them."""
-        return flag("join", self.parts(wildcards))
-
-    def segmented_videos(self, wildcards: Wildcards) -> list[str]:
-        """Return the folders of all videos."""
-        return [f"{self.experiment.results}/segment/{name}" for name in self.experiment.videos]
-
-    def named_videos(self, wildcards: Wildcards) -> list[str]:
-        """Return the words that name all videos."""
-        return self.experiment.videos_named
-
-    @property
-    def _segment(self) -> Segment:
-        assert self.experiment.config.segment is not None
-        return self.experiment.config.segment
-
     def published_words(self, wildcards: Wildcards) -> list[str]:
         """Return the flag that names the published values, if any run was published."""
         return [word for path in self.experiment.published_values() for word in flag("published", path)]
@@ -216,16 +164,6 @@ class Jobs:
     def threads(self, most: int) -> Callable[[Wildcards], int]:
         """Return a function: the cores of a job with networks, of which the small ones leave a second one idle."""
         return lambda wildcards: 1 if networks.get(name_of(wildcards.backbone)).small else most
-
-
-@cache
-def duration_of(video: Path) -> float:
-    """Return the seconds of a video by its header; 0 if it does not say, or cannot be read."""
-    try:
-        with open_video(video) as stream:
-            return stream.duration or 0.0
-    except ArsegError:
-        return 0.0
 
 
 def loader_workers(wildcards: Wildcards, threads: int) -> int:

@@ -137,7 +137,9 @@ class Segment:
     )
     """Files, or folders for PNGs, for each video, which their names [say what to write](../docs/segment.md) to."""
     checkpoints: tuple[str, ...] = ()
-    """The LR branch and its HR branch, or HR alone, or a folder of results that has them; finished before."""
+    """The LR branch and its HR branch, or HR alone, or a folder of results that has them; finished before.
+
+    All is made again when a checkpoint appears in such a folder: name the files."""
     network: str = ""
     """Instead of checkpoints, [a finished network by name](../docs/own-network.md), on every frame."""
     scale: Scale | None = None

@@ -17,6 +17,7 @@ from snakemake_runs import REPOSITORY, planned_jobs, snakemake
 
 from arseg.cli.main import main
 from arseg.workflow.experiment import read_experiment
+from arseg.workflow.videos import Videos
 
 pytestmark = pytest.mark.workflow
 
@@ -144,7 +145,7 @@ def test_a_killed_video_leaves_nothing_half_written(folder, checkpoints):
 )
 def test_a_wrong_key_is_told_before_anything_runs(folder, checkpoints, changes, message):
     with pytest.raises(WorkflowError, match=re.escape(message)):
-        read_experiment(configuration(checkpoints, changes), ["many.yaml"], REPOSITORY)
+        Videos(read_experiment(configuration(checkpoints, changes), ["many.yaml"], REPOSITORY))
 
 
 def test_a_configuration_without_anything_to_do_is_refused():
@@ -155,7 +156,7 @@ def test_a_configuration_without_anything_to_do_is_refused():
 def test_a_sheet_names_videos(folder, checkpoints):
     Path("drives/sheet.csv").write_text("video,name\none/front.mp4,first\ntwo/*.mp4,\n")
     config = configuration(checkpoints, {"videos": ["drives/sheet.csv"]})
-    videos = read_experiment(config, ["many.yaml"], REPOSITORY).videos
+    videos = Videos(read_experiment(config, ["many.yaml"], REPOSITORY)).by_name
     assert {name: str(path) for name, path in videos.items()} == {
         "first": "drives/one/front.mp4",
         "front": "drives/two/front.mp4",

@@ -7,7 +7,7 @@
 
 rule segment_part:
     input:
-        unpack(jobs.segment_inputs),
+        unpack(videos.inputs),
     output:
         temp(
             directory(
@@ -27,7 +27,7 @@ rule segment_part:
         runtime=240,
     params:
         stage=STAGES["segment"],
-        words=jobs.segment_words,
+        words=videos.words,
     shell:
         "arseg videos segment {input.video:q}"
         " --folder {output:q}"
@@ -38,8 +38,8 @@ rule segment_part:
 
 rule segment_video:
     input:
-        unpack(jobs.segment_inputs),
-        parts=jobs.parts,
+        unpack(videos.inputs),
+        parts=videos.parts,
     output:
         directory(f"{experiment.results}/segment/{{video}}"),
     log:
@@ -55,8 +55,8 @@ rule segment_video:
         runtime=240,
     params:
         stage=STAGES["segment"],
-        words=jobs.segment_words,
-        join=jobs.join_words,
+        words=videos.words,
+        join=videos.join_words,
     shell:
         "arseg videos segment {input.video:q}"
         " --folder {output:q}"
@@ -67,7 +67,7 @@ rule segment_video:
 
 rule tabulate_videos:
     input:
-        jobs.segmented_videos,
+        videos.folders,
     output:
         csv=f"{experiment.results}/segment.csv",
         page=f"{experiment.results}/segment.md",
@@ -80,7 +80,7 @@ rule tabulate_videos:
         "../../envs/arseg.yaml"
     params:
         stage=STAGES["segment"],
-        videos=jobs.named_videos,
+        videos=videos.lines,
         folder=subpath(output.csv, strip_suffix=".csv"),
     shell:
         "arseg videos tabulate {params.videos:q}"
