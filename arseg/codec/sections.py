@@ -80,7 +80,7 @@ class Sections:
             # FFmpeg finds those of the first packet when it opens the stream.
             self._has_sets_inside |= index > 0 and bool(self._sets(units))
         if waiting:
-            yield *waiting[:2], number, began
+            yield *waiting[:2], number + 1, waiting[2]
 
     def _seconds(self, packet: Packet) -> float | None:
         if self._second is None or packet.pts is None:

@@ -5,6 +5,7 @@ import json
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import h5py
@@ -14,7 +15,7 @@ from command_line import refusal, run
 from infer_examples import CLASSES, rgb_frames, slow_video, two_scenes, write_checkpoints
 from video_examples import times
 
-from arseg.codec.sections import Part
+from arseg.codec.sections import Part, Sections
 from arseg.data.videos import name_videos
 from arseg.errors import CheckpointError, ConfigError, DataError
 from arseg.infer import Following, segment
@@ -75,6 +76,33 @@ def test_parts_are_what_one_run_gives(make, checkpoints, hevc_reader, name, para
     for (_, labels, info), (_, expected, told) in zip(chain(*parts), whole, strict=True):
         np.testing.assert_array_equal(labels, expected)
         assert info == told
+
+
+SPS, PPS, IDR, SLICE = b"\x67", b"\x68", b"\x65", b"\x41"
+VPS, HEVC_SPS, HEVC_PPS, CRA, RASL, TRAIL = (bytes([kind << 1, 1]) for kind in (32, 33, 34, 21, 9, 1))
+
+
+@pytest.mark.parametrize(
+    ("codec", "packets", "numbers"),
+    [
+        ("h264", [(0, [SPS, PPS, IDR]), (5, [IDR]), (10, [IDR]), (15, [IDR]), (20, [IDR])], [0, 0, 1, 1, 2]),
+        ("h264", [(0, [IDR]), (10, [SLICE])], [0, 0]),  # a recovery point
+        ("h264", [(0, [IDR]), (10, [SPS, PPS, IDR]), (20, [IDR]), (21, [SPS, PPS, IDR])], [0, 1, 1, 2]),
+        ("hevc", [(0, [CRA]), (10, [CRA]), (11, [TRAIL])], [0, 1, 1]),
+        ("hevc", [(0, [CRA]), (10, [CRA]), (9, [RASL]), (20, [CRA])], [0, 0, 0, 1]),
+        ("hevc", [(0, [CRA]), (5, [VPS, HEVC_SPS]), (10, [CRA]), (20, [VPS, HEVC_SPS, HEVC_PPS, CRA])], [0, 0, 0, 1]),
+        ("mpeg2video", [(0, []), (10, []), (9, []), (20, [])], [0, 0, 0, 1]),  # an open GOP
+        ("vp9", [(0, []), (None, []), (30, [])], [0, 0, 1]),
+        ("msmpeg4v3", [(0, []), (30, [])], [0, 0]),
+    ],
+    ids=str,
+)
+def test_a_section_begins_where_decoding_does_not_look_back(codec, packets, numbers):
+    given = [
+        (SimpleNamespace(pts=None if pts is None else 1000 * pts, is_keyframe=True, is_discard=False), units)
+        for pts, units in packets
+    ]
+    assert [number for _, _, number, _ in Sections(codec, 1000).split(iter(given))] == numbers
 
 
 def test_a_part_needs_policies_without_a_memory(video, checkpoints):
