@@ -18,6 +18,7 @@ STAGES: dict[str, int] = {
     "phase1": 3,
     "phase2": 3,
     "evaluate": 3,
+    "segment": 1,
     "tables": 3,
     "plots": 1,
 }

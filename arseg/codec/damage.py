@@ -38,6 +38,8 @@ class Origin:
     """Whether the decoder refuses it."""
     is_damaged: bool = False
     """Whether its frame may be wrong: it is damaged itself, or depends on one that is."""
+    section: int = 0
+    """Number of its section (`arseg.codec.sections`)."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from arseg.ar import ConstantResolution, method_of
+from arseg.codec.sections import Part
 from arseg.errors import ConfigError
 from arseg.infer.agreement import Agreement
 from arseg.infer.front_end import FrontEnd
@@ -68,6 +69,7 @@ def segment(
     compare_hr: bool = False,
     metrics: Sequence[str] = (),
     max_frames: int | None = None,
+    part: Part | None = None,
 ) -> "Segmentation":
     """Segment a video.
 
@@ -96,6 +98,8 @@ def segment(
         What to compare them by beside mIoU: names in `arseg.metrics.metric.metrics`.
     max_frames : int, optional
         Frames to read; all by default.
+    part : Part, optional
+        Which part of the video to segment, as one run would segment it; all by default.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def segment(
     if rules and lr and (difference := rules.difference(lr.motion)):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
     watch = Stopwatch(torch.cuda.synchronize if where.type == "cuda" else None)
-    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames)
+    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames, part=part)
     return Segmentation(first, lr, front_end, agreement, where)
 
 

@@ -46,6 +46,11 @@ class MotionJudge:
     def __init__(self, settings: Reencoding) -> None:
         self._settings = settings
         self._recent: deque[tuple[VideoFrame, float]] = deque(maxlen=NUM_BAD + 1)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the frames so far."""
+        self._recent.clear()
         self._num_bad, self._patience = 0, NUM_BAD
 
     def see(self, frame: DecodedFrame, ref_back: NDArray[np.uint8], max_ref_back: int) -> str:

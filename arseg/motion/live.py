@@ -6,7 +6,7 @@ policies (`arseg.keyframes`), when a frame is asked for.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
@@ -117,28 +117,54 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
+    start : float, optional
+        Time of the video's first frame on its own clock, in seconds, if the stream is a later part of it.
+    reencoded_because : str
+        Why it was encoded again before that part; empty if it was not.
     """
 
-    def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
-        self.reencoded_because = ""
+    def __init__(
+        self,
+        stream: PacketStream,
+        following: Following,
+        rules: MotionRules | None,
+        watch: Stopwatch,
+        *,
+        start: float | None = None,
+        reencoded_because: str = "",
+    ) -> None:
+        self.reencoded_because = reencoded_because
         """Why the motion is not the stream's own; empty as long as it is."""
+        self.span: tuple[float, float] | None = None
+        """Times of the first and the last frame so far; None before there is one."""
+        self.num_shown = 0
+        """Frames so far."""
         self.num_deinterlaced = 0
-        """Interlaced frames so far."""
+        """Interlaced ones among them."""
+        self.begins_damaged = False
+        """Whether the first of them is damaged."""
+        self.reencodes_all = bool(reencoded_because) or (rules is not None and following.motion == "reencode")
+        """Whether no frame's motion is the stream's own."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
         self._following, self._policy = following, following.policy()
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
-        self._clock = Clock(stream)
-        self._num_shown = 0
+        self.clock = Clock(stream, start)
+        """What the frames' times are read from."""
+
+    @property
+    def num_skipped(self) -> int:
+        """Frames before the part that the stream is, as far as packets tell."""
+        return self._stream.num_skipped
 
     @property
     def damage(self) -> Damage:
         """What is damaged or lost so far."""
         return self._stream.damage
 
-    def __iter__(self) -> Iterator[FollowedFrame]:
+    def __iter__(self) -> Generator[FollowedFrame, None, None]:
         """Yield all frames that FFmpeg shows, in display order; those that may be wrong are marked.
 
         A damaged frame stands alone, as a keyframe without successors, and so do all that depend on it: the motion of
@@ -151,6 +177,8 @@ class LiveVideo:
                     yield self._show(frame, 0, None, None, is_damaged=is_damaged)
         elif self._following.motion == "reencode":
             yield from self._follow_reencoded("asked for")
+        elif self.reencoded_because:
+            yield from self._follow_reencoded(self.reencoded_because)
         else:
             yield from self._follow_own()
         self._stream.finish()
@@ -172,7 +200,10 @@ class LiveVideo:
         yield from self._follow_reencoded(reason)
 
     def _follow_reencoded(self, reason: str) -> Iterator[FollowedFrame]:
-        """Encode all frames again that have not been shown yet; damaged ones would lead motion astray."""
+        """Encode all frames again that have not been shown yet, each section for itself.
+
+        Damaged frames would lead motion astray.
+        """
         follows_coded = any(isinstance(policy, Coded) for policy in self._policy.policies)
         gop = self._rules.gop if follows_coded else ENDLESS
         frames = self._stream.frames()
@@ -188,11 +219,16 @@ class LiveVideo:
                 yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
     def _runs(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[bool, Iterator[VideoFrame]]]:
-        """Yield frames in runs of one kind, deinterlaced, with whether they are damaged."""
+        """Yield frames in runs of one kind and section, deinterlaced, with whether they are damaged."""
         are_fields = self._stream.codec == "hevc"  # what FFmpeg calls interlaced there: each is a frame of its own
         make_whole = iter if are_fields else self._deinterlace
-        for (is_damaged, *_), same in groupby(frames, key=_kind):
+        for ((is_damaged, *_), _), same in groupby(frames, key=lambda frame: (_kind(frame), self._section(frame))):
             yield is_damaged, make_whole(same)
+
+    def _section(self, frame: VideoFrame) -> int:
+        """Return the section of a frame, in which all is decided as if it were a video of its own."""
+        origin = origin_of(frame)
+        return origin.section if origin and (self._policy.begins_anew or not self._follows) else 0
 
     def _deinterlace(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         return deinterlace(self._count_interlaced(frames))
@@ -201,15 +237,18 @@ class LiveVideo:
         for frame in frames:
             if frame.interlaced_frame:
                 if not self.num_deinterlaced:
-                    LOG.info("frame %d is interlaced; such frames are deinterlaced", self._num_shown)
+                    LOG.info("frame %d is interlaced; such frames are deinterlaced", self.num_shown)
                 self.num_deinterlaced += 1
             yield frame
 
     def _follow(self, frames: Iterator[DecodedFrame], judge: MotionJudge | None = None) -> Iterator[FollowedFrame]:
         """Follow frames of one reader, deciding on each; MotionError if a judge finds their motion of no use."""
         kind: tuple[object, ...] = ()
-        distance = 0
+        distance = section = 0
         for frame in frames:
+            if judge and section != (found_section := self._section(frame.pixels)):
+                section = found_section
+                judge.restart()
             if frame.is_damaged:
                 kind = ()
                 yield self._show(frame.pixels, 0, DAMAGE, None, is_damaged=True)
@@ -224,7 +263,7 @@ class LiveVideo:
                     raise MotionError(useless)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
-                    index=self._num_shown,
+                    index=self.num_skipped + self.num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
@@ -250,10 +289,12 @@ class LiveVideo:
         is_damaged: bool,
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
-        seconds = self._clock.read(pixels)
-        display = display_of(pixels)
-        frame = FollowedFrame(self._num_shown, seconds, pixels, display, distance, reason, motion_qpel, is_damaged)
-        self._num_shown += 1
+        seconds = self.clock.read(pixels)
+        self.span = self.span[0] if self.span else seconds, seconds
+        index, display = self.num_skipped + self.num_shown, display_of(pixels)
+        frame = FollowedFrame(index, seconds, pixels, display, distance, reason, motion_qpel, is_damaged)
+        self.begins_damaged |= is_damaged and not self.num_shown
+        self.num_shown += 1
         return frame
 
 

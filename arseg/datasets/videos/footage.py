@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from arseg.access import reading
 from arseg.codec.frame import to_rgb
 from arseg.data.sheets import read_sheet
+from arseg.data.videos import match_files
 from arseg.errors import CodecError, DataError
 from arseg.progress import track
 
@@ -60,13 +61,7 @@ def find_videos(videos: str) -> dict[str, Path]:
         lines = [(row.place, str(path.parent / row.cells["video"])) for row in rows]
     found: dict[Path, None] = {}
     for place, pattern in lines:
-        file = Path(pattern)
-        if file.is_dir():
-            raise DataError(f"{place}: {pattern} is a folder. Name the videos in it by a pattern: {file / '*.mp4'}")
-        files = [file] if file.is_file() else sorted(Path(file.anchor).glob(str(file.relative_to(file.anchor))))
-        if not files:
-            raise DataError(f"{place}: no file is called {pattern}. Name a video, or a pattern (drives/*.mp4).")
-        found |= dict.fromkeys(files)
+        found |= dict.fromkeys(match_files(pattern, place))
     named: dict[str, Path] = {}
     for file in found:
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem)
