@@ -10,7 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from arseg.codec.frame import DecodedFrame, PredictionMode
+from arseg.codec.frame import NO_REFERENCE, DecodedFrame, PredictionMode
 from arseg.codec.reencode import Reencoding, reencode
 from arseg.errors import CodecError, MotionError
 from arseg.stopwatch import Stopwatch
@@ -53,14 +53,9 @@ class MotionJudge:
         self._recent.clear()
         self._num_bad, self._patience = 0, NUM_BAD
 
-    def see(self, frame: DecodedFrame, ref_back: NDArray[np.uint8], max_ref_back: int) -> str:
-        """Return why the motion from this frame on is to be found by encoding again; empty if it is not.
-
-        `ref_back`, shape (Hb, Wb), are frames back to the reference; those above `max_ref_back`, and 0, are not
-        followed.
-        """
-        # Of unsigned numbers, 0 - 1 is the largest.
-        share = float(np.mean(ref_back - np.uint8(1) >= np.uint8(max_ref_back)))
+    def see(self, frame: DecodedFrame) -> str:
+        """Return why the motion from this frame on is to be found by encoding again; empty if it is not."""
+        share = float(np.mean((frame.ref_poc == NO_REFERENCE).all(axis=0)))
         before = self._recent[-1][0] if self._recent else None
         if before is not None and (before.width, before.height) != (frame.width, frame.height):
             self._recent.clear()

@@ -27,7 +27,7 @@ from arseg.codec.stream import PacketStream, display_of, is_damaged_frame, origi
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
-from arseg.motion.follow import KeyframeFollower
+from arseg.motion.follow import HeldFrame, KeyframeFollower
 from arseg.motion.judge import MotionJudge
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
@@ -258,8 +258,8 @@ class LiveVideo:
                 if kind != (found := _kind(frame.pixels)):
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
                     kind, distance = found, 0
-                ref_back = follower.locate(frame)
-                if judge and (useless := judge.see(frame, ref_back, self._rules.max_ref_back)):
+                located = follower.locate(frame)
+                if judge and (useless := judge.see(frame)):
                     raise MotionError(useless)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
@@ -268,14 +268,14 @@ class LiveVideo:
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
                     decoded=frame,
-                    compose=partial(_compose_shown, follower, frame, ref_back),
+                    compose=partial(_compose_shown, follower, frame, located),
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
                 if reason is None:
                     motion_qpel = candidate.motion_qpel
                 else:
-                    follower.compose(frame, ref_back, restart=True)
+                    follower.compose(frame, located, restart=True)
                     motion_qpel, distance = None, 0
             yield self._show(frame.pixels, distance, reason, motion_qpel, is_damaged=False)
 
@@ -303,5 +303,5 @@ def _kind(frame: VideoFrame) -> tuple[bool, int, int, str, Display]:
     return is_damaged_frame(frame), frame.width, frame.height, frame.format.name, display_of(frame)
 
 
-def _compose_shown(follower: KeyframeFollower, frame: DecodedFrame, ref_back: NDArray[np.uint8]) -> NDArray[np.int16]:
-    return display_of(frame.pixels).apply_to_motion(follower.compose(frame, ref_back))
+def _compose_shown(follower: KeyframeFollower, frame: DecodedFrame, located: HeldFrame) -> NDArray[np.int16]:
+    return display_of(frame.pixels).apply_to_motion(follower.compose(frame, located))
