@@ -28,7 +28,6 @@ def sample(
     gop: Count = 12,
     tail: ClipTail = "annotated",
     size: str | None = None,
-    threads: int = 0,
 ) -> None:
     """Sample frames of videos, evenly in time, and decode them with the frames that clips need.
 
@@ -46,8 +45,6 @@ def sample(
         gop: clips hold a whole GOP. annotated: they end at the sampled frame.
     size : str
         Width and height that all frames get (640x360); by default the size that most videos have.
-    threads : int
-        Threads of the decoder; FFmpeg chooses by default.
     """
     chosen = write_samples(
         *(videos, output),
@@ -55,7 +52,6 @@ def sample(
         gop=gop,
         tail=tail,
         size=None if size is None else parse_size(size)[::-1],
-        threads=threads,
     )
     print(f"wrote {len(chosen)} samples of {len({one.sequence for one in chosen})} videos to {output}")
 

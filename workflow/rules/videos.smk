@@ -15,7 +15,6 @@ rule sample_videos:
         dataset=experiment.datasets_of("videos"),
     conda:
         "../../envs/arseg.yaml"
-    threads: 4
     resources:
         mem_mb=2000,
         runtime=240,
@@ -28,7 +27,6 @@ rule sample_videos:
         " --gop {params.sampling[gop]}"
         " --tail {params.sampling[tail]}"
         " {params.sampling[size]}"
-        " --threads {threads}"
         " --output {output:q}"
         " > {log:q} 2>&1"
 

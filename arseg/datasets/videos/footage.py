@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,11 +15,14 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from arseg.access import reading
-from arseg.codec.frame import to_rgb
+from arseg.codec.color import RGBConverter
+from arseg.codec.stream import open_video
 from arseg.data.sheets import read_sheet
 from arseg.data.videos import match_files
 from arseg.errors import CodecError, DataError
+from arseg.motion.live import Following, LiveVideo
 from arseg.progress import track
+from arseg.stopwatch import Stopwatch
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -149,24 +151,25 @@ def count_frames(path: Path) -> int:
         return sum(not packet.is_discard for packet in _packets(path, container))  # as an edit list cuts away
 
 
-def decode_frames(path: Path, indices: Collection[int], threads: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield the frames with some numbers, RGB of shape (H, W, 3); a CodecError says that the video ends before."""
-    index, last = -1, max(indices)
-    with open_container(path) as container:
-        decoder = container.streams.video[0].codec_context
-        decoder.thread_type, decoder.thread_count = "AUTO", threads
-        packets = chain(_packets(path, container), [None])
-        for index, frame in enumerate(frame for packet in packets for frame in decoder.decode(packet)):
-            if index in indices:
-                yield index, to_rgb(frame)
-            if index == last:
+def decode_frames(path: Path, indices: Collection[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield the frames with some numbers as `arseg segment` shows them to networks, RGB of shape (H, W, 3).
+
+    A CodecError says that the video cannot be decoded, or ends before.
+    """
+    converter, last, num_frames = RGBConverter(), max(indices), 0
+    with open_video(path) as stream:
+        for frame in LiveVideo(stream, Following(), None, Stopwatch()):
+            num_frames += 1
+            if frame.index in indices:
+                yield frame.index, converter.convert(frame.pixels, frame.display)
+            if frame.index == last:
                 return
     raise CodecError(
-        f"{path}: has {index + 1} frames that can be decoded, fewer than it announces; frame {last} is needed. "
+        f"{path}: has {num_frames} frames that can be decoded, fewer than it announces; frame {last} is needed. "
         "Repair the video (ffmpeg -i IN OUT), or leave it out"
     )
 
 
 def _first_size(path: Path) -> Size:
-    height, width, _ = next(iter(decode_frames(path, {0}, 1)))[1].shape
+    height, width, _ = next(iter(decode_frames(path, {0})))[1].shape
     return width, height

@@ -119,7 +119,6 @@ def write_samples(
     gop: int,
     tail: ClipTail = "annotated",
     size: Size | None = None,
-    threads: int = 0,
 ) -> list[Sample]:
     """Write sampled frames of videos as PNG, with the frames around them that clips need.
 
@@ -133,8 +132,6 @@ def write_samples(
         As `choose_samples` takes them.
     size : tuple of int, optional
         Width and height that all frames get; by default the size that most videos have.
-    threads : int
-        Threads of each decoder; FFmpeg chooses by default.
 
     Returns
     -------
@@ -166,7 +163,7 @@ def write_samples(
         frames = (
             (sequence, index, rgb)
             for sequence, indices in needed.items()
-            for index, rgb in decode_frames(footage[sequence].path, indices, threads)
+            for index, rgb in decode_frames(footage[sequence].path, indices)
         )
         for sequence, index, rgb in track(frames, "frames", sum(map(len, needed.values()))):
             image = Image.fromarray(rgb)
