@@ -159,7 +159,7 @@ def test_motion_is_recorded_of_every_frame_or_refused_in_one_line(videos, name, 
 @pytest.mark.parametrize("name", FRAMES)
 def test_frames_to_sample_from_are_counted_without_decoding(videos, name):
     assert count_frames(videos / name) == (4 if name == "jc_m4v.m4v" else FRAMES[name])  # a packet of it holds two
-    (last,) = decode_frames(videos / name, {count_frames(videos / name) - 1}, 0)
+    (last,) = decode_frames(videos / name, {count_frames(videos / name) - 1})
     assert last[1].ndim == 3
 
 
