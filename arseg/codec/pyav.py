@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from arseg.errors import MotionError
 
-TESTED = ("17.0", "17.1", "18.0", "18.1")
-"""Versions that the tests of videos have been run with. Those before lack what writes videos."""
+TESTED = ("18.0", "18.1")
+"""Versions that the tests of videos have been run with. Those before do not know the colours of BT.2020."""
 
 
 def fraction_of(number: Fraction | None) -> Fraction | None:

@@ -208,6 +208,8 @@ class Segmentation:
         ------
         CodecError, MotionError
             If the video cannot be opened, no frame of it decoded, or its motion not be had as asked for.
+        ConfigError
+            If its frames are too small for the networks.
         """
         frames = iter(self.front_end)
         if not self.front_end.needs_feedback:
@@ -216,7 +218,10 @@ class Segmentation:
             for frame, rgb in frames:
                 # Full float32 on a GPU, too, as in evaluation: labels do not depend on where they were made.
                 with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-                    result = self._run(frame, rgb)
+                    try:
+                        result = self._run(frame, rgb)
+                    except ConfigError as error:  # of a network, which knows the size alone
+                        raise ConfigError(f"{self.front_end.origin.name}: {error}") from error
                 if result is not None:
                     yield result
 

@@ -1,6 +1,6 @@
 import gc
 import subprocess
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -153,6 +153,49 @@ def test_codec_without_reader_is_refused_before_decoding():
 def test_stream_without_frames_is_refused(bitstream, codec):
     with pytest.raises(CodecError, match=rf"{codec} stream (holds no frame|cannot be decoded)|HEVC: FFmpeg says"):
         read_clip(bitstream, codec)
+
+
+FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov")
+KEY = "00112233445566778899aabbccddeeff"
+ENCRYPTED = (*FRAGMENTED, "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", KEY, "-encryption_kid", KEY)
+
+
+def write_form(path, form, *options):
+    path.write_bytes(encode_with("libx264", moving_texture(6, 64, 96, (2, 0)), *options, form=form))
+    return path
+
+
+def element(identifier, content):
+    """One of Matroska, short enough for a size of one byte."""
+    return bytes.fromhex(identifier) + bytes([0x80 | len(content)]) + content
+
+
+def encrypted_matroska(path):
+    """Write a track that says it is encrypted, in place of its title."""
+    method = element("47e1", b"\5") + element("47e2", b"key")
+    says = element("6d80", element("6240", element("5033", b"\1") + element("5035", method)))
+    title = "-" * (len(says) - 3)
+    content = write_form(path, "matroska", "-metadata:s:v", f"title={title}").read_bytes()
+    name = element("536e", title.encode())
+    assert content.count(name) == 1
+    path.write_bytes(content.replace(name, says))
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_form(path, "mp4", *ENCRYPTED), encrypted_matroska], ids=["MP4", "Matroska"]
+)
+def test_an_encrypted_video_is_named_as_such(write, tmp_path):
+    write(tmp_path / "own")
+    with open_video(tmp_path / "own") as stream, pytest.raises(CodecError, match=r"^the video is encrypted\. Name a"):
+        list(read_frames(stream))
+
+
+def test_a_video_is_read_up_to_where_it_is_encrypted(tmp_path):
+    clear, encrypted = (write_form(tmp_path / name, "mp4", *how) for name, how in (("a", FRAGMENTED), ("b", ENCRYPTED)))
+    with open_video(clear) as stream, open_video(encrypted) as rest:
+        stream.packets = chain(stream.packets, rest.packets)
+        assert len(list(read_frames(stream))) == 6
+        assert stream.damage.ended_early == "it is encrypted"
 
 
 def test_bidirectional_frames_are_read_but_make_no_clip():

@@ -9,7 +9,7 @@ from motion_examples import rgb_of
 from video_examples import encode_with_x265, moving_texture
 
 from arseg.codec import hevc
-from arseg.codec.bitstream import nal_units
+from arseg.codec.bitstream import START_CODE, nal_units
 from arseg.codec.decode import read_clip, read_frames
 from arseg.codec.encode import encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
@@ -104,6 +104,23 @@ def test_order_counts_begin_anew_at_keyframes_of_closed_groups():
     clip = read_clip(bitstream, "hevc")
     assert [int(back.max()) for back in clip.block_ref_back][::4] == [0, 0, 0]
     assert clip.block_ref_back[5].max() == 1
+
+
+def test_of_several_layers_the_first_is_read(caplog):
+    bitstream = encode_with_x265(moving_texture(6, 64, 96, (1, 0)), "keyint=3:bframes=0")
+    both = b""
+    for unit in nal_units(bitstream):
+        upper = bytes([unit[0], unit[1] | 1 << 3]) + unit[2:]  # the same in layer 1
+        both += START_CODE + unit + START_CODE + upper
+    with caplog.at_level("INFO"):
+        layered, alone = frames_of(both), frames_of(bitstream)
+    assert caplog.text.count("the first one, which all players show, is read") == 1
+    assert len(layered) == len(alone) == 6
+    for found, expected in zip(layered, alone, strict=True):
+        assert not found.is_damaged
+        np.testing.assert_array_equal(found.to_rgb(), expected.to_rgb())
+        np.testing.assert_array_equal(found.vectors_qpel, expected.vectors_qpel)
+        np.testing.assert_array_equal(found.ref_poc, expected.ref_poc)
 
 
 def test_fields_are_refused():

@@ -454,6 +454,17 @@ def test_a_stream_that_is_joined_in_its_middle_begins_at_a_keyframe(tmp_path):
     assert not video.reencoded_because
 
 
+def test_a_start_without_a_keyframe_is_told(tmp_path, caplog):
+    codec, packets = packets_of("libx264", "bframes=0:ref=1:intra-refresh=1:keyint=6")
+    shown = decoded_bytes(packets[3:], codec, tmp_path)
+    with caplog.at_level("INFO"):
+        video, followed = read(tmp_path / "own.h264")
+    np.testing.assert_array_equal(planes(followed), shown)
+    assert followed[0].keyframe_reason == "start"
+    assert 0 < video.damage.num_lost == 21 - len(followed) < 20
+    assert caplog.text.count("the first frame that is shown is no keyframe") == 1
+
+
 def test_leading_frames_at_the_beginning_are_left_out_and_counted(hevc_reader, tmp_path):
     codec, packets = packets_of("libx265", "keyint=8:min-keyint=8:bframes=2:b-adapt=0:open-gop=1:scenecut=0")
     cra = 21

@@ -188,7 +188,7 @@ def test_parts_that_are_not_one_run_are_segmented_again(video, request_, tmp_pat
 def test_a_frame_too_small_for_a_network_is_the_fault_of_its_video_alone(request_, tmp_path):
     path = str(slow_video(tmp_path / "small.mp4", np.zeros((3, 2, 2, 3), np.uint8), "keyint=3"))
     told = segment_video(path, tmp_path / "out", request_(("areas.csv",), scale_percent=30))
-    assert "an image of 2 x 2 pixels would be 0 x 0" in told["error"]
+    assert f"{path}: scale_percent 30: an image of 2 x 2 pixels would be 0 x 0" in told["error"]
     assert [file.name for file in (tmp_path / "out").iterdir()] == [SUMMARY]
     with pytest.raises(CheckpointError):
         segment_video(path, tmp_path / "other", request_(("areas.csv",), scale_percent=40))

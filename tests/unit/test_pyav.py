@@ -25,9 +25,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_versions_that_are_known_to_work_are_those_that_are_asked_for():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     (pin,) = (pin for pin in map(Requirement, project["dependencies"]) if pin.name == "av")
-    first, last = (int(version.partition(".")[0]) for version in (TESTED[0], TESTED[-1]))
-    assert str(pin.specifier) == f"<{last + 1},>={first}"
-    assert f"PyAV {first} or {last}" in re.sub(r"\s+", " ", (REPOSITORY / "README.md").read_text())
+    (major,) = {int(version.partition(".")[0]) for version in TESTED}
+    assert str(pin.specifier) == f"<{major + 1},>={major}"
+    assert f"read with PyAV {major}." in re.sub(r"\s+", " ", (REPOSITORY / "README.md").read_text())
     assert av.__version__.rpartition(".")[0] in TESTED
 
 
@@ -55,5 +55,5 @@ def test_frames_with_data_that_pyav_does_not_know_have_no_motion():
     if int(av.__version__.partition(".")[0]) > 18:
         assert len(list(read_frames(split_bitstream(bitstream, "h264")))) == 3
         return
-    with pytest.raises(MotionError, match=r"PyAV 1[78]\..* cannot read the motion vectors.* Install a later one"):
+    with pytest.raises(MotionError, match=r"PyAV 18\..* cannot read the motion vectors.* Install a later one"):
         list(read_frames(split_bitstream(bitstream, "h264")))

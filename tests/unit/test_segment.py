@@ -16,6 +16,7 @@ import torch
 from command_line import refusal, run
 from infer_examples import (
     CLASSES,
+    P_ONLY,
     b_picture_video,
     frames_of,
     p_only_video,
@@ -358,6 +359,13 @@ def test_the_command_refuses(checkpoints, tmp_path, capsys, words, message, monk
     b_picture_video(tmp_path / "own.mkv", frames_of(5))
     assert message in refusal(capsys, "segment", "own.mkv", "--checkpoint", checkpoints, "--scale-percent", 50, *words)
     assert [path.name for path in tmp_path.iterdir()] == ["own.mkv"]
+
+
+def test_a_video_too_small_for_a_network_is_named(checkpoints, tmp_path, capsys):
+    path = write_video(tmp_path / "own.mkv", np.zeros((3, 2, 2, 3), np.uint8), "-x264-params", P_ONLY.format(gop=3))
+    words = ("segment", path, "--checkpoint", checkpoints, "--scale-percent", 30, "-o", tmp_path / "areas.csv")
+    assert f"{path}: scale_percent 30: an image of 2 x 2 pixels would be 0 x 0" in refusal(capsys, *words)
+    assert [file.name for file in tmp_path.iterdir()] == ["own.mkv"]
 
 
 @pytest.mark.parametrize(
