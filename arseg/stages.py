@@ -14,7 +14,7 @@ STAGES: dict[str, int] = {
     "manifest": 2,
     "native": 1,
     "videos": 2,
-    "clips": 2,
+    "clips": 3,
     "phase1": 3,
     "phase2": 3,
     "evaluate": 3,

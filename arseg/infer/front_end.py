@@ -22,7 +22,8 @@ class FrontEnd:
     """A video on its way to the networks; iterate over it once.
 
     `source` is a video as `arseg.codec.stream.open_video` takes it, `rules` say how motion is made (None where every
-    frame stands alone). Every n-th frame is prepared, and keyframes; the stopwatch is told the time of `STAGES`.
+    frame stands alone), `with_evidence` whether it comes with how far it can be trusted. Every n-th frame is prepared,
+    and keyframes; the stopwatch is told the time of `STAGES`.
 
     Attributes
     ----------
@@ -47,6 +48,7 @@ class FrontEnd:
         *,
         every: int = 1,
         max_frames: int | None = None,
+        with_evidence: bool = False,
     ) -> None:
         for option, value in (("--every", every), ("--max-frames", max_frames)):
             if value is not None and value < 1:
@@ -58,6 +60,7 @@ class FrontEnd:
         self.num_frames = max_frames
         self.origin = Origin(source)
         self._source, self._following, self._every, self._max_frames = source, following, every, max_frames
+        self._with_evidence = with_evidence
 
     def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
         """Yield the frames that the networks need, wanted ones and keyframes, in display order, with their RGB.
@@ -69,7 +72,9 @@ class FrontEnd:
             with open_video(self._source) as stream:
                 if self._max_frames is None:
                     self.num_frames = stream.num_frames
-                self.video = LiveVideo(stream, self._following, self.rules, self.watch)
+                self.video = LiveVideo(
+                    stream, self._following, self.rules, self.watch, with_evidence=self._with_evidence
+                )
                 for frame in self._decoded(self.video):
                     if frame.index == 0:
                         self.origin = self._origin(stream, frame)

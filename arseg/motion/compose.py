@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame, num_blocks
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import MotionError
+from arseg.motion.evidence import EvidenceFollower
 from arseg.spec import PAPER_MAX_REF_BACK
 
 MAX_SIDE = 8192
@@ -45,6 +46,8 @@ class MotionComposer:
         the place of the look-up is then rounded, and displacements are exact to a quarter pixel.
     max_ref_back : int
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
+    with_evidence : bool
+        Also count what `evidence` returns.
 
     Raises MotionError if the frame is too large for int16.
     """
@@ -55,7 +58,13 @@ class MotionComposer:
     # keeping a block's corner within the border is keeping each of its pixels inside the frame.
 
     def __init__(
-        self, height: int, width: int, *, subpixel: bool = False, max_ref_back: int = PAPER_MAX_REF_BACK
+        self,
+        height: int,
+        width: int,
+        *,
+        subpixel: bool = False,
+        max_ref_back: int = PAPER_MAX_REF_BACK,
+        with_evidence: bool = False,
     ) -> None:
         check_size(height, width)
         self._height, self._width = height, width
@@ -79,6 +88,7 @@ class MotionComposer:
         self._identity[..., 0] = QUARTERS * np.arange(width)
         self._identity[..., 1] = QUARTERS * np.arange(height)[:, None]
         self._num_frames = 0
+        self._evidence = EvidenceFollower(height, width, max_ref_back) if with_evidence else None
 
     def restart(self) -> None:
         """Take the next frame for a keyframe, as the first one is."""
@@ -110,6 +120,8 @@ class MotionComposer:
             self._own_patches[newest] = self._follow(block_vectors_qpel, ref_back)
         else:
             self._pixels(newest)[...] = self._identity
+            if self._evidence is not None:
+                self._evidence.restart(newest)
         _repeat_border(self._fields[newest].view(np.int32)[..., 0], self._height, self._width)
         self._num_frames += 1
 
@@ -120,6 +132,13 @@ class MotionComposer:
         frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
         """
         return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
+
+    def evidence(self) -> NDArray[np.uint8] | None:
+        """Return how far the newest frame's motion can be trusted, uint8, shape (Hb, Wb, 3); None unless asked for.
+
+        The counts `arseg.spec.EVIDENCE` of each 4x4 block's way to the keyframe; zero at the keyframe.
+        """
+        return None if self._evidence is None else self._evidence.read((self._num_frames - 1) % self._max_ref_back)
 
     def _pixels(self, index: int) -> NDArray[np.int16]:
         """Return one field without its border, shape (H, W, 2)."""
@@ -132,7 +151,10 @@ class MotionComposer:
         offset_px[~followed] = 0
         _, rows, columns, _ = self._fields.shape
         reference = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
-        place = (reference * rows * columns)[np.where(followed, ref_back, 1)]
+        back = np.where(followed, ref_back, 1)
+        if self._evidence is not None:
+            self._evidence.follow(self._num_frames % self._max_ref_back, reference[back], offset_px, followed)
+        place = (reference * rows * columns)[back]
         for axis, size, stride in ((0, self._width, 1), (1, self._height, columns)):
             corner = np.arange(BLOCK_SIZE, self._blocks[1 - axis] * BLOCK_SIZE + 1, BLOCK_SIZE, dtype=np.int32)
             corner = (corner[:, None] if axis else corner) + offset_px[..., axis]
@@ -177,10 +199,15 @@ class KeyframeFollower:
     max_ref_back : int
         Furthest reference that is followed, in frames; blocks that refer to an older one count as still. By default as
         many as an HEVC or H.264 decoder keeps.
+    with_evidence : bool
+        Also count what `evidence` returns.
     """
 
-    def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES) -> None:
+    def __init__(
+        self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES, with_evidence: bool = False
+    ) -> None:
         self._subpixel = subpixel
+        self._with_evidence = with_evidence
         self._max_ref_back = max_ref_back
         self._references = BackReferences()
         self._composer: MotionComposer | None = None
@@ -217,9 +244,17 @@ class KeyframeFollower:
         """
         if self._composer is None:
             self._composer = MotionComposer(
-                frame.height, frame.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
+                frame.height,
+                frame.width,
+                subpixel=self._subpixel,
+                max_ref_back=self._max_ref_back,
+                with_evidence=self._with_evidence,
             )
         if restart:
             self._composer.restart()
         self._composer.push(frame.vectors_qpel[0], ref_back)
         return self._composer.compose()
+
+    def evidence(self) -> NDArray[np.uint8] | None:
+        """Return what `MotionComposer.evidence` does for the frame that was composed last."""
+        return None if self._composer is None else self._composer.evidence()

@@ -93,6 +93,9 @@ class FollowedFrame:
     """Why it is a keyframe, in the policy's word. None at other frames, and where no motion is wanted."""
     motion_qpel: NDArray[np.int16] | None
     """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2); None at a keyframe."""
+    evidence: NDArray[np.uint8] | None = None
+    """How far the motion can be trusted, as `MotionComposer.evidence` returns it; None at a keyframe, or if not asked
+    for."""
     is_damaged: bool = False
     """Whether its pixels may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
@@ -110,16 +113,26 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
+    with_evidence : bool
+        Also say how far motion can be trusted.
     """
 
-    def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
+    def __init__(
+        self,
+        stream: PacketStream,
+        following: Following,
+        rules: MotionRules | None,
+        watch: Stopwatch,
+        *,
+        with_evidence: bool = False,
+    ) -> None:
         self.reencoded_because = ""
         """Why the motion is not the stream's own; empty as long as it is."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
         self._following, self._policy = following, following.policy()
-        self._watch = watch
+        self._watch, self._with_evidence = watch, with_evidence
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self._rate = float(stream.frames_per_second or NOMINAL_RATE)
         self._num_shown = 0
@@ -186,7 +199,11 @@ class LiveVideo:
             with self._watch("motion"):
                 distance += 1
                 if size != (frame.width, frame.height):
-                    follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
+                    follower = KeyframeFollower(
+                        subpixel=self._rules.subpixel,
+                        max_ref_back=self._rules.max_ref_back,
+                        with_evidence=self._with_evidence,
+                    )
                     size, distance = (frame.width, frame.height), 0
                 ref_back = follower.locate(frame)
                 origin = origin_of(frame.pixels)
@@ -200,12 +217,13 @@ class LiveVideo:
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
+                motion_qpel = evidence = None
                 if reason is None:
-                    motion_qpel = candidate.motion_qpel
+                    motion_qpel, evidence = candidate.motion_qpel, follower.evidence()
                 else:
                     follower.compose(frame, ref_back, restart=True)
-                    motion_qpel, distance = None, 0
-            yield self._show(frame.pixels, distance, reason, motion_qpel, is_damaged=False)
+                    distance = 0
+            yield self._show(frame.pixels, distance, reason, motion_qpel, evidence, is_damaged=False)
 
     def _show(
         self,
@@ -213,12 +231,13 @@ class LiveVideo:
         distance: int,
         reason: str | None,
         motion_qpel: NDArray[np.int16] | None,
+        evidence: NDArray[np.uint8] | None = None,
         *,
         is_damaged: bool,
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
         seconds = self._time(pixels)
-        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
+        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, evidence, is_damaged)
         self._num_shown += 1
         return frame
 
