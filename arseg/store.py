@@ -97,11 +97,11 @@ class ClipSample:
     intra: NDArray[np.bool_] | None
     """Which 4x4 blocks of the frame are intra-coded, shape (ceil(H / 4), ceil(W / 4)); None in a store that was
     imported from data without this."""
-    evidence: NDArray[np.uint8] | None
-    """How far the motion can be trusted: the counts `arseg.spec.EVIDENCE` of 4x4 blocks, shape (ceil(H / 4),
-    ceil(W / 4), 3); None in a store that was imported, or written before format version 5."""
     identity: ClipIdentity
     """Which frame it is."""
+    evidence: NDArray[np.uint8] | None = None
+    """How far the motion can be trusted: the counts `arseg.spec.EVIDENCE` of 4x4 blocks, shape (ceil(H / 4),
+    ceil(W / 4), 3); None in a store that was imported, or written before format version 5."""
 
 
 class ClipStore:
@@ -170,8 +170,8 @@ class ClipStore:
             frame=self._read_array("frame", index),
             motion_qpel=self.read_motion(index),
             intra=self._read_array("intra", index) if "intra" in datasets else None,
-            evidence=self.read_evidence(index) if "evidence" in datasets else None,
             identity=self.identities()[index],
+            evidence=self.read_evidence(index) if "evidence" in datasets else None,
         )
 
     def read_motion(self, index: int) -> NDArray[np.int16]:
