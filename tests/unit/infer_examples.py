@@ -71,6 +71,7 @@ def random_network(fusion, seed, num_classes=NUM_CLASSES, backbone="tiny") -> Se
         weights /= feature.std()
         if isinstance(fusion, str) and fusion.startswith("gated"):  # which would be propagation
             network.fuse_attention.gate.weight.normal_(std=0.3)
+            network.fuse_attention.gate.bias.zero_()
         feature = network.fuse(feature, feature, no_evidence(HEIGHT, WIDTH)) if fusion else feature
         average = weights @ feature.mean(dim=(0, 2, 3))
         if network.last_convolution.bias is None:
