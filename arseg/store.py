@@ -186,8 +186,8 @@ class ClipStore:
         """Raise a StoreError if the store has samples, and not the evidence that a fusion needs."""
         if "frame" in (datasets := self._datasets()) and "evidence" not in datasets:
             raise StoreError(
-                f"{self.path}: holds no evidence of the codec, which the fusion of this LR branch uses. Make the clips "
-                "again with this version of arseg, from frames (imported clips have none): arseg clips ..."
+                f"{self.path}: holds no evidence of the codec, which the fusion of this LR branch uses. {HINT}; clips "
+                "that are imported instead of made from frames have none"
             )
 
     def _datasets(self) -> list[str]:

@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame, num_blocks
-from arseg.codecs import MAX_REFERENCES
+from arseg.codec.frame import BLOCK_SIZE, num_blocks
 from arseg.errors import MotionError
 from arseg.motion.evidence import EvidenceFollower
 from arseg.spec import PAPER_MAX_REF_BACK
@@ -46,6 +45,8 @@ class MotionComposer:
         the place of the look-up is then rounded, and displacements are exact to a quarter pixel.
     max_ref_back : int
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
+    num_fields : int, optional
+        Frames that are remembered; by default, those that `push` can refer to.
     with_evidence : bool
         Also count what `evidence` returns.
 
@@ -64,6 +65,7 @@ class MotionComposer:
         *,
         subpixel: bool = False,
         max_ref_back: int = PAPER_MAX_REF_BACK,
+        num_fields: int | None = None,
         with_evidence: bool = False,
     ) -> None:
         check_size(height, width)
@@ -73,12 +75,13 @@ class MotionComposer:
         self._blocks = num_blocks(height), num_blocks(width)
         rows, columns = ((count + 2) * BLOCK_SIZE for count in self._blocks)
         # Of the frames that can be referred to, the oldest gives way to the newest.
-        self._fields = np.empty((max_ref_back, rows, columns, 2), np.int16)
+        num_fields = num_fields or max_ref_back
+        self._fields = np.empty((num_fields, rows, columns, 2), np.int16)
         # The 4 rows of the 4x4 pixels that begin at each pixel of all fields, and those of a field's own blocks.
-        num_corners = (max_ref_back * rows - BLOCK_SIZE + 1) * columns - BLOCK_SIZE + 1
+        num_corners = (num_fields * rows - BLOCK_SIZE + 1) * columns - BLOCK_SIZE + 1
         self._patches = np.ndarray((num_corners, BLOCK_SIZE), "V16", self._fields, strides=(4, 4 * columns))
         self._own_patches = np.ndarray(
-            (max_ref_back, *self._blocks, BLOCK_SIZE),
+            (num_fields, *self._blocks, BLOCK_SIZE),
             "V16",
             self._fields,
             offset=4 * BLOCK_SIZE * (columns + 1),
@@ -88,7 +91,7 @@ class MotionComposer:
         self._identity[..., 0] = QUARTERS * np.arange(width)
         self._identity[..., 1] = QUARTERS * np.arange(height)[:, None]
         self._num_frames = 0
-        self._evidence = EvidenceFollower(height, width, max_ref_back) if with_evidence else None
+        self._evidence = EvidenceFollower(height, width, num_fields) if with_evidence else None
 
     def restart(self) -> None:
         """Take the next frame for a keyframe, as the first one is."""
@@ -117,12 +120,11 @@ class MotionComposer:
             )
         newest = self._num_frames % self._max_ref_back
         if self._num_frames:
-            self._own_patches[newest] = self._follow(block_vectors_qpel, ref_back)
+            followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
+            slots = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
+            self.follow(newest, block_vectors_qpel, followed, slots[np.where(followed, ref_back, 1)])
         else:
-            self._pixels(newest)[...] = self._identity
-            if self._evidence is not None:
-                self._evidence.restart(newest)
-        _repeat_border(self._fields[newest].view(np.int32)[..., 0], self._height, self._width)
+            self.place(newest)
         self._num_frames += 1
 
     def compose(self) -> NDArray[np.int16]:
@@ -131,40 +133,63 @@ class MotionComposer:
         Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside the
         frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
         """
-        return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
+        return self.read((self._num_frames - 1) % self._max_ref_back)
 
-    def evidence(self) -> NDArray[np.uint8] | None:
-        """Return how far the newest frame's motion can be trusted, uint8, shape (Hb, Wb, 3); None unless asked for.
+    # Frames in any order, each in the slot that the caller chooses for it.
 
-        The counts `arseg.spec.EVIDENCE` of each 4x4 block's way to the keyframe; zero at the keyframe.
+    def place(self, slot: int, block_motion_qpel: NDArray[np.int16] | None = None) -> None:
+        """Enter a frame whose blocks are displaced so, shape (Hb, Wb, 2); by default the keyframe, where nothing is."""
+        field = self._identity
+        if block_motion_qpel is not None:
+            moved = block_motion_qpel.astype(np.int32).repeat(BLOCK_SIZE, 0).repeat(BLOCK_SIZE, 1)
+            field = np.clip(field + moved[: self._height, : self._width], 0, field[-1, -1])
+        self._pixels(slot)[...] = field
+        if self._evidence is not None:
+            self._evidence.place(slot, steps=0 if block_motion_qpel is None else 1)
+        _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
+
+    def follow(
+        self, slot: int, vectors_qpel: NDArray[np.int16], followed: NDArray[np.bool_], references: NDArray[np.intp]
+    ) -> None:
+        """Follow a frame's blocks into the frames in the slots `references`; those not `followed` without a vector."""
+        offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
+        offset_px[~followed] = 0
+        if self._evidence is not None:
+            self._evidence.follow(slot, references, offset_px, followed)
+        patches = self._look_up(offset_px, references)
+        if self._subpixel:
+            dropped = vectors_qpel - QUARTERS * offset_px
+            dropped[~followed] = 0
+            self._add(patches, dropped)
+        self._own_patches[slot] = patches.reshape(*self._blocks, BLOCK_SIZE)
+        _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
+
+    def read(self, slot: int) -> NDArray[np.int16]:
+        """Return the motion of the frame in a slot, as `compose` does."""
+        return self._pixels(slot) - self._identity
+
+    def evidence(self, slot: int | None = None) -> NDArray[np.uint8] | None:
+        """Return how far the motion of the newest frame, or of that in a slot, can be trusted; None unless asked for.
+
+        The counts `arseg.spec.EVIDENCE` of each 4x4 block's way to the keyframe, uint8, shape (Hb, Wb, 3); zero at the
+        keyframe.
         """
-        return None if self._evidence is None else self._evidence.read((self._num_frames - 1) % self._max_ref_back)
+        slot = (self._num_frames - 1) % self._max_ref_back if slot is None else slot
+        return None if self._evidence is None else self._evidence.read(slot)
 
     def _pixels(self, index: int) -> NDArray[np.int16]:
         """Return one field without its border, shape (H, W, 2)."""
         return self._fields[index, BLOCK_SIZE : BLOCK_SIZE + self._height, BLOCK_SIZE : BLOCK_SIZE + self._width]
 
-    def _follow(self, vectors_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> NDArray[np.void]:
-        """Return what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
-        followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
-        offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
-        offset_px[~followed] = 0
+    def _look_up(self, offset_px: NDArray[np.int16], references: NDArray[np.intp]) -> NDArray[np.void]:
+        """Return what the references' fields have where the blocks come from, shape (Hb * Wb, 4), a row an item."""
         _, rows, columns, _ = self._fields.shape
-        reference = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
-        back = np.where(followed, ref_back, 1)
-        if self._evidence is not None:
-            self._evidence.follow(self._num_frames % self._max_ref_back, reference[back], offset_px, followed)
-        place = (reference * rows * columns)[back]
+        place = references * (rows * columns)
         for axis, size, stride in ((0, self._width, 1), (1, self._height, columns)):
             corner = np.arange(BLOCK_SIZE, self._blocks[1 - axis] * BLOCK_SIZE + 1, BLOCK_SIZE, dtype=np.int32)
             corner = (corner[:, None] if axis else corner) + offset_px[..., axis]
             place += np.clip(corner, 0, size + BLOCK_SIZE) * stride
-        patches = self._patches[place.ravel()]
-        if self._subpixel:
-            dropped = vectors_qpel - QUARTERS * offset_px
-            dropped[~followed] = 0
-            self._add(patches, dropped)
-        return patches.reshape(*self._blocks, BLOCK_SIZE)
+        return self._patches[place.ravel()]
 
     def _add(self, patches: NDArray[np.void], dropped: NDArray[np.int16]) -> None:
         """Move the places of each block by what rounding dropped from its vector, inside the frame."""
@@ -187,74 +212,3 @@ def _repeat_border(field: NDArray[np.int32], height: int, width: int) -> None:
     field[first:below, right:] = field[first:below, right - 1, None]
     field[:first] = field[first]
     field[below:] = field[below - 1]
-
-
-class KeyframeFollower:
-    """Follows the pixels of each frame of a video back to the latest keyframe.
-
-    Parameters
-    ----------
-    subpixel : bool
-        Compose without rounding, as `MotionComposer` says.
-    max_ref_back : int
-        Furthest reference that is followed, in frames; blocks that refer to an older one count as still. By default as
-        many as an HEVC or H.264 decoder keeps.
-    with_evidence : bool
-        Also count what `evidence` returns.
-    """
-
-    def __init__(
-        self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES, with_evidence: bool = False
-    ) -> None:
-        self._subpixel = subpixel
-        self._with_evidence = with_evidence
-        self._max_ref_back = max_ref_back
-        self._references = BackReferences()
-        self._composer: MotionComposer | None = None
-        self._begun = False
-
-    def locate(self, frame: DecodedFrame) -> NDArray[np.uint8]:
-        """Return how many frames back the references of the next frame in display order lie, without composing.
-
-        As `arseg.codec.frame.BackReferences.locate`; also raises MotionError if the first frame is no keyframe, or
-        frames are too large.
-        """
-        if not self._begun:
-            if not frame.is_keyframe:
-                raise MotionError(
-                    f"frame {frame.index}, the first, is not a keyframe, so there is nothing to follow the motion to"
-                )
-            check_size(frame.height, frame.width)
-            self._begun = True
-        return self._references.locate(frame)
-
-    def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
-        """Return the motion of the next frame in display order to the codec's last keyframe, int16, shape (H, W, 2).
-
-        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe. The
-        first frame must be one. Raises MotionError as `locate`.
-        """
-        return self.compose(frame, self.locate(frame), restart=frame.is_keyframe)
-
-    def compose(self, frame: DecodedFrame, ref_back: NDArray[np.uint8], *, restart: bool = False) -> NDArray[np.int16]:
-        """Return the motion of the frame that was located last, shape (H, W, 2), with what `locate` returned for it.
-
-        With `restart` it becomes the keyframe of the frames after it, whatever it is to the codec; a frame may be
-        composed to the keyframe before it first.
-        """
-        if self._composer is None:
-            self._composer = MotionComposer(
-                frame.height,
-                frame.width,
-                subpixel=self._subpixel,
-                max_ref_back=self._max_ref_back,
-                with_evidence=self._with_evidence,
-            )
-        if restart:
-            self._composer.restart()
-        self._composer.push(frame.vectors_qpel[0], ref_back)
-        return self._composer.compose()
-
-    def evidence(self) -> NDArray[np.uint8] | None:
-        """Return what `MotionComposer.evidence` does for the frame that was composed last."""
-        return None if self._composer is None else self._composer.evidence()

@@ -11,7 +11,7 @@ MOST = 255
 
 
 class EvidenceFollower:
-    """The counts `EVIDENCE` of each 4x4 block's way to the keyframe, for as many frames as can be referred to.
+    """The counts `EVIDENCE` of each 4x4 block's way to the keyframe, for as many frames as are remembered.
 
     A block takes over the counts of the block that the middle of its source lies in: one look-up for 16 pixels.
     """
@@ -23,9 +23,9 @@ class EvidenceFollower:
         self._fields = np.zeros((num_fields, *self._blocks), "<u4")
         self._sides = width, height
 
-    def restart(self, field: int) -> None:
-        """Take a field for that of a keyframe."""
-        self._fields[field] = 0
+    def place(self, field: int, steps: int) -> None:
+        """Take a field for that of a frame so many steps, with vectors, after the keyframe."""
+        self._fields[field] = steps
 
     def follow(
         self, field: int, references: NDArray[np.intp], offset_px: NDArray[np.int16], followed: NDArray[np.bool_]

@@ -6,8 +6,9 @@ import torch
 from arseg.errors import ConfigError, DataError
 from arseg.evaluate.complexity import count_macs
 from arseg.fusions import get_fusion
-from arseg.models.gated import HIDDEN_CHANNELS, Gated, GatedByCodec
+from arseg.models.gated import HIDDEN_CHANNELS, OPEN_BIAS, Gated, GatedByCodec
 from arseg.models.registry import build_network
+from arseg.models.resize import resize
 
 
 def features(seed=0, size=(12, 16)):
@@ -29,7 +30,9 @@ class TestGated:
         warped, low = features()
         assert get_fusion(name) is made
         fused = made(8)(warped, low, counts())
-        assert (fused - warped).abs().max() < 0.01 * (warped.abs().max() + low.abs().max())
+        opened = torch.sigmoid(torch.tensor(OPEN_BIAS))
+        assert 0.85 < opened < 1
+        torch.testing.assert_close(fused, opened * warped + (1 - opened) * resize(low, warped.shape[-2:]))
 
     def test_it_learns_where_the_warped_feature_is_wrong(self, name, made):
         torch.manual_seed(0)

@@ -428,5 +428,5 @@ def test_panel_from_stores_and_checkpoints(tiny, tmp_path):
 
 def test_a_fusion_that_uses_evidence_refuses_stores_without(tiny, tmp_path):
     path = save_network(tmp_path / "ar.pt", fusion="gated-codec", scale_percent=50, warp_alignment="consistent")
-    with pytest.raises(StoreError, match=r"s0d0.h5: holds no evidence of the codec.* Make the clips again"):
+    with pytest.raises(StoreError, match=r"s0d0.h5: holds no evidence of the codec.* Delete the file and run again"):
         run(tiny, "ar", lr=path)

@@ -123,7 +123,7 @@ def test_imported_samples_may_lack_intra_blocks_and_evidence(tmp_path):
     with ClipStore(tmp_path / "d03.h5") as store:
         sample = store.read(1)
     assert sample.intra is sample.evidence is None
-    with pytest.raises(StoreError, match=r"d03.h5: holds no evidence of the codec.* Make the clips again"):
+    with pytest.raises(StoreError, match=r"d03.h5: holds no evidence of the codec.* Delete the file and run again"):
         store.require_evidence()
     np.testing.assert_array_equal(sample.motion_qpel, arrays(1)["motion_qpel"])
 
