@@ -39,7 +39,7 @@ class ConstantResolution:
         """Segment a keyframe as any other frame."""
         return self.frame(image)
 
-    def frame(self, image: Tensor, motion_qpel: Tensor | None = None) -> Tensor:
+    def frame(self, image: Tensor, motion_qpel: Tensor | None = None, evidence: Tensor | None = None) -> Tensor:
         """Return the scores (N, K, H, W) of a normalised RGB frame (N, 3, H, W) at full resolution."""
         height, width = image.shape[-2:]
         with self._watch("hr" if self._scale_percent == 100 else "lr"):
@@ -93,11 +93,12 @@ class Propagation:
         with self._watch("hr"):
             return resize(self._hr.classify(feature, (height, width)), (height, width))
 
-    def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
+    def frame(self, image: Tensor, motion_qpel: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Return the scores (N, K, H, W) of a non-keyframe: logits or log-probabilities, resized as they are.
 
         The image is a normalised RGB frame (N, 3, H, W) at full resolution; `motion_qpel`, int16 (N, H, W, 2), the
-        displacement (x, y) in quarter pixels from each of its pixels to the source in the keyframe.
+        displacement (x, y) in quarter pixels from each of its pixels to the source in the keyframe; `evidence`, uint8
+        (N, H', W', 3), how far that can be trusted, where the fusion of an LR branch uses it.
         """
         height, width = image.shape[-2:]
         keyframe_feature = self.feature
@@ -150,7 +151,7 @@ class AlteringResolution(Propagation):
         self._lr = lr
         self._scale_percent = scale_percent
 
-    def frame(self, image: Tensor, motion_qpel: Tensor) -> Tensor:
+    def frame(self, image: Tensor, motion_qpel: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Segment a non-keyframe; see `Propagation.frame`."""
         height, width = image.shape[-2:]
         keyframe_feature = self.feature
@@ -158,7 +159,7 @@ class AlteringResolution(Propagation):
             feature = self._lr.encode(to_low_resolution(image, self._scale_percent)).feature
         with self._watch("fusion"):
             warped = warp_keyframe(keyframe_feature, motion_qpel, self._alignment)
-            scores = self._lr.classify(self._lr.fuse(warped, feature))
+            scores = self._lr.classify(self._lr.fuse(warped, feature, evidence))
             return resize(scores, (height, width))
 
 
@@ -211,11 +212,14 @@ class ClipPredictor:
         self._normalization = first.normalization
         self._keyframe: Tensor | None = None
 
-    def __call__(self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None) -> Tensor:
+    def __call__(
+        self, image: Tensor, keyframe: Tensor | None, motion_qpel: Tensor | None, evidence: Tensor | None = None
+    ) -> Tensor:
         """Return the scores (1, K, H, W) of a decoded frame.
 
         Frame and keyframe are RGB, uint8, shape (1, H, W, 3); `motion_qpel`, int16, shape (1, H, W, 2), is the motion
-        to the keyframe, (x, y) in quarter pixels. Both others are None if the frame is the keyframe itself (d = 0).
+        to the keyframe, (x, y) in quarter pixels. Both others are None if the frame is the keyframe itself (d = 0). The
+        `evidence` is that of `Propagation.frame`.
         """
         normalized = normalize(image, self._normalization)
         if keyframe is None or motion_qpel is None:
@@ -224,4 +228,4 @@ class ClipPredictor:
         if self._keyframe is None or not torch.equal(keyframe, self._keyframe):
             self._keyframe = keyframe
             self._method.begin(normalize(keyframe, self._normalization))
-        return self._method.frame(normalized, motion_qpel)
+        return self._method.frame(normalized, motion_qpel, evidence)

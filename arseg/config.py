@@ -92,7 +92,7 @@ class TrainConfig:
     """Networks with a boundary branch only: pixels along the frame's sides without boundaries."""
     fusion: Annotated[str, fusions] = PAPER_FUSION
     """Phase 2 only: how the LR branch fuses the keyframe's feature: "creff", the paper's, or "gated", which starts as
-    propagation and learns where to distrust it."""
+    propagation and learns where to distrust it, also by the codec's own evidence in "gated-codec"."""
     distances: Literal["last", "all"] = "last"
     """Phase 2 only: reference distances that are learnt from: the largest alone, as in the paper, or all from 1 on, of
     which each sample draws one."""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 BuildFusion = Callable[[int], "nn.Module"]
 """Makes a fusion for features of so many channels C.
 
-The fusion takes the warped feature (N, C, H, W) and the LR branch's feature (N, C, h, w), and returns (N, C, H, W).
+The fusion takes the warped feature (N, C, H, W) and the LR branch's feature (N, C, h, w), and returns (N, C, H, W). If
+its class has a true attribute ``uses_evidence`` (so must a function that makes it), it also takes the evidence of the
+codec: the counts `arseg.spec.EVIDENCE`, uint8 (N, H', W', 3), of each 4x4 block, or after augmentation of each pixel.
 """
 
 fusions: Registry[str | BuildFusion] = Registry("fusion", "arseg.fusions")
@@ -20,6 +22,7 @@ fusions: Registry[str | BuildFusion] = Registry("fusion", "arseg.fusions")
 
 fusions.register("creff")("arseg.models.creff:CReFF")
 fusions.register("gated")("arseg.models.gated:Gated")
+fusions.register("gated-codec")("arseg.models.gated:GatedByCodec")
 
 
 def get_fusion(name: str) -> BuildFusion:

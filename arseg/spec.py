@@ -30,6 +30,10 @@ NTSC_TOLERANCE = 2e-4
 PAPER_FUSION = "creff"
 """Fusion of the published experiments, by its name in `arseg.fusions.fusions`."""
 
+EVIDENCE = ("steps", "still", "outside")
+"""What is counted of the way of each 4x4 block to the keyframe, up to 255: steps from frame to frame; those without a
+vector (intra blocks, references too far back), which count as still; those whose source lies outside of the frame."""
+
 PAPER_GOP = 12
 """Frames in a group of pictures of the published experiments."""
 

@@ -55,6 +55,12 @@ class SplitStores:
         """Shards present, sorted."""
         return tuple(sorted({shard for shard, _ in self.places}))
 
+    def require_evidence(self) -> None:
+        """Raise a StoreError if a store lacks the evidence that a fusion needs."""
+        for path in self.paths:
+            with ClipStore(path) as store:
+                store.require_evidence()
+
 
 def open_stores(paths: Sequence[str | Path], manifest: Manifest) -> SplitStores:
     """Check that clip stores of any shards and distances belong to one split and one encoding; list their samples.
@@ -154,6 +160,8 @@ class Frame(NamedTuple):
     """Decoded keyframe, RGB, uint8, shape (H, W, 3); None at d = 0 and where it is not needed."""
     motion_qpel: Tensor | None
     """Motion to the keyframe, int16, shape (H, W, 2), (x, y) in quarter pixels; None as above."""
+    evidence: Tensor | None
+    """Evidence of the codec, uint8, shape (H / 4, W / 4, 3), rounded up; None as above, or where the store has none."""
 
 
 class SplitFrames(Dataset[Frame | ArsegError]):
@@ -193,6 +201,7 @@ class SplitFrames(Dataset[Frame | ArsegError]):
             label=torch.from_numpy(label),
             keyframe=torch.from_numpy(clip.keyframe) if fused else None,
             motion_qpel=torch.from_numpy(clip.motion_qpel) if fused else None,
+            evidence=torch.from_numpy(clip.evidence) if fused and clip.evidence is not None else None,
         )
 
 

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arseg import __version__
+from arseg.errors import StoreError
 from arseg.hdf5 import all_attributes, entry, open_finished, read_attributes, translate_read_errors
 from arseg.spec import Encoding
 from arseg.stages import STAGES
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised when the layout changes so that older programs cannot read it, or new ones what is old."""
 
-READABLE_VERSIONS = (FORMAT_VERSION, 3, 2)
-"""Version 3 had an attribute for each setting of the encoding. In version 2, strings had variable length, and file
-structure and identities no checksums."""
+READABLE_VERSIONS = (FORMAT_VERSION, 4, 3, 2)
+"""Version 4 had no evidence. Version 3 had an attribute for each setting of the encoding. In version 2, strings had
+variable length, and file structure and identities no checksums."""
 
 HINT = "Delete the file and run again"
 
@@ -98,6 +99,9 @@ class ClipSample:
     imported from data without this."""
     identity: ClipIdentity
     """Which frame it is."""
+    evidence: NDArray[np.uint8] | None = None
+    """How far the motion can be trusted: the counts `arseg.spec.EVIDENCE` of 4x4 blocks, shape (ceil(H / 4),
+    ceil(W / 4), 3); None in a store that was imported, or written before format version 5."""
 
 
 class ClipStore:
@@ -138,7 +142,7 @@ class ClipStore:
         """What the store holds and how it was made."""
         file = self._open()
         names = [field.name for field in fields(StoreAttributes)]
-        if all_attributes(file, HINT)["format_version"] < FORMAT_VERSION:  # which had an attribute for each setting
+        if all_attributes(file, HINT)["format_version"] < 4:  # which had an attribute for each setting
             settings = read_attributes(file, [field.name for field in fields(Encoding)], HINT)
         else:
             settings = json.loads(read_attributes(file, ["encoding"], HINT)["encoding"])
@@ -160,20 +164,36 @@ class ClipStore:
 
     def read(self, index: int) -> ClipSample:
         """Read one sample."""
-        file = self._open()
-        with translate_read_errors(self.path, "the list of datasets is damaged", HINT):
-            has_intra = "intra" in list(file)  # a list that cannot be read raises; `in file` would say no
+        datasets = self._datasets()
         return ClipSample(
             keyframe=self._read_array("keyframe", index),
             frame=self._read_array("frame", index),
             motion_qpel=self.read_motion(index),
-            intra=self._read_array("intra", index) if has_intra else None,
+            intra=self._read_array("intra", index) if "intra" in datasets else None,
             identity=self.identities()[index],
+            evidence=self.read_evidence(index) if "evidence" in datasets else None,
         )
 
     def read_motion(self, index: int) -> NDArray[np.int16]:
         """Read the motion of one sample, int16 quarter pixels (x, y), shape (H, W, 2)."""
         return self._read_array("motion_qpel", index)
+
+    def read_evidence(self, index: int) -> NDArray[np.uint8]:
+        """Read the evidence of one sample, as `ClipSample.evidence`; `require_evidence` says whether there is any."""
+        return self._read_array("evidence", index)
+
+    def require_evidence(self) -> None:
+        """Raise a StoreError if the store has samples, and not the evidence that a fusion needs."""
+        if "frame" in (datasets := self._datasets()) and "evidence" not in datasets:
+            raise StoreError(
+                f"{self.path}: holds no evidence of the codec, which the fusion of this LR branch uses. {HINT}; clips "
+                "that are imported instead of made from frames have none"
+            )
+
+    def _datasets(self) -> list[str]:
+        file = self._open()
+        with translate_read_errors(self.path, "the list of datasets is damaged", HINT):
+            return list(file)  # which raises if it cannot be read, where `in file` would say no
 
     def _read_array(self, name: str, index: int) -> NDArray[Any]:
         if not 0 <= index < len(self):

@@ -22,6 +22,8 @@ AXES = {
     "motion_qpel": "sample, row, column, component (x right, y down); unit: quarter pixel; "
     "pixel (row, column) of frame comes from (row + y/4, column + x/4) of keyframe",
     "intra": "sample, row of 4x4 blocks, column of 4x4 blocks; true where frame is intra-coded",
+    "evidence": "sample, row of 4x4 blocks, column of 4x4 blocks, count (steps to the keyframe; of these: without a "
+    "vector, from outside of the frame)",
 }
 """Axis order and unit of each dataset, stored as its attribute ``axes``."""
 
@@ -51,14 +53,15 @@ class ClipStoreWriter:
         frame: NDArray[np.uint8],
         motion_qpel: NDArray[np.int16],
         intra: NDArray[np.bool_] | None,
+        evidence: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Write one sample; arrays as in `ClipSample`. Either all samples have ``intra`` or none.
+        """Write one sample; arrays as in `ClipSample`. Either all samples have ``intra`` or none; so with ``evidence``.
 
         At distance 0 the frame is all there is to write: it is its own keyframe, without motion and intra-coded. A
         StoreError says that the frame has another size than those before.
         """
         if "frame" not in self._file:
-            self._create_arrays(frame.shape[0], frame.shape[1], None if intra is None else intra.shape)
+            self._create_arrays(frame.shape[:2], {"intra": intra, "evidence": evidence})
         expected = self._file["frame"].shape[1:]
         if frame.shape != expected:
             raise StoreError(
@@ -70,8 +73,9 @@ class ClipStoreWriter:
         if not self._keyframe_is_frame:
             self._write_array("keyframe", index, keyframe)
             self._write_array("motion_qpel", index, motion_qpel)
-            if intra is not None:
-                self._write_array("intra", index, intra)
+            for name, array in (("intra", intra), ("evidence", evidence)):
+                if array is not None:
+                    self._write_array(name, index, array)
         self._file.raise_failure()
         self._pending.remove(index)
 
@@ -85,17 +89,17 @@ class ClipStoreWriter:
         encoding = json.dumps(self._attributes.encoding.to_dict())
         write_attributes(self._file, vars(self._attributes) | {"encoding": encoding, "complete": True})
 
-    def _create_arrays(self, height: int, width: int, blocks: tuple[int, ...] | None) -> None:
+    def _create_arrays(self, size: tuple[int, int], of_blocks: Mapping[str, NDArray[Any] | None]) -> None:
         # Samples are read one by one in random order, so a chunk holds no more than one. Of motion it holds one
         # component, which compresses better alone. Shuffle sorts the bytes of int16 by significance; on the
         # interleaved bytes of a picture it would do nothing.
         layout: dict[str, tuple[tuple[int, ...], type, tuple[int, ...]]] = {
-            "frame": ((height, width, 3), np.uint8, (height, width, 3)),
-            "keyframe": ((height, width, 3), np.uint8, (height, width, 3)),
-            "motion_qpel": ((height, width, 2), np.int16, (height, width, 1)),
+            "frame": ((*size, 3), np.uint8, (*size, 3)),
+            "keyframe": ((*size, 3), np.uint8, (*size, 3)),
+            "motion_qpel": ((*size, 2), np.int16, (*size, 1)),
+        } | {
+            name: (array.shape, array.dtype.type, array.shape) for name, array in of_blocks.items() if array is not None
         }
-        if blocks is not None:
-            layout["intra"] = (blocks, np.bool_, blocks)
         for name, (shape, dtype, chunk) in layout.items():
             if name == "keyframe" and self._keyframe_is_frame:
                 self._file[name] = self._file["frame"]  # a hard link: two names, one set of pixels

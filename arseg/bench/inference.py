@@ -25,7 +25,7 @@ from arseg.infer.segment import segment
 from arseg.models.branch import Branch
 from arseg.models.branches import load_branches
 from arseg.models.device import resolve_device
-from arseg.models.inference import labels_of, resize, to_low_resolution, warp_keyframe
+from arseg.models.inference import labels_of, no_evidence, resize, to_low_resolution, warp_keyframe
 from arseg.models.pixels import normalize
 from arseg.models.registry import get_architecture
 from arseg.motion.live import Following
@@ -103,22 +103,22 @@ def inference(
 @torch.inference_mode()
 def _frames(hr: Branch, lr: Branch, shape: Size, gop: int, rounds: int, device: torch.device) -> tuple[Row, Row]:
     """Time HR's frames, AR-Seg's, and the parts of the latter, in turns."""
-    image, motion = random_image(shape).to(device), random_motion(shape).to(device)
+    image, motion, evidence = (x.to(device) for x in (random_image(shape), random_motion(shape), no_evidence(*shape)))
     network, scale, alignment = lr.network, lr.spec.scale_percent, lr.spec.warp_alignment
     method = AlteringResolution(hr.network, network, scale, alignment)
     method.begin(image)
     own = network.encode(to_low_resolution(image, scale)).feature
     warped = warp_keyframe(method.feature, motion, alignment)
-    fused = network.fuse(warped, own)
+    fused = network.fuse(warped, own, evidence)
     scores = network.classify(fused)
     frames: dict[str, Action] = {
         "HR": lambda: labels_of(ConstantResolution(hr.network).frame(image)),
-        "AR": lambda: labels_of(method.frame(image, motion)),
+        "AR": lambda: labels_of(method.frame(image, motion, evidence)),
     }
     parts: dict[str, Action] = {
         "encode": lambda: network.encode(to_low_resolution(image, scale)),
         "warp": lambda: warp_keyframe(method.feature, motion, alignment),
-        "fuse": lambda: network.fuse(warped, own),
+        "fuse": lambda: network.fuse(warped, own, evidence),
         "classify": lambda: network.classify(fused),
         "labels": lambda: labels_of(resize(scores, shape)),
     }

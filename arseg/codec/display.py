@@ -49,7 +49,7 @@ class Display:
         return enlarged if max(enlarged) <= MAX_SIDE else (max(reduced[0], 1), max(reduced[1], 1))
 
     def turn(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a frame with square pixels, shape (H, W, ...), upright."""
+        """Return a frame with square pixels, or a grid of its blocks, shape (H, W, ...), upright."""
         if not (self.rotation or self.is_mirrored):
             return frame
         return np.ascontiguousarray(self._turn(frame))

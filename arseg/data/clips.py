@@ -255,7 +255,8 @@ def _write_samples(
             f"of {decoded.width}x{decoded.height}. Use another FFmpeg"
         )
     rules = encoding.motion
-    composer = MotionComposer(decoded.height, decoded.width, subpixel=rules.subpixel, max_ref_back=rules.max_ref_back)
+    size = decoded.height, decoded.width
+    composer = MotionComposer(*size, subpixel=rules.subpixel, max_ref_back=rules.max_ref_back, with_evidence=True)
     keyframe = decoded.frames[0].to_rgb()
     num_composed = 0
     for distance, row in plan.targets:
@@ -271,6 +272,7 @@ def _write_samples(
             frame=decoded.frames[distance].to_rgb(),
             motion_qpel=composer.compose(),
             intra=decoded.block_ref_back[distance] == 0,
+            evidence=composer.evidence(),
         )
 
 

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arseg.config import IGNORE_INDEX, TrainConfig
-from arseg.data.transforms import PairSample, Pixels
+from arseg.data.transforms import PairSample, Pixels, evidence_of_pixels
 
 
 def augment_as_pidnet(sample: PairSample, rng: random.Random, train: TrainConfig) -> PairSample:
     """Return a sample randomly scaled, padded where it is smaller than the crop, cropped and mirrored.
 
     Four draws, in the published order: scale, x and y of the crop, mirroring. Around the picture, images are black,
-    labels ignored, and edges and motion zero.
+    labels ignored, and edges, motion and its evidence zero.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ def augment_as_pidnet(sample: PairSample, rng: random.Random, train: TrainConfig
         parts["keyframe"] = image(sample.keyframe)
     if sample.edges is not None:
         parts["edges"] = taken(sample.edges, 0)
+    if (evidence := evidence_of_pixels(sample)) is not None:
+        parts["evidence"] = taken(evidence, 0)
     if sample.motion_qpel is not None:
         factors = np.array([scaled[0] / width * (-1 if mirrored else 1), scaled[1] / height], np.float32)
         parts["motion_qpel"] = taken(sample.motion_qpel, 0).astype(np.float32) * factors

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
+from arseg.codec.frame import BLOCK_SIZE
 from arseg.data.augmentation import Augmentation, Window
 
 Pixels = NDArray[np.uint8]
@@ -29,7 +30,7 @@ LITTLE_MORE = 1.25
 
 @dataclass(frozen=True)
 class PairSample:
-    """One training sample; all arrays have the same height and width."""
+    """One training sample; all arrays have the same height and width, but for the evidence as it is stored."""
 
     image: Pixels
     """RGB frame, shape (H, W, 3)."""
@@ -44,6 +45,17 @@ class PairSample:
     """
     edges: Pixels | None = None
     """1 where classes meet, else 0, shape (H, W); None where no loss asks for it."""
+    evidence: Pixels | None = None
+    """How far the motion can be trusted, shape (ceil(H / 4), ceil(W / 4), 3) for 4x4 blocks; `apply` gives that of each
+    pixel, (H, W, 3). None where no fusion asks for it."""
+
+
+def evidence_of_pixels(sample: PairSample) -> Pixels | None:
+    """Return the evidence of each pixel of a sample as it is stored, shape (H, W, 3)."""
+    if sample.evidence is None:
+        return None
+    height, width = sample.labels.shape
+    return sample.evidence.repeat(BLOCK_SIZE, axis=0).repeat(BLOCK_SIZE, axis=1)[:height, :width]
 
 
 def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
@@ -52,13 +64,14 @@ def apply(augmentation: Augmentation, sample: PairSample) -> PairSample:
     Labels, edges and motion are exactly those of whole pictures, resized and then cut; images are within 2 of 255 (see
     `_exact_part`).
     """
-    keyframe, motion, edges = sample.keyframe, sample.motion_qpel, sample.edges
+    keyframe, motion, edges, evidence = sample.keyframe, sample.motion_qpel, sample.edges, evidence_of_pixels(sample)
     return PairSample(
         image=_augment_image(augmentation, sample.image),
         keyframe=None if keyframe is None else _augment_image(augmentation, keyframe),
         labels=_augment_labels(augmentation, sample.labels),
         motion_qpel=None if motion is None else _augment_motion(augmentation, motion),
         edges=None if edges is None else _augment_labels(augmentation, edges),
+        evidence=None if evidence is None else _take(augmentation, evidence, _nearest_by_corners),  # as motion
     )
 
 

@@ -4,6 +4,7 @@ import torch
 
 from arseg.config import scaled_size
 from arseg.errors import ConfigError
+from arseg.models.inference import no_evidence
 from arseg.models.macs import MacCount, counting_macs
 from arseg.models.network import SegmentationNetwork
 from arseg.models.registry import build_network
@@ -98,6 +99,6 @@ def _count(
     network = build(fusion) if mode == "ar" else first
     with counting_macs(network) as frame:
         if mode == "ar":
-            feature = network.fuse(feature, network.encode(scaled).feature)
+            feature = network.fuse(feature, network.encode(scaled).feature, no_evidence(*size).to(device))
         network.classify(feature, None if mode == "ar" else size)
     return keyframe, frame

@@ -98,6 +98,8 @@ def evaluate(
     stored = split.attributes
     if mode == "ar" and (difference := stored.encoding.motion.difference(main.motion)):  # an ablation may want that
         logger.warning("%s holds other motion than the LR branch was trained on: %s", stored.encoding.name, difference)
+    if main.network.uses_evidence:
+        split.require_evidence()
     frames = SplitFrames(split, data.num_classes, with_keyframes=mode in ("warp", "ar"))
     settings = EvaluationSettings(
         dataset=stored.dataset,
@@ -198,6 +200,7 @@ def _count(
                     _to_batch(frame.image, device),
                     None if frame.keyframe is None else _to_batch(frame.keyframe, device),
                     None if frame.motion_qpel is None else _to_batch(frame.motion_qpel, device),
+                    None if frame.evidence is None else _to_batch(frame.evidence, device),
                 )
                 label = _to_batch(frame.label, device)
                 if size is None and (difference := branch.size_difference(label.shape[2], label.shape[1])):

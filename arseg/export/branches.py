@@ -75,8 +75,8 @@ def export_branches(
         return {"scores": scores} | ({"feature": chosen.feature} if isinstance(chosen, AlteringResolution) else {})
 
     def frame(example: int, dtype: torch.dtype) -> Outputs:
-        scores = method(example, dtype).frame(image(frames[example].image, dtype), frames[example].motion_qpel)
-        return {"scores": scores}
+        tried = frames[example]
+        return {"scores": method(example, dtype).frame(image(tried.image, dtype), tried.motion_qpel, tried.evidence)}
 
     def export(
         name: str, graph: Graph, inputs: Sequence[Mapping[str, Tensor]], reference: Reference, metadata: dict[str, Any]
@@ -104,12 +104,13 @@ def export_branches(
     hr_session = export("hr.onnx", KeyframeGraph(first), keyframes, keyframe, describe(first, "hr", size))
     # The LR branch is compared on features of the exported HR branch, as a program will use it.
     features = [hr_session(tensors)["feature"] for tensors in keyframes]
-    inputs = [
-        {"image": example.image, "keyframe_feature": feature, "motion_qpel": example.motion_qpel}
-        for example, feature in zip(frames, features, strict=True)
-    ]
     height, width = features[0].shape[-2:]
-    export("lr.onnx", FusedGraph(lr, (height, width)), inputs, frame, describe(lr, "lr", size, first))
+    fused = FusedGraph(lr, (height, width))
+    inputs = []
+    for example, feature in zip(frames, features, strict=True):
+        tensors = example._asdict() | {"keyframe_feature": feature}
+        inputs.append({name: tensors[name] for name in fused.inputs})
+    export("lr.onnx", fused, inputs, frame, describe(lr, "lr", size, first))
 
 
 def check_folder(output: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from arseg.codec.frame import num_blocks
 from arseg.datasets.synthetic.render import Street
 from arseg.errors import ArsegError
+from arseg.spec import EVIDENCE
 
 TOLERANCE = 1e-4
 """Largest difference that passes for rounding unseen, as a share of an output's largest value."""
@@ -50,6 +52,8 @@ class Frames(NamedTuple):
     """RGB, uint8, shape (1, H, W, 3)."""
     motion_qpel: Tensor
     """From each pixel of the image to its source in the keyframe, (x, y) in int16 quarter pixels, (1, H, W, 2)."""
+    evidence: Tensor
+    """How far the motion can be trusted, uint8, shape (1, ceil(H / 4), ceil(W / 4), 3)."""
     labels_decide: bool
     """Whether labels must be the same: noise, on which scores are close to each other everywhere, only tries values."""
 
@@ -90,14 +94,17 @@ def example_frames(size: tuple[int, int]) -> tuple[Frames, Frames]:
     images = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     reach = 4 * max(size) // 8  # an eighth of the frame
     anywhere = rng.integers(-reach, reach + 1, (height, width, 2), dtype=np.int16)
-    noise = Frames("noise", _batch(images[0]), _batch(images[1]), _batch(anywhere), labels_decide=False)
+    blocks_and_counts = num_blocks(height), num_blocks(width), len(EVIDENCE)
+    evidence = _batch(np.random.default_rng(1).integers(0, 12, blocks_and_counts, dtype=np.uint8))
+    noise = Frames("noise", _batch(images[0]), _batch(images[1]), _batch(anywhere), evidence, labels_decide=False)
 
     drive = Street(rng, 12, width, height)
     keyframe, image = (drive.render(frame)[0] for frame in (0, 11))
     blocks = [np.arange(side) // BLOCK * BLOCK + BLOCK // 2 - side / 2 for side in (width, height)]
     outwards = -0.06 * np.stack(np.meshgrid(*blocks), axis=-1)  # (H, W, 2), pixels
     motion_qpel = 4 * np.rint(outwards).astype(np.int16)
-    return noise, Frames("a street", _batch(keyframe), _batch(image), _batch(motion_qpel), labels_decide=True)
+    street = Frames("a street", _batch(keyframe), _batch(image), _batch(motion_qpel), evidence, labels_decide=True)
+    return noise, street
 
 
 def compare(

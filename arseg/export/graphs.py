@@ -23,7 +23,7 @@ from arseg.spec import WarpAlignment
 class Graph(nn.Module):
     """What is written to one file: a network on frames of uint8, shape (1, H, W, 3), RGB."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("image",)
+    inputs: tuple[str, ...] = ("image",)
     outputs: ClassVar[tuple[str, ...]] = ("scores",)
 
     def __init__(self, branch: Branch) -> None:
@@ -57,28 +57,33 @@ class KeyframeGraph(Graph):
 class FusedGraph(Graph):
     """The LR branch: scores of a frame from its image, the keyframe's feature and the motion between the two."""
 
-    inputs = ("image", "keyframe_feature", "motion_qpel")
+    inputs: tuple[str, ...] = ("image", "keyframe_feature", "motion_qpel")
 
     def __init__(self, branch: Branch, feature_size: tuple[int, int]) -> None:
         super().__init__(branch)
         self.fusion = branch.network.fuse_attention
         self.attention = TiledAttention(branch.network.feature_channels, feature_size, WINDOW)
+        if branch.network.uses_evidence:
+            self.inputs = (*self.inputs, "evidence")
 
-    def forward(self, image: Tensor, keyframe_feature: Tensor, motion_qpel: Tensor) -> tuple[Tensor]:
+    def forward(
+        self, image: Tensor, keyframe_feature: Tensor, motion_qpel: Tensor, evidence: Tensor | None = None
+    ) -> tuple[Tensor]:
         """Return the scores (1, K, H, W) of an image.
 
         `keyframe_feature`, (1, C, H', W'), is the HR branch's; `motion_qpel`, int16 (1, H, W, 2), the displacement
-        (x, y) in quarter pixels from each pixel to its source in the keyframe.
+        (x, y) in quarter pixels from each pixel to its source in the keyframe. An input `evidence`, uint8 (1, H / 4,
+        W / 4, 3), how far that can be trusted, is there where the fusion uses it.
         """
         warped = warp_in_graph(keyframe_feature, motion_qpel, self.spec.warp_alignment)
         normalized = normalize(image, self.normalization)
         low = self.network.encode(to_low_resolution(normalized, self.spec.scale_percent)).feature
         height, width = image.shape[1:3]
-        return (resize(self.network.classify(self._fuse(warped, low)), (height, width)),)
+        return (resize(self.network.classify(self._fuse(warped, low, evidence)), (height, width)),)
 
-    def _fuse(self, warped: Tensor, low: Tensor) -> Tensor:
+    def _fuse(self, warped: Tensor, low: Tensor, evidence: Tensor | None) -> Tensor:
         if not isinstance(self.fusion, CReFF):
-            return self.network.fuse(warped, low)
+            return self.network.fuse(warped, low, evidence)
         low = resize(low, self.attention.size)
         # CReFF's own forward, but for the attention: its implementations for PyTorch would be slow in a graph.
         return low + self.attention(

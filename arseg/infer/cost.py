@@ -4,6 +4,7 @@ import torch
 
 from arseg.ar import ConstantResolution, method_of
 from arseg.infer.segment import Segmentation
+from arseg.models.inference import no_evidence
 from arseg.models.macs import counting_macs
 
 
@@ -21,7 +22,8 @@ def count_macs(segmentation: Segmentation, height: int, width: int, num_frames: 
     with torch.no_grad():
         method.keyframe(image)
     with counting_macs((lr or hr).network) as other:
-        method.frame(image, torch.zeros(1, height, width, 2, dtype=torch.int16, device=device))
+        still = torch.zeros(1, height, width, 2, dtype=torch.int16, device=device)
+        method.frame(image, still, no_evidence(height, width).to(device))
     if lr is None:
         return num_frames * other.total, num_frames * full.total
     # A keyframe with labels is encoded, and classified; one without is encoded if another frame needs it.

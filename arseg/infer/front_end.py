@@ -30,7 +30,8 @@ class FrontEnd:
     """A video, or a part of one, on its way to the networks; iterate over it once.
 
     `source` is a video as `arseg.codec.stream.open_video` takes it, `rules` say how motion is made (None where every
-    frame stands alone). Every n-th frame is prepared, and keyframes; the stopwatch is told the time of `STAGES`.
+    frame stands alone), `with_evidence` whether it comes with how far it can be trusted. Every n-th frame is prepared,
+    and keyframes; the stopwatch is told the time of `STAGES`.
 
     A part begins at a keyframe from which on all is as in one run. That holds for policies without a memory, where the
     codec's own keyframes come first; a ConfigError refuses others.
@@ -61,6 +62,7 @@ class FrontEnd:
         every: int = 1,
         max_frames: int | None = None,
         part: Part | None = None,
+        with_evidence: bool = False,
     ) -> None:
         for option, value in (("--every", every), ("--max-frames", max_frames)):
             if value is not None and value < 1:
@@ -79,7 +81,7 @@ class FrontEnd:
         self.num_frames = max_frames
         self.origin, self.display = Origin(source), AS_CODED
         self._source, self._following, self._every, self._max_frames = source, following, every, max_frames
-        self._part = part
+        self._part, self._with_evidence = part, with_evidence
 
     def __iter__(self) -> Generator[tuple[FollowedFrame, NDArray[np.uint8]], None, None]:
         """Yield the frames that the networks need, wanted ones and keyframes, in display order, with RGB to show.
@@ -94,7 +96,10 @@ class FrontEnd:
                 if self._max_frames is None and self._part is None:
                     self.num_frames = stream.num_frames
                 self.video = LiveVideo(
-                    stream, self._following, self.rules, self.watch, start=start, reencoded_because=because
+                    *(stream, self._following, self.rules, self.watch),
+                    start=start,
+                    reencoded_because=because,
+                    with_evidence=self._with_evidence,
                 )
                 for number, frame in enumerate(self._decoded(self.video)):
                     if number == 0:

@@ -149,7 +149,13 @@ def segment(
     if rules and lr and (difference := rules.difference(lr.motion)):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
     watch = Stopwatch(torch.cuda.synchronize if where.type == "cuda" else None)
-    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames, part=part)
+    front_end = FrontEnd(
+        *(str(video), following, rules, watch),
+        every=every,
+        max_frames=max_frames,
+        part=part,
+        with_evidence=lr is not None and lr.network.uses_evidence,
+    )
     return Segmentation(first, lr, front_end, agreement, where)
 
 
@@ -230,16 +236,18 @@ class Segmentation:
         wanted = self.front_end.wants(frame)
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
-            motion = None
+            motion = evidence = None
             if frame.motion_qpel is not None and wanted:
                 motion = torch.from_numpy(frame.motion_qpel)[None].to(self._device)
+                if frame.evidence is not None:
+                    evidence = torch.from_numpy(frame.evidence)[None].to(self._device)
         with self.watch("normalize", on_device=True):
             image = normalize(pixels, self.hr.normalization)
         if frame.distance == 0:
             self._method.begin(image)
         if not wanted:
             return None
-        scores = self._method.keyframe(image) if motion is None else self._method.frame(image, motion)
+        scores = self._method.keyframe(image) if motion is None else self._method.frame(image, motion, evidence)
         with self.watch("transfer", on_device=True):
             found = labels_of(scores)
             labels = found[0].cpu().numpy()

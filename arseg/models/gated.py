@@ -1,4 +1,6 @@
-"""Gated fusion: the keyframe's feature, but for the pixels where it is not to be trusted. Not the paper's."""
+"""Gated fusions: the keyframe's feature, but for the pixels where it is not to be trusted. Not the paper's."""
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +8,7 @@ from torch.nn import functional as F
 
 from arseg.models.creff import require_alike
 from arseg.models.resize import resize
+from arseg.spec import EVIDENCE
 
 HIDDEN_CHANNELS = 32
 """Channels that the gate is computed from."""
@@ -26,14 +29,17 @@ class Gated(nn.Module):
         Channels C of both features.
     """
 
+    uses_evidence: ClassVar[bool] = False
+    """Whether the gate also sees the evidence of the codec."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.evidence = nn.Conv2d(3 * channels, HIDDEN_CHANNELS, 1)
+        self.evidence = nn.Conv2d(3 * channels + len(EVIDENCE) * self.uses_evidence, HIDDEN_CHANNELS, 1)
         self.gate = nn.Conv2d(HIDDEN_CHANNELS, 1, 3, padding=1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.bias, OPEN_BIAS)  # type: ignore[arg-type]
 
-    def forward(self, warped_feature: Tensor, lr_feature: Tensor) -> Tensor:
+    def forward(self, warped_feature: Tensor, lr_feature: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Fuse the two features.
 
         Parameters
@@ -42,6 +48,8 @@ class Gated(nn.Module):
             HR branch's feature of the keyframe, warped to the current frame.
         lr_feature : Tensor, shape (N, C, h, w)
             LR branch's feature of the current frame.
+        evidence : Tensor of uint8, shape (N, H', W', 3), optional
+            Counts `arseg.spec.EVIDENCE` of any resolution, where the gate sees them.
 
         Returns
         -------
@@ -57,6 +65,17 @@ class Gated(nn.Module):
         height, width = warped_feature.shape[-2:]
         lr_feature = resize(lr_feature, (height, width))
         difference = warped_feature - lr_feature
-        seen = torch.cat([warped_feature, lr_feature, difference.abs()], dim=1)  # (N, 3 C, H, W)
+        parts = [warped_feature, lr_feature, difference.abs()]
+        if self.uses_evidence and evidence is not None:
+            counts = evidence.permute(0, 3, 1, 2).to(warped_feature.dtype)  # (N, 3, H', W')
+            # By centres: at an eighth of the resolution, a pixel's counts are the mean over its four 4x4 blocks.
+            parts.append(F.interpolate(counts.log1p(), (height, width), mode="bilinear", align_corners=False))
+        seen = torch.cat(parts, dim=1)  # (N, 3 C, H, W), or three channels more
         gate = torch.sigmoid(self.gate(F.relu(self.evidence(seen))))  # (N, 1, H, W)
         return lr_feature + gate * difference
+
+
+class GatedByCodec(Gated):
+    """The gate sees the evidence of the codec, too: how each block's motion was composed (docs/method.md)."""
+
+    uses_evidence = True

@@ -5,14 +5,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from arseg.codec.frame import num_blocks
 from arseg.config import scaled_size
 from arseg.errors import ConfigError
 from arseg.models.resize import resize
 from arseg.models.warp import prepare_motion, warp
-from arseg.spec import WarpAlignment
+from arseg.spec import EVIDENCE, WarpAlignment
 
 __all__ = [
     "labels_of",
+    "no_evidence",
     "resize",
     "to_low_resolution",
     "warp_keyframe",
@@ -77,6 +79,11 @@ def warp_keyframe(
     height, width = keyframe_feature.shape[-2:]
     motion = prepare_motion(motion_qpel.double() / 4, (height, width), mode)
     return warp(keyframe_feature, motion, alignment)
+
+
+def no_evidence(height: int, width: int) -> Tensor:
+    """Return the evidence of a frame that is its own keyframe: zeros, uint8, shape (1, H / 4, W / 4, 3), rounded up."""
+    return torch.zeros(1, num_blocks(height), num_blocks(width), len(EVIDENCE), dtype=torch.uint8)
 
 
 def labels_of(scores: Tensor) -> Tensor:

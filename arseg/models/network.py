@@ -107,7 +107,12 @@ class SegmentationNetwork(nn.Module, ABC):
             Logits or log-probabilities.
         """
 
-    def fuse(self, warped_feature: Tensor, feature: Tensor) -> Tensor:
+    @property
+    def uses_evidence(self) -> bool:
+        """Whether `fuse` needs the evidence of the codec."""
+        return getattr(self.fuse_attention, "uses_evidence", False)
+
+    def fuse(self, warped_feature: Tensor, feature: Tensor, evidence: Tensor | None = None) -> Tensor:
         """Fuse the warped keyframe feature into the feature of this network's image.
 
         Parameters
@@ -116,6 +121,8 @@ class SegmentationNetwork(nn.Module, ABC):
             HR branch's feature of the keyframe, warped to this frame.
         feature : Tensor, shape (N, C, h, w)
             This network's own feature.
+        evidence : Tensor of uint8, shape (N, H', W', 3), optional
+            How far the motion can be trusted, see `arseg.fusions.BuildFusion`; passed over unless `uses_evidence`.
 
         Returns
         -------
@@ -125,14 +132,21 @@ class SegmentationNetwork(nn.Module, ABC):
         Raises
         ------
         ConfigError
-            If the network was built without fusion.
+            If the network was built without fusion, or its fusion needs evidence and there is none.
         """
         if self.fuse_attention is None:
             raise ConfigError(
                 f"{type(self).__name__} was built without fusion; an LR branch needs a checkpoint of phase "
                 "2, or build_network(..., fusion=True)"
             )
-        return self.fuse_attention(warped_feature, feature)
+        if not self.uses_evidence:
+            return self.fuse_attention(warped_feature, feature)
+        if evidence is None:
+            raise ConfigError(
+                f"{type(self.fuse_attention).__name__}: needs the evidence of the codec beside the motion. Compose it "
+                "with MotionComposer(..., with_evidence=True), or read it from a clip store"
+            )
+        return self.fuse_attention(warped_feature, feature, evidence)
 
     def forward(self, image: Tensor) -> Prediction:
         """Segment an image without fusion: the plain pass."""

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from arseg.codec.frame import BLOCK_SIZE, num_blocks
 from arseg.errors import MotionError
+from arseg.motion.evidence import EvidenceFollower
 from arseg.spec import PAPER_MAX_REF_BACK
 
 MAX_SIDE = 8192
@@ -46,6 +47,8 @@ class MotionComposer:
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
     num_fields : int, optional
         Frames that are remembered; by default, those that `push` can refer to.
+    with_evidence : bool
+        Also count what `evidence` returns.
 
     Raises MotionError if the frame is too large for int16.
     """
@@ -63,6 +66,7 @@ class MotionComposer:
         subpixel: bool = False,
         max_ref_back: int = PAPER_MAX_REF_BACK,
         num_fields: int | None = None,
+        with_evidence: bool = False,
     ) -> None:
         check_size(height, width)
         self._height, self._width = height, width
@@ -87,6 +91,7 @@ class MotionComposer:
         self._identity[..., 0] = QUARTERS * np.arange(width)
         self._identity[..., 1] = QUARTERS * np.arange(height)[:, None]
         self._num_frames = 0
+        self._evidence = EvidenceFollower(height, width, num_fields) if with_evidence else None
 
     def restart(self) -> None:
         """Take the next frame for a keyframe, as the first one is."""
@@ -139,41 +144,52 @@ class MotionComposer:
             moved = block_motion_qpel.astype(np.int32).repeat(BLOCK_SIZE, 0).repeat(BLOCK_SIZE, 1)
             field = np.clip(field + moved[: self._height, : self._width], 0, field[-1, -1])
         self._pixels(slot)[...] = field
+        if self._evidence is not None:
+            self._evidence.place(slot, steps=0 if block_motion_qpel is None else 1)
         _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
 
     def follow(
         self, slot: int, vectors_qpel: NDArray[np.int16], followed: NDArray[np.bool_], references: NDArray[np.intp]
     ) -> None:
         """Follow a frame's blocks into the frames in the slots `references`; those not `followed` without a vector."""
-        self._own_patches[slot] = self._look_up(vectors_qpel, followed, references)
+        offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
+        offset_px[~followed] = 0
+        if self._evidence is not None:
+            self._evidence.follow(slot, references, offset_px, followed)
+        patches = self._look_up(offset_px, references)
+        if self._subpixel:
+            dropped = vectors_qpel - QUARTERS * offset_px
+            dropped[~followed] = 0
+            self._add(patches, dropped)
+        self._own_patches[slot] = patches.reshape(*self._blocks, BLOCK_SIZE)
         _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
 
     def read(self, slot: int) -> NDArray[np.int16]:
         """Return the motion of the frame in a slot, as `compose` does."""
         return self._pixels(slot) - self._identity
 
+    def evidence(self, slot: int | None = None) -> NDArray[np.uint8] | None:
+        """Return how far the motion of the newest frame, or of that in a slot, can be trusted; None unless asked for.
+
+        The counts `arseg.spec.EVIDENCE` of each 4x4 block's way to the keyframe, uint8, shape (Hb, Wb, 3); zero at the
+        keyframe.
+        """
+        slot = (self._num_frames - 1) % self._max_ref_back if slot is None else slot
+        return None if self._evidence is None else self._evidence.read(slot)
+
     def _pixels(self, index: int) -> NDArray[np.int16]:
         """Return one field without its border, shape (H, W, 2)."""
         return self._fields[index, BLOCK_SIZE : BLOCK_SIZE + self._height, BLOCK_SIZE : BLOCK_SIZE + self._width]
 
-    def _look_up(
-        self, vectors_qpel: NDArray[np.int16], followed: NDArray[np.bool_], references: NDArray[np.intp]
-    ) -> NDArray[np.void]:
-        """Return what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
-        offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
-        offset_px[~followed] = 0
+    def _look_up(self, offset_px: NDArray[np.int16], references: NDArray[np.intp]) -> NDArray[np.void]:
+        """Return what the references' fields have where the blocks come from, shape (Hb * Wb, 4), a row an item."""
         _, rows, columns, _ = self._fields.shape
         place = references * (rows * columns)
         for axis, size, stride in ((0, self._width, 1), (1, self._height, columns)):
             corner = np.arange(BLOCK_SIZE, self._blocks[1 - axis] * BLOCK_SIZE + 1, BLOCK_SIZE, dtype=np.int32)
             corner = (corner[:, None] if axis else corner) + offset_px[..., axis]
             place += np.clip(corner, 0, size + BLOCK_SIZE) * stride
-        patches = self._patches[place.ravel()]
-        if self._subpixel:
-            dropped = vectors_qpel - QUARTERS * offset_px
-            dropped[~followed] = 0
-            self._add(patches, dropped)
-        return patches.reshape(*self._blocks, BLOCK_SIZE)
+        return self._patches[place.ravel()]
 
     def _add(self, patches: NDArray[np.void], dropped: NDArray[np.int16]) -> None:
         """Move the places of each block by what rounding dropped from its vector, inside the frame."""

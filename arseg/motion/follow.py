@@ -70,10 +70,14 @@ class KeyframeFollower:
     max_ref_back : int
         Furthest reference that is followed, in frames between that may be referred to and are decoded before; blocks
         that refer to a further one count as still. By default as many as an HEVC or H.264 decoder keeps.
+    with_evidence : bool
+        Also count what `evidence` returns.
     """
 
-    def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES) -> None:
-        self._subpixel = subpixel
+    def __init__(
+        self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES, with_evidence: bool = False
+    ) -> None:
+        self._subpixel, self._with_evidence = subpixel, with_evidence
         self._max_ref_back = max_ref_back
         self._composer: MotionComposer | None = None
         self._held: list[HeldFrame] = []
@@ -121,7 +125,8 @@ class KeyframeFollower:
         composed to the keyframe before it first.
         """
         if self._composer is None:
-            self._composer = MotionComposer(frame.height, frame.width, subpixel=self._subpixel, num_fields=NUM_SLOTS)
+            options = {"subpixel": self._subpixel, "with_evidence": self._with_evidence}
+            self._composer = MotionComposer(frame.height, frame.width, num_fields=NUM_SLOTS, **options)
             self._composer.place(KEYFRAME_SLOT)
         if restart:
             self._restart(self._composer, held, frame)
@@ -129,6 +134,10 @@ class KeyframeFollower:
             self._compose_missing(self._composer)
         held.motion = None
         return self._composer.read(held.slot)
+
+    def evidence(self, held: HeldFrame) -> NDArray[np.uint8] | None:
+        """Return what `MotionComposer.evidence` does, for a frame that was composed."""
+        return None if self._composer is None else self._composer.evidence(held.slot)
 
     def _enter(self, motion: FrameMotion) -> HeldFrame:
         """Hold the next frame in decode order."""

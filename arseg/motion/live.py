@@ -102,6 +102,9 @@ class FollowedFrame:
     """Displacement (x, y) in quarter pixels to the keyframe as it is shown, shape (H, W, 2); None at a keyframe."""
     is_damaged: bool = False
     """Whether its pixels may be wrong: parts are missing and guessed, or it depends on such a frame."""
+    evidence: NDArray[np.uint8] | None = None
+    """How far the motion can be trusted, by blocks as they are shown: the counts `arseg.spec.EVIDENCE`; None at a
+    keyframe, or if not asked for."""
 
 
 class LiveVideo:
@@ -121,6 +124,8 @@ class LiveVideo:
         Time of the video's first frame on its own clock, in seconds, if the stream is a later part of it.
     reencoded_because : str
         Why it was encoded again before that part; empty if it was not.
+    with_evidence : bool
+        Also say how far motion can be trusted.
     """
 
     def __init__(
@@ -132,6 +137,7 @@ class LiveVideo:
         *,
         start: float | None = None,
         reencoded_because: str = "",
+        with_evidence: bool = False,
     ) -> None:
         self.reencoded_because = reencoded_because
         """Why the motion is not the stream's own; empty as long as it is."""
@@ -149,7 +155,7 @@ class LiveVideo:
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
         self._following, self._policy = following, following.policy()
-        self._watch = watch
+        self._watch, self._with_evidence = watch, with_evidence
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
         self.clock = Clock(stream, start)
         """What the frames' times are read from."""
@@ -256,7 +262,11 @@ class LiveVideo:
             with self._watch("motion"):
                 distance += 1
                 if kind != (found := _kind(frame.pixels)):
-                    follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
+                    follower = KeyframeFollower(
+                        subpixel=self._rules.subpixel,
+                        max_ref_back=self._rules.max_ref_back,
+                        with_evidence=self._with_evidence,
+                    )
                     kind, distance = found, 0
                 located = follower.locate(frame)
                 if judge and (useless := judge.see(frame)):
@@ -272,12 +282,15 @@ class LiveVideo:
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
+                motion_qpel = evidence = None
                 if reason is None:
                     motion_qpel = candidate.motion_qpel
+                    if (counts := follower.evidence(located)) is not None:
+                        evidence = display_of(frame.pixels).turn(counts)
                 else:
                     follower.compose(frame, located, restart=True)
-                    motion_qpel, distance = None, 0
-            yield self._show(frame.pixels, distance, reason, motion_qpel, is_damaged=False)
+                    distance = 0
+            yield self._show(frame.pixels, distance, reason, motion_qpel, evidence, is_damaged=False)
 
     def _show(
         self,
@@ -285,6 +298,7 @@ class LiveVideo:
         distance: int,
         reason: str | None,
         motion_qpel: NDArray[np.int16] | None,
+        evidence: NDArray[np.uint8] | None = None,
         *,
         is_damaged: bool,
     ) -> FollowedFrame:
@@ -292,7 +306,7 @@ class LiveVideo:
         seconds = self.clock.read(pixels)
         self.span = self.span[0] if self.span else seconds, seconds
         index, display = self.num_skipped + self.num_shown, display_of(pixels)
-        frame = FollowedFrame(index, seconds, pixels, display, distance, reason, motion_qpel, is_damaged)
+        frame = FollowedFrame(index, seconds, pixels, display, distance, reason, motion_qpel, is_damaged, evidence)
         self.begins_damaged |= is_damaged and not self.num_shown
         self.num_shown += 1
         return frame

@@ -76,6 +76,8 @@ def qualitative_panel(
     lr = load_branch(
         lr_path, role="lr", scale_percent=ar.spec.scale_percent, class_names=data.class_names, device=torch_device
     )
+    if ar.network.uses_evidence:
+        split.require_evidence()
     predictors = {"hr": ClipPredictor(hr), "lr": ClipPredictor(lr), "ar": ClipPredictor(hr, ar)}
     if indices is None:
         indices = _choose(_gains(split, data, predictors, torch_device), split, num_rows)
@@ -106,6 +108,8 @@ def _predict(
         clip = store.read(sample.index)
     label = read_clip_label(clip, manifest.num_classes)
     inputs = [torch.from_numpy(array)[None].to(device) for array in (clip.frame, clip.keyframe, clip.motion_qpel)]
+    if clip.evidence is not None:
+        inputs.append(torch.from_numpy(clip.evidence)[None].to(device))
     with torch.inference_mode():
         predicted = {role: labels_of(predict(*inputs))[0].cpu().numpy() for role, predict in predictors.items()}
     unscored = [IGNORE_INDEX, *(cls.index for cls in manifest.classes if cls.void)]

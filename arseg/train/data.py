@@ -138,12 +138,22 @@ class PairDataset(TrainingFrames):
 
     Of the distances in the stores, each sample draws one from 1 on: at 0 the frame is its own keyframe. Items also have
     ``keyframe``, uint8 (H, W, 3), RGB, and ``motion_qpel``, (H, W, 2), (x, y) in quarter pixels, float32 if augmented
-    (a random scale leaves no whole ones), else int16.
+    (a random scale leaves no whole ones), else int16; `with_evidence` also ``evidence``, uint8 (H, W, 3) if augmented,
+    else of 4x4 blocks (a StoreError says that a store has none).
     """
 
     def __init__(
-        self, stores: SplitStores, num_classes: int, config: TrainConfig, *, augmented: bool, edges: bool = False
+        self,
+        stores: SplitStores,
+        num_classes: int,
+        config: TrainConfig,
+        *,
+        augmented: bool,
+        edges: bool = False,
+        with_evidence: bool = False,
     ) -> None:
+        if with_evidence:
+            stores.require_evidence()
         if not stores.samples:
             raise DataError(f"{', '.join(map(str, stores.paths))}: the clip stores hold no sample. Is the split empty?")
         clips: dict[str, list[StoredSample]] = {}
@@ -152,16 +162,19 @@ class PairDataset(TrainingFrames):
                 clips.setdefault(stored.identity.image, []).append(stored)
         super().__init__(stores.attributes.split, [*clips], num_classes, config, augmented=augmented, edges=edges)
         self.encoding = stores.attributes.encoding
+        self._with_evidence = with_evidence
         self._clips = [*clips.values()]
         self._stores = [ClipStore(path) for path in stores.paths]
 
     def _read(self, draw: Draw) -> PairSample:
         stored = random.Random(f"{draw.seed}/distance").choice(self._clips[draw.sample])
+        store = self._stores[stored.store_index]
         return PairSample(
             read_image(stored.identity.image),
             read_image(stored.identity.keyframe_image),
             read_label(stored.identity.label, self._num_classes),
-            self._stores[stored.store_index].read_motion(stored.index),
+            store.read_motion(stored.index),
+            evidence=store.read_evidence(stored.index) if self._with_evidence else None,
         )
 
 

@@ -22,7 +22,7 @@ from arseg.spec import NetworkSpec
 Batch = Mapping[str, Tensor]
 """``image`` and, in phase 2, ``keyframe``, normalised float32 RGB (N, 3, H, W); ``labels`` (N, H, W), 255 is ignored;
 in phase 2 ``motion_qpel`` (N, H, W, 2): (x, y) in quarter pixels from each pixel to its source in the keyframe;
-``edges`` (N, H, W) where the loss takes them."""
+``edges`` (N, H, W) where the loss takes them, ``evidence`` (N, H', W', 3) where the fusion does."""
 
 
 class Phase(ABC):
@@ -123,7 +123,7 @@ class Phase2(Phase):
                 keyframe = self.hr.encode(batch["keyframe"]).feature
                 # The published training takes the nearest vector, where evaluation resizes bilinearly.
                 warped = warp_keyframe(keyframe, batch["motion_qpel"], self.spec.warp_alignment, "nearest")
-            feature = self.network.fuse(warped, encoded.feature)
+            feature = self.network.fuse(warped, encoded.feature, batch.get("evidence"))
             scores = self.network.classify(feature)
         else:
             feature = encoded.feature
@@ -143,7 +143,7 @@ class Phase2(Phase):
             return ConstantResolution(self.network, self.spec.scale_percent).frame(batch["image"])
         method = AlteringResolution(self.hr, self.network, self.spec.scale_percent, self.spec.warp_alignment)
         method.begin(batch["keyframe"])
-        return method.frame(batch["image"], batch["motion_qpel"])
+        return method.frame(batch["image"], batch["motion_qpel"], batch.get("evidence"))
 
     def selection_score(self, score: float) -> float:
         """Rank an unfused epoch below every fused one: its score is another protocol's (docs/method.md, 'Fixed')."""

@@ -14,6 +14,7 @@ import torch
 from arseg.config import TrainConfig
 from arseg.data.manifest import Manifest, read_manifest
 from arseg.errors import ConfigError, StoppedError
+from arseg.fusions import get_fusion
 from arseg.metrics.metric import AGREEMENT
 from arseg.models.branch import Branch, load_branch
 from arseg.models.checkpoint import read_checkpoint, save_checkpoint
@@ -109,6 +110,7 @@ def train_phase2(
             *(data.num_classes, config),
             augmented=augmented,
             edges=edges,
+            with_evidence=getattr(get_fusion(config.fusion), "uses_evidence", False),
         )
         for stores, augmented in ((train_stores, True), (val_stores, False))
     )

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from motion_examples import compose_motion
+from motion_examples import compose_evidence, compose_motion
 
 from arseg.codec.frame import num_blocks
 from arseg.errors import MotionError
@@ -62,6 +62,41 @@ def test_any_vector_ends_inside_the_picture(clip, subpixel):
     x, y = np.moveaxis(expected + 4 * np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1), -1, 0)
     assert 0 <= x.min() <= x.max() <= 4 * (width - 1)
     assert 0 <= y.min() <= y.max() <= 4 * (height - 1)
+
+
+def count_block_by_block(vectors_qpel, ref_back, height, width, *, max_ref_back=3):
+    """The definition of the evidence, word by word: a block follows its middle, kept inside the frame."""
+    counts = [np.zeros((*ref_back.shape[1:], 3), int)]
+    for frame in range(1, len(vectors_qpel)):
+        counts.append(np.zeros_like(counts[0]))
+        for row, column in np.ndindex(ref_back.shape[1:]):
+            back = int(ref_back[frame, row, column])
+            still = not 1 <= back <= max_ref_back
+            dx, dy = (0, 0) if still else (round(each / 4) for each in vectors_qpel[frame, row, column].tolist())
+            x, y = min(4 * column + 2, width - 1) + dx, min(4 * row + 2, height - 1) + dy
+            inside = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+            step = 1, still, (x, y) != inside
+            before = counts[max(0, frame - (1 if still else back))]
+            counts[frame][row, column] = before[inside[1] // 4, inside[0] // 4] + step
+    return np.array(counts)
+
+
+@given(clips(), max_ref_backs)
+def test_evidence_is_what_its_definition_says(clip, max_ref_back):
+    found = compose_evidence(*clip, max_ref_back=max_ref_back)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, count_block_by_block(*clip, max_ref_back=max_ref_back))
+
+
+def test_evidence_is_counted_up_to_255():
+    composer = MotionComposer(4, 8, with_evidence=True)
+    for _ in range(400):
+        composer.push(np.zeros((1, 2, 2), np.int16), np.array([[0, 1]], np.uint8))
+    assert composer.evidence().tolist() == [[[255, 255, 0], [255, 0, 0]]]
+    composer.restart()
+    composer.push(np.zeros((1, 2, 2), np.int16), np.array([[0, 1]], np.uint8))
+    assert not composer.evidence().any()
+    assert MotionComposer(4, 8).evidence() is None
 
 
 def test_fractions_add_up_without_rounding():

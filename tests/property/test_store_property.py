@@ -11,7 +11,7 @@ from arseg.spec import Encoding, Rate
 from arseg.store import ClipIdentity, ClipSample, ClipStore, StoreAttributes
 from arseg.store_writer import create_stores
 
-ARRAYS = ("keyframe", "frame", "motion_qpel", "intra")
+ARRAYS = ("keyframe", "frame", "motion_qpel", "intra", "evidence")
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 counts = st.integers(0, 2**31)
 
@@ -28,6 +28,7 @@ def samples(draw):
         motion_qpel=hnp.arrays(np.int16, (height, width, 2)),
         intra=hnp.arrays(np.bool_, (num_blocks(height), num_blocks(width))),
         identity=identity,
+        evidence=hnp.arrays(np.uint8, (num_blocks(height), num_blocks(width), 3)),
     )
     return draw(st.lists(sample, max_size=4))
 

@@ -9,6 +9,7 @@ from video_examples import encode_with, moving_texture, texture
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
+from arseg.models.inference import no_evidence
 from arseg.models.network import SegmentationNetwork
 from arseg.models.pixels import normalize
 from arseg.models.registry import build_network
@@ -71,7 +72,10 @@ def random_network(fusion, seed, num_classes=NUM_CLASSES, backbone="tiny") -> Se
         feature = network.encode(example).feature
         weights = network.last_convolution.weight[:, :, 0, 0]
         weights /= feature.std()
-        feature = network.fuse(feature, feature) if fusion else feature
+        if isinstance(fusion, str) and fusion.startswith("gated"):  # which would be propagation
+            network.fuse_attention.gate.weight.normal_(std=0.3)
+            network.fuse_attention.gate.bias.zero_()
+        feature = network.fuse(feature, feature, no_evidence(HEIGHT, WIDTH)) if fusion else feature
         average = weights @ feature.mean(dim=(0, 2, 3))
         if network.last_convolution.bias is None:
             weights -= average[:, None] / feature.mean(dim=(0, 2, 3)).sum()
@@ -89,14 +93,14 @@ def described(fusion, scale_percent, *, backbone="tiny", warp_alignment="publish
     return spec, TrainedOn(**trained_on)
 
 
-def write_checkpoints(folder, **more):
+def write_checkpoints(folder, fusion=True, **more):
     """An HR branch, two LR branches beside it, and a baseline; `more` is what the LR branches were trained on."""
     hr = folder / "phase1/scale100/weights.pt"
     save_checkpoint(hr, random_network(False, 1), *described(False, 100))
     digest = file_digest(hr)
     for scale in (50, 30):
         path = folder / f"phase2/scale{scale}/weights.pt"
-        save_checkpoint(path, random_network(True, scale), *described(True, scale, hr_digest=digest, **more))
+        save_checkpoint(path, random_network(fusion, scale), *described(fusion, scale, hr_digest=digest, **more))
     save_checkpoint(folder / "phase1/scale50/weights.pt", random_network(False, 3), *described(False, 50))
     return folder
 

@@ -15,6 +15,16 @@ def compose_motion(block_vectors_qpel, block_ref_back, height, width, **options)
     return np.stack(composed)
 
 
+def compose_evidence(block_vectors_qpel, block_ref_back, height, width, **options):
+    """How far that motion can be trusted, (T, Hb, Wb, 3)."""
+    composer = MotionComposer(height, width, with_evidence=True, **options)
+    counts = []
+    for vectors_qpel, ref_back in zip(block_vectors_qpel, block_ref_back, strict=True):
+        composer.push(vectors_qpel, ref_back)
+        counts.append(composer.evidence())
+    return np.stack(counts)
+
+
 def compose_clip(clip, **options):
     blocks = clip.block_vectors_qpel, clip.block_ref_back
     return compose_motion(*blocks, clip.height, clip.width, **options)

@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from motion_examples import compose_clip
+from motion_examples import compose_clip, compose_evidence
 from PIL import Image
 
 from arseg.codec.decode import read_clip
@@ -168,6 +168,8 @@ def test_samples_are_what_encoding_by_hand_gives(rows, tmp_path):
             np.testing.assert_array_equal(sample.frame, clip.frames[distance].to_rgb())
             np.testing.assert_array_equal(sample.motion_qpel, motion_qpel[distance])
             np.testing.assert_array_equal(sample.intra, clip.block_ref_back[distance] == 0)
+            blocks = clip.block_vectors_qpel, clip.block_ref_back, clip.height, clip.width
+            np.testing.assert_array_equal(sample.evidence, compose_evidence(*blocks)[distance])
             identity = sample.identity
             assert identity.keyframe_index == row.frame_index - distance * row.frame_step
             assert (identity.image, identity.keyframe_image) == (row.image, sources[0])
@@ -197,7 +199,7 @@ def test_union_of_shards_is_the_unsharded_store(rows, tmp_path):
     parts = [sample for shard in range(3) for sample in samples(str(shard), shard=shard, num_shards=3)]
     for sample, other in zip(parts, samples("whole"), strict=True):
         assert sample.identity == other.identity
-        for name in ("keyframe", "frame", "motion_qpel", "intra"):
+        for name in ("keyframe", "frame", "motion_qpel", "intra", "evidence"):
             np.testing.assert_array_equal(getattr(sample, name), getattr(other, name))
 
 
@@ -226,7 +228,7 @@ def test_references_further_back_than_the_paper_s_are_followed(frames, tmp_path,
         (path,) = make_clip_stores(manifest, "test", config, [7], tmp_path / str(references))
         with ClipStore(path) as store:
             assert store.attributes.encoding == config
-    assert asked == [{"subpixel": True, "max_ref_back": back} for back in (3, 3, 5)]
+    assert asked == [{"subpixel": True, "max_ref_back": back, "with_evidence": True} for back in (3, 3, 5)]
 
 
 def test_frames_of_another_or_odd_size_are_refused_by_name(rows, frames, tmp_path):

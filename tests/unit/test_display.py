@@ -32,11 +32,11 @@ def ffmpeg(*words):
     ).stdout
 
 
-def read(path, rules=PAPER_RULES, **options):
+def read(path, rules=PAPER_RULES, *, with_evidence=False, **options):
     """Return the video after it was read, its frames, and these as they are shown."""
     converter = RGBConverter()
     with open_video(path) as stream:
-        video = LiveVideo(stream, Following(**options), rules, Stopwatch())
+        video = LiveVideo(stream, Following(**options), rules, Stopwatch(), with_evidence=with_evidence)
         frames = list(video)
     return video, frames, [converter.convert(frame.pixels, frame.display) for frame in frames]
 
@@ -65,13 +65,15 @@ def test_frames_and_motion_are_turned_by_the_display_matrix(tmp_path, rotation, 
     frames = frames_of(4)
     coded = p_only_video(tmp_path / "coded.mp4", coded_for(frames, rotation, is_mirrored))
     path = tag_display(coded, tmp_path / "v.mp4", rotation, is_mirrored)
-    _, found, shown = read(path, motion=motion)
+    _, found, shown = read(path, motion=motion, with_evidence=True)
     assert {frame.display for frame in found} == {Display(rotation, is_mirrored)}
     by_ffmpeg = np.frombuffer(ffmpeg("-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"), np.uint8)
     np.testing.assert_allclose(shown, by_ffmpeg.reshape(4, HEIGHT, WIDTH, 3), atol=80)  # colours at half the resolution
     assert np.abs(np.subtract(shown, frames, dtype=float)).mean() < 20
-    for frame in found[1:]:
+    _, as_coded, _ = read(coded, motion=motion, with_evidence=True)
+    for frame, other in zip(found[1:], as_coded[1:], strict=True):
         assert frame.motion_qpel.shape == (HEIGHT, WIDTH, 2)
+        np.testing.assert_array_equal(coded_for(frame.evidence[None], rotation, is_mirrored), other.evidence[None])
         assert middle(frame.motion_qpel) == tuple(4 * frame.distance * step for step in STEP)
 
 

@@ -40,12 +40,12 @@ ODD = (51, 75)
 """Height and width that no stride divides; the half of neither is whole."""
 
 
-def write_checkpoints(folder, backbone, alignment, **more):
+def write_checkpoints(folder, backbone, alignment, fusion=True, **more):
     """An HR branch and an LR branch beside it."""
     hr, lr = folder / "hr.pt", folder / "lr.pt"
     save_checkpoint(hr, random_network(False, 1, backbone=backbone), *described(False, 100, backbone=backbone))
     more |= {"backbone": backbone, "hr_digest": file_digest(hr), "warp_alignment": alignment}
-    save_checkpoint(lr, random_network(True, 2, backbone=backbone), *described(True, 50, **more))
+    save_checkpoint(lr, random_network(fusion, 2, backbone=backbone), *described(fusion, 50, **more))
     return folder
 
 
@@ -93,6 +93,22 @@ def test_a_group_of_pictures_equals_the_evaluation(tmp_path, backbone, alignment
     inputs = {"image": batch(image), "keyframe_feature": found["feature"], "motion_qpel": batch(motion)}
     assert_equal(Session(tmp_path / "onnx/lr.onnx")(inputs)["scores"], second)
     shutil.rmtree(tmp_path)
+
+
+def test_a_fusion_that_uses_evidence_has_an_input_for_it(tmp_path):
+    hr, lr = load_branches([write_checkpoints(tmp_path / "checkpoints", "tiny", "consistent", "gated-codec")], CPU)
+    export_branches(hr, lr, ODD, tmp_path / "onnx")
+    keyframe, image, motion = frames(ODD)
+    evidence = np.random.default_rng(5).integers(0, 12, (13, 19, 3), dtype=np.uint8)
+    tensors = {"image": batch(image), "motion_qpel": batch(motion), "evidence": batch(evidence)}
+    with torch.inference_mode():
+        expected, without = (
+            ClipPredictor(hr, lr)(batch(image), batch(keyframe), batch(motion), batch(each))
+            for each in (evidence, 0 * evidence)
+        )
+    feature = Session(tmp_path / "onnx/hr.onnx")({"image": batch(keyframe)})["feature"]
+    assert_equal(Session(tmp_path / "onnx/lr.onnx")(tensors | {"keyframe_feature": feature})["scores"], expected)
+    assert (expected - without).abs().max() > 1e-2 * expected.abs().max()
 
 
 def test_a_single_network_of_a_low_resolution(tmp_path, capsys):
@@ -228,7 +244,7 @@ def one_pixel(values):
     return changed
 
 
-STREET = Frames("a street", *[torch.empty(0)] * 3, labels_decide=True)
+STREET = Frames("a street", *[torch.empty(0)] * 4, labels_decide=True)
 NOISE = STREET._replace(what="noise", labels_decide=False)
 
 

@@ -47,13 +47,19 @@ CRA4 = frame(4, is_keyframe=True)
 B2 = frame(2, (0, 2), (4, -3))
 
 
-def followed(*frames, restarts=(0,), **options):
-    """Pixels to the right that the middle of each frame comes from."""
-    follower, found = KeyframeFollower(**options), []
+def follow(*frames, restarts=(0,), **options):
+    """Pixels to the right that the middle of each frame comes from, and the evidence there if asked for."""
+    follower = KeyframeFollower(**options)
     for shown in frames:
-        motion_qpel = follower.compose(shown, follower.locate(shown), restart=shown.index in restarts)
-        found.append(np.unique(motion_qpel[MIDDLE][..., 0] / 4).tolist())
-    return found
+        located = follower.locate(shown)
+        motion_qpel = follower.compose(shown, located, restart=shown.index in restarts)
+        counts = follower.evidence(located)
+        evidence = None if counts is None else np.unique(counts[:, 4:12].reshape(-1, 3), axis=0).tolist()
+        yield np.unique(motion_qpel[MIDDLE][..., 0] / 4).tolist(), evidence
+
+
+def followed(*frames, **options):
+    return [right for right, _ in follow(*frames, **options)]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,30 @@ def followed(*frames, restarts=(0,), **options):
 )
 def test_the_chain_of_a_block_in_decode_order(frames, expected):
     assert followed(*frames) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "restarts", "expected"),
+    [
+        # That of the list that is followed: one step to frame 0, or two over frame 4.
+        ([KEY, frame(2, (4, -3), (0, 2), ahead=[P4]), P4], (0,), [[0, 0, 0], [1, 0, 0], [1, 0, 0]]),
+        ([KEY, frame(2, (None, 0), (4, -3), ahead=[P4]), P4], (0,), [[0, 0, 0], [2, 0, 0], [1, 0, 0]]),
+        # A mirrored vector is a step with one; into a frame that is not there, there is none.
+        ([KEY, frame(1, (0, 5)), frame(2, (None, 0), (4, -4), ahead=[CRA4])], (0,), [[0, 0, 0], [1, 0, 0], [2, 0, 0]]),
+        ([KEY, frame(1, (0, 5)), frame(2, (None, 0), (4, -3))], (0,), [[0, 0, 0], [1, 0, 0], [2, 1, 0]]),
+        ([KEY, frame(1, (0, 99)), frame(2, (1, 0))], (0,), [[0, 0, 0], [1, 0, 1], [2, 0, 1]]),
+        # Frame 0, which frame 4 refers to, is placed a step from the policy's keyframe, frame 2.
+        (
+            [KEY, frame(2, (0, 2), (4, -3), ahead=[P4]), P4, frame(5, (4, 1))],
+            (0, 2),
+            [[0] * 3, [0] * 3, [2, 0, 0], [3, 0, 0]],
+        ),
+        ([KEY, frame(1, (0, 2)), frame(2, (0, 7))], (0, 1), [[0, 0, 0], [0, 0, 0], [1, 0, 0]]),
+    ],
+)
+def test_evidence_is_that_of_the_chain_that_is_followed(frames, restarts, expected):
+    found = follow(*frames, restarts=restarts, with_evidence=True)
+    assert [evidence for _, evidence in found] == [[counts] for counts in expected]
 
 
 def test_a_policys_keyframe_between_frames_that_chains_lead_past():

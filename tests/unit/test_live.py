@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from file_kinds import NO_MEMORY_THERE
 from infer_examples import P_ONLY, STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_video
-from motion_examples import compose_clip
+from motion_examples import compose_clip, compose_evidence
 from test_hevc_damage import damaged as mutated
 from video_examples import encode_with, moving_texture
 
@@ -34,10 +34,11 @@ MARGIN = 12
 """Pixels at the border whose content comes from outside the frame."""
 
 
-def read(path, *, follow=True, trained=PAPER_RULES, **options):
+def read(path, *, follow=True, trained=PAPER_RULES, with_evidence=False, **options):
     following = Following(**options)
     with open_video(path) as stream:
-        video = LiveVideo(stream, following, following.rules(trained) if follow else None, Stopwatch())
+        rules = following.rules(trained) if follow else None
+        video = LiveVideo(stream, following, rules, Stopwatch(), with_evidence=with_evidence)
         return video, list(video)
 
 
@@ -58,15 +59,18 @@ def middle(motion_qpel):
 
 def test_motion_of_the_stream_is_taken_as_it_is(tmp_path):
     path = p_only_video(tmp_path / "own.264", frames_of(14), gop=6)
-    video, followed = read(path)
+    video, followed = read(path, with_evidence=True)
     assert not video.reencoded_because
     assert [p.distance for p in followed] == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0, 1]
     assert [p.index for p in followed if p.keyframe_reason == "coded"] == [0, 6, 12]
     clip = read_clip(path.read_bytes(), "h264", 6)
     expected = compose_clip(clip)
+    counts = compose_evidence(clip.block_vectors_qpel, clip.block_ref_back, clip.height, clip.width)
     for frame in followed[1:6]:
         np.testing.assert_array_equal(frame.motion_qpel, expected[frame.distance])
-    assert followed[0].motion_qpel is None
+        np.testing.assert_array_equal(frame.evidence, counts[frame.distance])
+    assert followed[0].motion_qpel is followed[0].evidence is None
+    assert all(frame.evidence is None for frame in read(path)[1])
 
 
 @pytest.mark.parametrize("name", ["own.265", "own.mkv"])

@@ -102,7 +102,8 @@ def test_edges_are_made_before_labels_are_scaled(tiny_dataset, augmentation):
 def test_small_frames_are_padded_and_motion_follows_scale_and_mirror():
     image = np.full((4, 6, 3), 200, np.uint8)
     motion = np.broadcast_to(np.int16((8, -4)), (4, 6, 2))
-    sample = PairSample(image, image, np.ones((4, 6), np.uint8), motion, np.ones((4, 6), np.uint8))
+    ones, evidence = np.ones((4, 6), np.uint8), np.full((1, 2, 3), 7, np.uint8)
+    sample = PairSample(image, image, ones, motion, ones, evidence)
     config = replace(CONFIG, random_scales=(0.5,), crop="5x4")
     seen = set()
     for seed in range(8):
@@ -117,6 +118,7 @@ def test_small_frames_are_padded_and_motion_follows_scale_and_mirror():
             (augmented.keyframe, 200, 0),
             (augmented.labels, 1, 255),
             (augmented.edges, 1, 0),
+            (augmented.evidence, 7, 0),
         ):
             assert (array[inside] == within).all()
             assert (array[outside] == around).all()

@@ -424,3 +424,9 @@ def test_panel_from_stores_and_checkpoints(tiny, tmp_path):
         qualitative_panel(stores=tiny["stores"], output=output, device="cpu", **request)
     with pytest.raises(DataError, match=r"no sample 4; the stores have 0 to 3"):
         qualitative_panel(stores=tiny["stores"][2:], output=output, device="cpu", indices=[0, 4], **request)
+
+
+def test_a_fusion_that_uses_evidence_refuses_stores_without(tiny, tmp_path):
+    path = save_network(tmp_path / "ar.pt", fusion="gated-codec", scale_percent=50, warp_alignment="consistent")
+    with pytest.raises(StoreError, match=r"s0d0.h5: holds no evidence of the codec.* Delete the file and run again"):
+        run(tiny, "ar", lr=path)

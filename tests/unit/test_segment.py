@@ -25,7 +25,7 @@ from infer_examples import (
     write_checkpoints,
     write_video,
 )
-from motion_examples import compose_clip, compose_motion
+from motion_examples import compose_clip, compose_evidence, compose_motion
 from video_examples import encode_with, heard, sound, times
 
 from arseg.ar import ClipPredictor
@@ -75,9 +75,13 @@ def evaluated(clip, predictor, **rules):
     """Labels of the evaluation's own path, on a clip that begins at a keyframe."""
     frames = [torch.from_numpy(frame.to_rgb())[None] for frame in clip.frames]
     motion = compose_clip(clip, **rules)
+    blocks = clip.block_vectors_qpel, clip.block_ref_back, clip.height, clip.width
+    evidence = compose_evidence(*blocks, **{name: value for name, value in rules.items() if name != "subpixel"})
     found = []
     for distance, frame in enumerate(frames):
-        ahead = (None, None) if distance == 0 else (frames[0], torch.from_numpy(motion[distance])[None])
+        ahead = [None, None]
+        if distance:
+            ahead = [frames[0], *(torch.from_numpy(each[distance])[None] for each in (motion, evidence))]
         with torch.inference_mode():
             found.append(predictor(frame, *ahead)[0].argmax(dim=0).to(torch.uint8).numpy())
     return found
@@ -91,8 +95,10 @@ def branches(checkpoints):
     return hr, load_branch(lr_path, role="ar", scale_percent=50, beside=hr, **classes)
 
 
-def test_labels_are_those_of_the_evaluation(checkpoints, tmp_path):
+@pytest.mark.parametrize("fusion", ["creff", "gated-codec"])
+def test_labels_are_those_of_the_evaluation(tmp_path, fusion):
     """Of H.264; HEVC is below."""
+    checkpoints = write_checkpoints(tmp_path, fusion)
     bitstream = encode_clip(frames_of(6), Encoding(codec="h264", rate="200k", gop=6)).bitstream
     path = tmp_path / "own.h264"
     path.write_bytes(bitstream)
@@ -100,6 +106,7 @@ def test_labels_are_those_of_the_evaluation(checkpoints, tmp_path):
     predictor = ClipPredictor(*branches(checkpoints))
     np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, "h264"), predictor))
     assert not np.array_equal(segmented[5], segmented[0])
+    command(path, checkpoints, "-o", tmp_path / "o.h5", "--summary", tmp_path / "o.json")  # also counts what it costs
 
 
 # What the LR branch was trained on

@@ -36,6 +36,7 @@ def arrays(index, height=24, width=36):
         "frame": generator.integers(0, 256, (height, width, 3), np.uint8),
         "motion_qpel": generator.integers(-32768, 32768, (height, width, 2), np.int16),
         "intra": generator.random((-(-height // 4), -(-width // 4))) < 0.5,
+        "evidence": generator.integers(0, 256, (-(-height // 4), -(-width // 4), 3), np.uint8),
     }
 
 
@@ -83,12 +84,13 @@ def test_layout_is_the_documented_one(path):
             "frame": ((3, 24, 36, 3), np.uint8, (1, 24, 36, 3)),
             "motion_qpel": ((3, 24, 36, 2), np.int16, (1, 24, 36, 1)),
             "intra": ((3, 6, 9), np.bool_, (1, 6, 9)),
+            "evidence": ((3, 6, 9, 3), np.uint8, (1, 6, 9, 3)),
         }
         assert all("axes" in file[name].attrs for name in layout)
         assert "quarter pixel" in file["motion_qpel"].attrs["axes"].decode()
         assert file["identity/image"].asstr()[1] == "frames/ä1.png"
         assert file.attrs["complete"]
-        assert [file[name].compression for name in layout] == ["gzip"] * 4
+        assert [file[name].compression for name in layout] == ["gzip"] * 5
         assert [name for name in layout if file[name].shuffle] == ["motion_qpel"]
         for name in layout:  # by HDF5's own filters, without this package
             np.testing.assert_array_equal(file[name][2], arrays(2)[name])
@@ -104,22 +106,25 @@ def test_at_distance_0_there_is_the_frame_and_nothing_else(tmp_path, path):
     with h5py.File(tmp_path / "d00.h5") as file:
         assert file["keyframe"] == file["frame"]
         assert file["frame"].id.get_num_chunks() == 3
-        assert file["motion_qpel"].id.get_num_chunks() == file["intra"].id.get_num_chunks() == 0
+        assert [file[name].id.get_num_chunks() for name in ("motion_qpel", "intra", "evidence")] == [0, 0, 0]
     with ClipStore(tmp_path / "d00.h5") as store:
         sample = store.read(1)
     np.testing.assert_array_equal(sample.frame, arrays(1)["frame"])
     np.testing.assert_array_equal(sample.keyframe, arrays(1)["frame"])
     np.testing.assert_array_equal(sample.motion_qpel, np.zeros((24, 36, 2), np.int16))
     np.testing.assert_array_equal(sample.intra, np.ones((6, 9), bool))
+    np.testing.assert_array_equal(sample.evidence, np.zeros((6, 9, 3)))
 
 
-def test_imported_samples_may_lack_the_intra_blocks(tmp_path):
+def test_imported_samples_may_lack_intra_blocks_and_evidence(tmp_path):
     with create_stores({tmp_path / "d03.h5": (ATTRIBUTES, IDENTITIES)}) as writers:
         for index in range(3):
-            writers[tmp_path / "d03.h5"].write(index, **arrays(index) | {"intra": None})
+            writers[tmp_path / "d03.h5"].write(index, **arrays(index) | {"intra": None, "evidence": None})
     with ClipStore(tmp_path / "d03.h5") as store:
         sample = store.read(1)
-    assert sample.intra is None
+    assert sample.intra is sample.evidence is None
+    with pytest.raises(StoreError, match=r"d03.h5: holds no evidence of the codec.* Delete the file and run again"):
+        store.require_evidence()
     np.testing.assert_array_equal(sample.motion_qpel, arrays(1)["motion_qpel"])
 
 
@@ -176,26 +181,29 @@ def test_what_is_no_finished_store_is_refused(path, spoil, message):
         len(ClipStore(path))
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_stores_of_earlier_versions_are_read(path, tmp_path, version):
-    """They had an attribute for each setting of the encoding, and version 2 strings of variable length."""
+    """They had no evidence; before version 4, an attribute for each setting of the encoding; in version 2, strings of
+    variable length."""
     old = tmp_path / "old.h5"
     with h5py.File(path) as ours, h5py.File(old, "w") as theirs:
         for name, value in ours.attrs.items():
             theirs.attrs[name] = value.decode() if isinstance(value, bytes) else value
         encoding = ATTRIBUTES.encoding
         earlier = encoding.to_dict() | {"fps": 30, "references": 0, "encoding": encoding.name}
-        for name, value in (earlier | {"format_version": version}).items():
+        for name, value in ((earlier if version < 4 else {}) | {"format_version": version}).items():
             theirs.attrs[name] = value
         for name in ours:
-            if name != "identity":
+            if name not in ("identity", "evidence"):
                 ours.copy(name, theirs)
         for name, column in ours["identity"].items():
             is_text = column.dtype.kind == "S" and version == 2
             dtype = h5py.string_dtype() if is_text else column.dtype
             theirs.create_dataset(f"identity/{name}", data=column.asstr()[:] if is_text else column[:], dtype=dtype)
     with ClipStore(old) as store, ClipStore(path) as new:
-        assert_is_sample(store.read(1), 1)
+        sample = store.read(1)
+        assert sample.evidence is None
+        assert_is_sample(replace(sample, evidence=new.read_evidence(1)), 1)
         assert store.identities() == IDENTITIES
         assert replace(store.attributes, format_version=FORMAT_VERSION) == new.attributes
 

@@ -197,14 +197,16 @@ def test_phase2_wants_all_shards_at_the_largest_distance(tiny_dataset, hr, tmp_p
         phase2(tiny_dataset, hr, tmp_path, train_stores=tiny_dataset.test_stores[:1])
 
 
-def test_phase2_learns_from_all_distances_where_it_is_told_to(tiny_dataset, hr, tmp_path):
-    config = replace(CONFIG, fusion="gated", distances="all", batch_size=2)
+@pytest.mark.parametrize("fusion", ["gated", "gated-codec"])
+def test_phase2_learns_from_all_distances_where_it_is_told_to(tiny_dataset, hr, tmp_path, fusion):
+    config = replace(CONFIG, fusion=fusion, distances="all", batch_size=2)
     with pytest.raises(StoreError, match=r"each shard once, at every distance. .* arseg clips --all-distances"):
         phase2(tiny_dataset, hr, tmp_path, config)
     phase2(tiny_dataset, hr, tmp_path, config, train_stores=tiny_dataset.test_stores)
     spec, trained_on = read_checkpoint(tmp_path / "weights.pt")[1:3]
-    assert (spec.fusion, trained_on.constants["distances"]) == ("gated", "all")
-    assert "fuse_attention.gate.weight" in weights_of(tmp_path / "weights.pt")
+    assert (spec.fusion, trained_on.constants["distances"]) == (fusion, "all")
+    weights = weights_of(tmp_path / "weights.pt")
+    assert weights["fuse_attention.evidence.weight"].shape[1] == 3 * 32 + (3 if fusion == "gated-codec" else 0)
 
 
 def test_an_unknown_fusion_is_refused():

@@ -22,10 +22,9 @@ def manifest(tiny_dataset):
     return read_manifest(tiny_dataset.manifest)
 
 
-def pairs(tiny_dataset, manifest, stores=None, *, augmented=True):
-    return PairDataset(
-        open_stores(stores or tiny_dataset.train_stores, manifest), manifest.num_classes, CONFIG, augmented=augmented
-    )
+def pairs(tiny_dataset, manifest, stores=None, *, augmented=True, **options):
+    opened = open_stores(stores or tiny_dataset.train_stores, manifest)
+    return PairDataset(opened, manifest.num_classes, CONFIG, augmented=augmented, **options)
 
 
 def test_sampler_goes_through_all_samples_in_an_order_of_its_own_each_epoch():
@@ -87,6 +86,16 @@ def test_training_items_are_crops_and_validation_items_whole_unchanged_frames(ti
     assert item["image"].shape == item["keyframe"].shape == (48, 64, 3)
     with ClipStore(tiny_dataset.train_stores[0]) as store:
         np.testing.assert_array_equal(item["motion_qpel"].numpy(), store.read_motion(2))
+
+
+def test_pairs_have_evidence_where_a_fusion_uses_it(tiny_dataset, manifest):
+    item = pairs(tiny_dataset, manifest, with_evidence=True)[Draw(0, "a")]
+    assert (item["evidence"].shape, item["evidence"].dtype) == ((32, 32, 3), torch.uint8)
+    item = pairs(tiny_dataset, manifest, augmented=False, with_evidence=True)[Draw(2, "any")]
+    with ClipStore(tiny_dataset.train_stores[0]) as store:
+        np.testing.assert_array_equal(item["evidence"].numpy(), store.read_evidence(2))
+    assert (item["evidence"][..., 0] == 3).all(), "as many steps as frames"
+    assert "evidence" not in pairs(tiny_dataset, manifest)[Draw(0, "a")]
 
 
 def test_a_crop_that_the_published_programs_cannot_cover_arrives_as_an_error(manifest):

@@ -1,6 +1,7 @@
 """Augmentations on hand-computed numbers; equality with the published programs is in tests/golden."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,19 @@ def test_stored_motion_is_as_good_as_floating_point():
     assert augmented.motion_qpel.dtype == np.float32
     assert augmented.motion_qpel.flags.c_contiguous
     np.testing.assert_array_equal(augmented.motion_qpel, expected.motion_qpel)
+
+
+def test_evidence_goes_where_motion_goes():
+    """Blocks have their number as motion to the bottom, which mirroring leaves alone, and as a count."""
+    numbers = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    of_pixels = numbers.repeat(4, axis=0).repeat(4, axis=1)[:10, :14]
+    motion = np.stack([0 * of_pixels, of_pixels], axis=-1).astype(np.int16)
+    sample = replace(pair(10, 14), motion_qpel=motion, evidence=np.stack([numbers] * 3, axis=-1))
+    for seed in range(6):
+        augmented = augment(sample, random.Random(seed), TrainConfig(crop="12x9", random_scales=(0.5, 1.0, 2.0)))
+        assert augmented.evidence.shape == (9, 12, 3)
+        found = augmented.evidence[..., 0].astype(float)
+        np.testing.assert_allclose(found * augmented.motion_qpel.max() / found.max(), augmented.motion_qpel[..., 1])
 
 
 @pytest.mark.parametrize(
