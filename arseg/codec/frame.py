@@ -85,7 +85,8 @@ def to_rgb(pixels: VideoFrame) -> NDArray[np.uint8]:
     conversion chooses on the way in). The fast converter for 8-bit 4:2:0 frames of even height repeats the pixels of
     the colour planes; elsewhere they are enlarged bicubically.
     """
-    rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC")
+    # By default, threads would be started for each frame: ten times the work, and memory that is never given back.
+    rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC", threads=1)
     return rgb.to_ndarray().astype(np.uint8, copy=False)
 
 

@@ -165,6 +165,7 @@ class VideoWriter:
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC,
+            threads=1,
         )
         pixels.pts, pixels.time_base = self._pts, self._time_base
         self._output.mux(self._stream.encode(pixels))
