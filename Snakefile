@@ -34,6 +34,7 @@ include: "workflow/rules/clips.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/segment.smk"
 
 
 settle_gpus(workflow, experiment.config.device, profile_named(sys.argv))
@@ -43,6 +44,7 @@ localrules:
     all,
     clips,
     networks,
+    segment,
 
 
 rule all:
@@ -51,6 +53,7 @@ rule all:
         experiment.tables(),
         experiment.comparisons(),
         experiment.figures(),
+        videos.targets(),
 
 
 rule clips:
@@ -61,3 +64,8 @@ rule clips:
 rule networks:
     input:
         experiment.networks(),
+
+
+rule segment:
+    input:
+        videos.targets(),

@@ -21,6 +21,7 @@ from filelock import FileLock
 from arseg import __version__
 from arseg.codec.ffmpeg import FFMPEG_VARIABLE, ffmpeg_version, find_ffmpeg
 from arseg.codec.native_build import find_native_reader, find_reader_compiler, reader_version
+from arseg.codec.pyav import TESTED
 from arseg.codecs import codecs
 from arseg.errors import CodecError
 from arseg.machine import processor_name, usable_cores
@@ -86,7 +87,10 @@ def check_machine(folder: Path, ffmpeg: str | None = None) -> Iterator[Check]:
 def check_libraries() -> Check:
     """Look for the libraries whose versions matter most."""
     try:
-        return Check("libraries", Outcome.OK, ", ".join(f"{name} {version(name)}" for name in LIBRARIES))
+        found = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+        if version("av").rpartition(".")[0] in TESTED:
+            return Check("libraries", Outcome.OK, found)
+        return Check("libraries", Outcome.NOTE, found, f"Videos are tested with av {', '.join(TESTED)}: pip install av")
     except PackageNotFoundError as error:
         hint = "Complete the environment: envs/install.sh .venv, or pip install --editable ."
         return Check("libraries", Outcome.MISSING, f"without {error.name}", hint, required=True)

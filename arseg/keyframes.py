@@ -73,6 +73,9 @@ class Policy(ABC):
 
     needs_feedback: bool = False
     """Whether it reads `Candidate.feedback`. Then frames are not decoded ahead of the networks, which costs speed."""
+    remembers: bool = True
+    """Whether what it says of a frame depends on frames before the last keyframe. Long videos are cut into parts, at
+    keyframes, only where no policy remembers."""
 
     @abstractmethod
     def decide(self, frame: Candidate) -> str | None:
@@ -91,6 +94,8 @@ POLICIES: Registry[Callable[..., Policy]] = Registry("keyframe policy", "arseg.k
 class Coded(Policy):
     """Keyframes where the codec made them."""
 
+    remembers = False
+
     def decide(self, frame: Candidate) -> str | None:  # noqa: D102
         return "coded" if frame.is_coded_keyframe else None
 
@@ -101,6 +106,8 @@ class Distance(Policy):
 
     By default, that is the largest distance that the LR branch was trained for.
     """
+
+    remembers = False
 
     def __init__(self, max_distance: float | None = None) -> None:
         if max_distance is not None and (max_distance < 0 or max_distance % 1):
@@ -115,6 +122,8 @@ class Distance(Policy):
 @POLICIES.register("cut")
 class Cut(Policy):
     """A keyframe where at least this share of the blocks is predicted from no other frame: a new scene begins."""
+
+    remembers = False
 
     def __init__(self, share: float = 0.5) -> None:
         if not 0 < share <= 1:
@@ -131,6 +140,8 @@ class AnyOf(Policy):
     def __init__(self, policies: Sequence[Policy]) -> None:
         self.policies = tuple(policies)
         self.needs_feedback = any(policy.needs_feedback for policy in policies)
+        self.begins_anew = isinstance(self.policies[0], Coded) and not any(policy.remembers for policy in policies)
+        """Whether all is the same after a coded keyframe, also its reason, if nothing is known of what was before."""
 
     def decide(self, frame: Candidate) -> str | None:  # noqa: D102
         reasons = [policy.decide(frame) for policy in self.policies]  # all, so that one that counts misses no frame

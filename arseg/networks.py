@@ -5,13 +5,14 @@ registered there are networks of other libraries and of the user's own files, wh
 (docs/own-network.md).
 """
 
+import ast
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NamedTuple
 
 from arseg.errors import ConfigError
 from arseg.plugins import Registry
@@ -54,11 +55,11 @@ class Family:
             raise ConfigError(
                 f"backbone {name!r}: needs the package {self.package}. Install it: pip install 'arseg[{self.extra}]'"
             )
-        source = own_file(name)
-        if source is not None and not source.is_file():
+        file = own_file(name)
+        if file is not None and not file.is_file():
             raise ConfigError(
-                f"backbone {name!r}: {source.absolute()} does not exist. Correct the path, or run the command "
-                "where it leads there"
+                f"backbone {name!r}: {file.absolute()} does not exist. "
+                + ("Correct the path" if file.is_absolute() else "Run the command where it leads there, or correct it")
             )
 
 
@@ -79,13 +80,13 @@ FAMILIES = (
     ),
     Family(
         "FILE.py:FUNCTION or MODULE:FUNCTION, with #NAME.OF.CONVOLUTION after it where needed",
-        r"([A-Za-z0-9_./-]+\.py|[A-Za-z_][A-Za-z0-9_.]*):[A-Za-z_][A-Za-z0-9_]*(#[A-Za-z0-9_.]+)?",
+        r"(.+\.py|[A-Za-z_][A-Za-z0-9_.]*):[A-Za-z_][A-Za-z0-9_]*(#[A-Za-z0-9_.]+)?",
         "arseg.models.adapters.own:architecture",
     ),
 )
 
-IN_PATHS = str.maketrans("/:#", "+@=")
-IN_NAMES = str.maketrans("+@=", "/:#")
+IN_PATHS = {"/": "+", ":": "@", "#": "="}
+IN_NAMES = {stand_in: character for character, stand_in in IN_PATHS.items()}
 
 
 class Networks(Registry[Network]):
@@ -110,6 +111,8 @@ class Networks(Registry[Network]):
         """
         if (family := self._family(name)) is not None:
             family.check(name)
+        elif name.endswith(".py"):
+            raise ConfigError(f"backbone {name!r}: names no function. {name_function(Path(name))}")
         return super().get(name)
 
     def expected(self) -> str:
@@ -124,20 +127,71 @@ class Networks(Registry[Network]):
 def path_part(name: str) -> str:
     """Return a network's name as files and folders have it: ``smp/fpn/resnet18`` as ``smp+fpn+resnet18``.
 
-    No two names have the same one, see `name_of`.
+    What no shell and no scheduler may see in a path becomes its bytes: a space ``~20``. No two names have the same one,
+    see `name_of`.
     """
-    return name.translate(IN_PATHS)
+
+    def stand_in(found: re.Match[str]) -> str:
+        character = found[0]
+        return IN_PATHS.get(character) or "".join(f"~{byte:02X}" for byte in character.encode(errors="surrogateescape"))
+
+    return re.sub(r"[^A-Za-z0-9_.-]", stand_in, name)
 
 
 def name_of(path_part: str) -> str:
     """Return the name of the network that a part of a path stands for; a name is its own."""
-    return path_part.translate(IN_NAMES)
+    if re.search("[/:]", path_part):
+        return path_part
+
+    def original(found: re.Match[str]) -> str:
+        return IN_NAMES.get(found[0]) or bytes.fromhex(found[0].replace("~", "")).decode(errors="surrogateescape")
+
+    return re.sub("[+@=]|(~[0-9A-F]{2})+", original, path_part)
+
+
+class OwnName(NamedTuple):
+    """The parts of ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``."""
+
+    source: str
+    """File or module."""
+    function: str
+    """Function in it."""
+    convolution: str | None
+    """Name of the last convolution, where it is given."""
+
+
+def own_name(name: str) -> OwnName:
+    """Return the parts of the name of somebody's own network."""
+    source, _, rest = name.rpartition(":")
+    function, _, convolution = rest.partition("#")
+    return OwnName(source, function, convolution or None)
 
 
 def own_file(name: str) -> Path | None:
     """Return the file of ``FILE.py:FUNCTION``; None for networks of packages."""
-    source = name.partition(":")[0]
+    source = own_name(name).source
     return Path(source) if source.endswith(".py") else None
+
+
+def name_function(file: Path) -> str:
+    """Return advice for who has named a file and none of its functions: those that take a number of classes."""
+    try:
+        statements = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"Name one, as {file}:FUNCTION ({file.absolute()} cannot be read: {error})"
+    functions = [
+        statement.name
+        for statement in statements
+        if isinstance(statement, ast.FunctionDef) and not statement.name.startswith("_") and _takes_one(statement.args)
+    ]
+    if not functions:
+        return f"{file} has none that takes a number of classes, and no more. Write one, as in docs/own-network.md"
+    return f"Name one that takes a number of classes: {', '.join(f'{file}:{function}' for function in functions)}"
+
+
+def _takes_one(parameters: ast.arguments) -> bool:
+    positional = [*parameters.posonlyargs, *parameters.args]
+    return bool(positional) and len(positional) - len(parameters.defaults) <= 1 and None not in parameters.kw_defaults
 
 
 networks = Networks("backbone", "arseg.networks")

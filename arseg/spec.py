@@ -356,7 +356,9 @@ class TrainedOn:
     epoch: int | None = None
     """Epoch of the weights, the best one in validation, from 0."""
     score: float | None = None
-    """Its mIoU in validation, 0 ... 1."""
+    """Its mIoU in validation, or its agreement with HR, 0 ... 1."""
+    labelled_by: str | None = None
+    """Who labelled the split of the validation, if it was a network."""
     arseg_version: str | None = None
     """Version of the package that wrote the file."""
 

@@ -13,11 +13,12 @@ STAGES: dict[str, int] = {
     "labels": 1,
     "manifest": 2,
     "native": 1,
-    "videos": 2,
+    "videos": 3,
     "clips": 2,
     "phase1": 3,
     "phase2": 3,
     "evaluate": 3,
+    "segment": 1,
     "tables": 3,
     "plots": 1,
 }

@@ -128,7 +128,10 @@ def examine(video: Path, name: str, checkpoints: Sequence[Path], limit: float, m
         try:
             run(limit, folder / "log", show, video, found, max_frames)
             row.codec, row.shown = json.loads(found.read_text()).values()
-            for command, field in ((segment, "segment_error"), (["motion", str(video), "-o", str(motion), *bound], "motion_error")):
+            for command, field in (
+                (segment, "segment_error"),
+                (["motion", str(video), "-o", str(motion), *bound], "motion_error"),
+            ):
                 code, line = run(limit, folder / "log", arseg, command)
                 codes.append(code)
                 if code:
@@ -141,7 +144,9 @@ def examine(video: Path, name: str, checkpoints: Sequence[Path], limit: float, m
         if summary.exists():
             told = json.loads(summary.read_text())
             row.segmented, row.motion = told["frames"], told["reencoded_because"] or "own"
-            row.lost, row.damaged, row.cut = (told[f"frames_{what}"] for what in ("lost", "damaged", "cut_by_edit_list"))
+            row.lost, row.damaged, row.cut = (
+                told[f"frames_{what}"] for what in ("lost", "damaged", "cut_by_edit_list")
+            )
             run(limit, folder / "log", show, overlay, found, None)
             row.written = json.loads(found.read_text())["shown"]
         if motion.exists():

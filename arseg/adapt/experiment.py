@@ -1,29 +1,39 @@
 """The configuration of the experiment that adapts a network to videos, and Snakemake's run of it."""
 
+import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
 
-from arseg.datasets.videos.sampling import find_videos, open_container
-from arseg.errors import CodecError, ConfigError, DataError
+from arseg.config import parse_size
+from arseg.datasets.videos.footage import check_shape, common_size, count_frames, find_videos, open_container, survey
+from arseg.datasets.videos.sampling import choose_samples
+from arseg.errors import CodecError, ConfigError
 from arseg.files import atomic_path
+from arseg.options import Count
 from arseg.progress import track
-from arseg.spec import NetworkSpec
+from arseg.spec import ClipTail, NetworkSpec
 
 SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
 NAME = "adapted"
 """Name of the experiment, and of its data set."""
 TOTAL, STEP = re.compile(r"total\s+(\d+)"), re.compile(r"\d+ of \d+ steps")
 """What Snakemake says of all jobs before the first, and after each."""
+JOB_ERROR = re.compile(r"^arseg: error: (.*?)\n====", re.MULTILINE | re.DOTALL)
+"""What a command of ours says at its end, in what Snakemake shows of the job's log."""
 LAST_LINES = 20
+TAIL: ClipTail = "annotated"
+"""Clips end at their sampled frame."""
 SHEET = "videos.csv"
 """Name of the sheet of videos in the folder."""
 
@@ -34,14 +44,14 @@ class VideoFormat:
 
     codec: str
     """``hevc`` where the first video is HEVC, else ``h264``."""
-    rate: str
-    """Its bitrate, as a configuration writes it."""
+    bits_per_pixel: Fraction
+    """Of its stream, on average."""
     fps: str
     """Its frames per second, as a configuration writes them."""
-    width: int
-    """In pixels."""
-    height: int
-    """In pixels."""
+
+    def rate(self, width: int, height: int) -> str:
+        """Return the bitrate at which frames of a size are coded as finely, as a configuration writes it."""
+        return f"{max(1, round(self.bits_per_pixel * width * height * Fraction(self.fps) / 1000))}k"
 
 
 def read_format(video: Path) -> VideoFormat:
@@ -54,30 +64,16 @@ def read_format(video: Path) -> VideoFormat:
     """
     with open_container(video) as container:
         stream = container.streams.video[0]
-        if (fps := stream.average_rate) is None:
+        if not (fps := stream.average_rate):
             raise CodecError(f"{video}: does not say how many frames a second has. Write it anew: ffmpeg -i IN OUT.mp4")
         rate = stream.bit_rate or container.bit_rate
         if not rate:
-            num_packets = sum(1 for packet in container.demux(stream) if packet.size)
-            rate = round(video.stat().st_size * 8 * fps / num_packets)
+            rate = round(video.stat().st_size * 8 * fps / count_frames(video))
         return VideoFormat(
             codec="hevc" if stream.codec_context.name == "hevc" else "h264",
-            rate=f"{max(1, round(rate / 1000))}k",
+            bits_per_pixel=rate / fps / (stream.width * stream.height),
             fps=str(fps),
-            width=stream.width,
-            height=stream.height,
         )
-
-
-def _refuse_another_size(path: Path, first: Path, video: VideoFormat) -> None:
-    with open_container(path) as container:
-        stream = container.streams.video[0]
-        if (stream.width, stream.height) != (video.width, video.height):
-            raise DataError(
-                f"{path}: has {stream.width}x{stream.height} pixels, and {first} {video.width}x{video.height}; all "
-                "videos need one size. Adapt to those of each size in a folder of its own (-o), or scale this one: "
-                f"ffmpeg -i {path} -vf scale={video.width}:{video.height} OUT.mp4"
-            )
 
 
 @dataclass(frozen=True)
@@ -86,18 +82,29 @@ class Adaptation:
 
     scales: tuple[float, ...] = (0.5,)
     """Resolutions of the LR branches, between 0 and 1."""
-    samples: int = 150
+    samples: Count = 150
     """How many frames of the videos to label, in all."""
     confidence: float = 0.5
     """Least probability of the network's class; where it is less sure, pixels are ignored."""
     gop: int = 12
     """Frames from one keyframe to the next."""
-    epochs: int = 20
+    epochs: Count = 20
     """Passes of a training through the sampled frames."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Frames in a batch."""
+    size: str | None = None
+    """Width and height in pixels that all frames get (640x360); by default the size that most videos have."""
     seed: int = 233
     """Seed of all randomness."""
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            if not (0 < scale < 1 and math.isclose(100 * scale, round(100 * scale))):
+                raise ConfigError(f"--scales {scale:g}: expected whole percentages below 1, like 0.5 or 0.3")
+        if not 0 <= self.confidence < 1:
+            raise ConfigError(f"--confidence {self.confidence:g}: expected a probability from 0, below 1")
+        if not 2 <= self.gop <= 99:
+            raise ConfigError(f"--gop {self.gop}: expected 2 to 99 frames")
 
 
 def configuration(
@@ -123,16 +130,20 @@ def configuration(
     Raises
     ------
     DataError, CodecError, FileAccessError
-        If a video is missing, cannot be read, or has another size than the first.
+        If a video is missing, cannot be read, or does not go with the size of all; or if the videos are too short.
     """
-    first, *others = (path for pattern in videos for path in find_videos(pattern).values())
-    video = read_format(first)
-    for path in others:
-        _refuse_another_size(path, first, video)
+    footage = survey({str(path): path for pattern in videos for path in find_videos(pattern).values()})
+    width, height = parse_size(options.size)[::-1] if options.size else common_size(footage.values())
+    for video in footage.values():
+        check_shape(video, (width, height))
+    choose_samples({name: video.num_frames for name, video in footage.items()}, options.samples, options.gop, TAIL)
+    sizes = {(width, height), *(video.size for video in footage.values())}
+    form = read_format(next(iter(footage.values())).path)
+    size = f"{width}x{height}"
     return {
         "name": NAME,
         "seeds": [options.seed],
-        "codecs": [video.codec],
+        "codecs": [form.codec],
         "gops": [options.gop],
         "scales": [*options.scales],
         "modes": ["hr", "lr", "warp", "ar"],
@@ -141,14 +152,17 @@ def configuration(
         "datasets": {
             NAME: {
                 "kind": "videos",
-                "source": {"videos": str(sheet), "samples": options.samples, "confidence": options.confidence},
+                "source": {
+                    **{"videos": str(sheet), "samples": options.samples, "confidence": options.confidence},
+                    **({"size": size} if len(sizes) > 1 else {}),
+                },
                 "hr": {"checkpoint": str(hr)},
-                "fps": video.fps,
-                "rates": [video.rate],
-                "clip_tail": "annotated",
+                "fps": form.fps,
+                "rates": [form.rate(width, height)],
+                "clip_tail": TAIL,
                 "backbones": [spec.backbone],
                 "training": {
-                    "crop": f"{video.width}x{video.height}",
+                    "crop": size,
                     "random_scales": [0.75, 1.0, 1.25],
                     "jitter": 0.3,
                     "normalization": spec.normalization,
@@ -182,7 +196,7 @@ def write_folder(folder: Path, videos: Sequence[str], config: dict[str, Any]) ->
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"{path}: is of another run, with other options. Choose another folder (-o), or edit the file and go on "
-            f"with: snakemake --snakefile {SNAKEFILE} --directory {folder} --configfile {path} --cores 2"
+            f"with: {shlex.join(['snakemake', *_place(path), '--configfile', str(path), '--cores', '2'])}"
         )
     sheet = folder / SHEET
     lines = [str(file.resolve()) for pattern in videos for file in find_videos(pattern).values()]
@@ -216,11 +230,11 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         raise ConfigError(f"{SNAKEFILE}: no such file. Run arseg from a checkout, which has the workflow")
     folder = config.parent
     program = shutil.which("snakemake", path=str(Path(sys.executable).parent)) or "snakemake"
-    command = [program, "--snakefile", str(SNAKEFILE), "--directory", str(folder), "--cores", str(cores), "--nocolor"]
+    command = [program, *_place(config), "--cores", str(cores), "--nocolor"]
     command += ["--rerun-incomplete", *words, "--configfile", str(config)]
     with (folder / "snakemake.log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said: deque[str] = deque(maxlen=LAST_LINES)
+        said: deque[str] = deque(maxlen=3 * LAST_LINES)
         try:
             lines = _lines(process, log, said)
             total = next((int(match[1]) for line in lines if (match := TOTAL.match(line))), None)
@@ -232,10 +246,18 @@ def run_workflow(config: Path, cores: int, words: Sequence[str] = ()) -> None:
         finally:
             process.wait()
     if process.returncode:
-        ended = "".join(f"  {line}" for line in said)
-        raise ConfigError(
-            f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more. It ended:\n{ended}"
-        )
+        raise ConfigError(f"{folder}: a job of the workflow failed; {folder}/snakemake.log says more.\n{_reason(said)}")
+
+
+def _place(config: Path) -> list[str]:
+    return ["--snakefile", str(SNAKEFILE), "--directory", str(config.parent)]
+
+
+def _reason(said: Iterable[str]) -> str:
+    """Return what a job of ours said last, which Snakemake shows between lines of its own; else all that was said."""
+    if job := JOB_ERROR.search(text := "".join(said)):
+        return f"  {job[1]}"
+    return "It ended:\n" + "".join(f"  {line}\n" for line in text.splitlines()[-LAST_LINES:])
 
 
 def _lines(process: "subprocess.Popen[str]", log: TextIO, said: "deque[str]") -> Iterator[str]:

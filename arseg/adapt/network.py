@@ -1,14 +1,16 @@
 """The network that is adapted, as the checkpoint of an HR branch."""
 
-import re
 from pathlib import Path
+
+import torch
 
 from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.files import file_digest
+from arseg.infer.teacher import load_teacher
 from arseg.models.checkpoint import read_checkpoint
 from arseg.models.finished import create_checkpoint
-from arseg.networks import networks, own_file
+from arseg.networks import own_file, own_name
 
 
 def hr_checkpoint(
@@ -30,17 +32,24 @@ def hr_checkpoint(
     Raises
     ------
     ConfigError
-        If the folder has the checkpoint of another network, or this one is not there or not trained.
+        If the folder has the checkpoint of another network, or this one is not there or not trained; or if options of a
+        name are given beside a checkpoint.
     CheckpointError, DataError
-        If the weights do not fit, or the sheet cannot be read.
+        If the weights do not fit, the checkpoint is not of an HR branch whose classes have names, or the sheet cannot
+        be read.
     """
-    if Path(network).is_file():
+    if Path(network).is_file() and not network.endswith(".py"):
+        given = {"--classes": classes, "--weights": weights, "--normalization": normalization}
+        if stray := [option for option, value in given.items() if value is not None]:
+            raise ConfigError(f"{stray[0]}: is of a network by name, and {network} has its own. Leave it out")
+        load_teacher(Path(network), torch.device("cpu"))
         _link_code(Path(network), folder)
         return Path(network)
     if network.endswith((".pt", ".pth")):
         raise ConfigError(f"--network {network}: no such file. Correct the path of the checkpoint")
     # Jobs run in the folder, where a relative path would name nothing.
-    name = re.sub(r"^(.+\.py)(?=:)", lambda file: str(Path(file[1]).resolve()), network)
+    own = own_file(network)
+    name = network if own is None else f"{own.resolve()}{network.removeprefix(own_name(network).source)}"
     table, hr = None if classes is None else read_classes(classes), folder / "hr.pt"
     if not hr.exists():
         create_checkpoint(name, table, hr, weights=weights, normalization=normalization)
@@ -63,7 +72,6 @@ def hr_checkpoint(
 def _link_code(checkpoint: Path, folder: Path) -> None:
     """Link the file that a checkpoint names by a relative path into the folder, in which jobs look for it."""
     backbone = read_checkpoint(checkpoint).spec.backbone
-    networks.get(backbone)  # refuses what is not there
     file = own_file(backbone)
     if file is None or file.is_absolute():
         return

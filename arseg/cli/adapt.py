@@ -64,4 +64,4 @@ def adapt(
     results = path.parent / "results" / NAME
     print(describe_outcome(read_table(results / "agreement.csv")))
     print(f"figures: {results / 'figures'}")
-    print(f"segment: arseg segment VIDEO --checkpoint {results} {hr} --output OUT.mp4")
+    print(f"segment: arseg segment VIDEO --checkpoint {shlex.join([str(results), str(hr)])} --output OUT.mp4")

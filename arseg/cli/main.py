@@ -35,7 +35,7 @@ train = App(name="train", help="Train the networks.")
 checkpoint = App(name="checkpoint", help="Look at checkpoints; read and write published ones.")
 plot = App(name="plot", help="Draw figures.")
 bench = App(name="bench", help="Measure how fast this machine does what arseg does.")
-videos = App(name="videos", help="Sample and label videos that have no labels.")
+videos = App(name="videos", help="Sample and label videos that have no labels; segment many.")
 native = App(name="native", help="Compile the program that reads motion from HEVC.")
 
 app.command("arseg.cli.doctor:doctor", help="Check what this machine offers; say how to get what is missing.")
@@ -55,6 +55,9 @@ cityscapes.command("arseg.cli.cityscapes:verify", help="Check that frames and la
 app.command(videos)
 videos.command("arseg.cli.videos:sample", help="Sample frames, with those that clips around them need.")
 videos.command("arseg.cli.videos:label", help="Label them by a finished HR branch.")
+videos.command("arseg.cli.many:segment", help="Segment one of many, or a part of it, into a folder.")
+videos.command("arseg.cli.many:tabulate", help="Write a table with a line per segmented video.")
+videos.command("arseg.cli.many:check", help="Say which of them could not be segmented.")
 app.command("arseg.cli.labels:labels", help="Turn label maps in colours into class indices.")
 app.command(
     "arseg.cli.manifest:app",

@@ -22,7 +22,7 @@ def extract(
     Parameters
     ----------
     video : str
-        H.264, HEVC, MPEG-4 part 2, MPEG-2 or MPEG-1 video: a file, a network address, or - for standard input.
+        Video whose codec's motion is read (docs/motion.md): a file, a network address, or - for standard input.
     output : Path
         HDF5 file to write; docs/motion.md describes it.
     composed : bool

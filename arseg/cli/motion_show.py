@@ -28,7 +28,7 @@ def show(
     Parameters
     ----------
     video : str
-        H.264, HEVC, MPEG-4 part 2, MPEG-2 or MPEG-1 video: a file, a network address, or - for standard input.
+        Video whose codec's motion is read (docs/motion.md): a file, a network address, or - for standard input.
     output : Path
         What to write: a video (.mp4, .mkv, .mov), or a sheet of frames spread over the video (.png, .pdf, .svg).
     composed : bool
@@ -55,8 +55,8 @@ def show(
                 fields,
                 output,
                 composed=composed,
+                stream=stream,
                 max_px=max_px,
-                frames_per_second=stream.frames_per_second,
                 max_frames=max_frames,
             )
         else:

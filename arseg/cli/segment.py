@@ -2,29 +2,28 @@
 
 import json
 import signal
-import time
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from arseg.codec.video_writer import DEFAULT_VIDEO, VideoOptions
+from arseg.codec.video_writer import DEFAULT_VIDEO, Origin, VideoOptions
 from arseg.data.manifest import read_classes
 from arseg.errors import ConfigError
 from arseg.files import atomic_path
+from arseg.infer.annotations import Write
 from arseg.infer.outputs import check_outputs, open_output
-from arseg.infer.report import STAGES, describe, summarize
-from arseg.infer.segment import DEFAULT_FOLLOWING, Segmentation
+from arseg.infer.report import describe
+from arseg.infer.run import run
+from arseg.infer.segment import DEFAULT_FOLLOWING
 from arseg.infer.segment import segment as segment_video
 from arseg.models.branch import Branch
 from arseg.models.device import resolve_device
 from arseg.models.finished import finished_branch
 from arseg.motion.live import Following
 from arseg.options import Count, Device, Video
-from arseg.progress import track
 from arseg.provenance.recording import records
 from arseg.signals import noted_signals
 
@@ -46,6 +45,7 @@ def segment(
     output: Annotated[list[Path] | None, Parameter(name=["--output", "-o"])] = None,
     summary: Path | None = None,
     scale_percent: int | None = None,
+    propagate: bool = False,
     compare: Literal["HR", "hr"] | None = None,
     metrics: list[str] | None = None,
     alpha: float = 0.5,
@@ -81,8 +81,10 @@ def segment(
         JSON file with what the run did and cost.
     scale_percent : int
         Resolution of the LR branch, where the folder has several.
+    propagate : bool
+        Propagation alone: the HR branch, or the network, sees keyframes, whose features motion carries to other frames.
     compare : str
-        HR: run the HR branch on every frame as well, and say what AR-Seg loses and saves on this video.
+        HR: run the HR branch on every frame as well, and say what is lost and saved on this video.
     metrics : list of str
         Registered metrics to compare them by beside mIoU (docs/extending.md).
     alpha : float
@@ -97,26 +99,8 @@ def segment(
     if summary in (output or []):
         raise ConfigError(f"--summary {summary}: is an --output as well. Name another file")
     check_outputs(output or [], alpha)
-    of_network = {"--classes": classes, "--weights": weights, "--normalization": normalization}
-    of_branches = {"--checkpoint": checkpoint, "--scale-percent": scale_percent, "--compare": compare}
-    if network is None:
-        _refuse(of_network, "is of a network by name. Name it by --network; a checkpoint has its own")
-        if not checkpoint:
-            raise ConfigError("what shall segment the video? Give --checkpoint FILE..., or a --network by name")
-        source: list[Path] | Branch = checkpoint
-    else:
-        _refuse(
-            of_branches,
-            f"is of branches that arseg has trained, and --network {network} runs alone on every frame in full "
-            f"resolution. Train a branch beside it: arseg adapt {video} --network {network} ...",
-        )
-        source = finished_branch(
-            network,
-            None if classes is None else read_classes(classes),
-            weights=weights,
-            normalization=normalization,
-            device=resolve_device(device),
-        )
+    of_branches = {"--scale-percent": scale_percent, "--compare": None if propagate else compare}
+    source = networks(video, checkpoint, network, classes, weights, normalization, device, of_branches)
     segmentation = segment_video(
         video,
         source,
@@ -124,31 +108,17 @@ def segment(
         device=device,
         following=following,
         every=every,
+        propagate=propagate,
         compare_hr=compare is not None,
         metrics=metrics or (),
         max_frames=max_frames,
     )
-    num_frames, started = 0, time.monotonic()
-    with ExitStack() as stack:
-        frames = stack.enter_context(closing(iter(segmentation)))
-        first = next(frames)  # before any output is begun: the video may be none
-        origin = segmentation.front_end.origin
-        writers = [
-            stack.enter_context(open_output(path, segmentation.classes, alpha, overlay, origin))
-            for path in output or []
-        ]
-        stopped = stack.enter_context(noted_signals(signal.SIGINT, signal.SIGTERM, until="this frame"))
-        expected = segmentation.front_end.num_frames
-        total = None if expected is None else -(-expected // every)
-        shown = track(chain([first], frames), "frames", total, status=lambda: _shares(segmentation, started))
-        for frame, labels, info in shown:
-            with segmentation.watch("output"):
-                for write in writers:
-                    write(frame, labels, info)
-            num_frames += 1
-            if stopped:
-                break
-    told = summarize(segmentation, num_frames, time.monotonic() - started)
+    with noted_signals(signal.SIGINT, signal.SIGTERM, until="this frame") as stopped:
+
+        def open_(path: Path, origin: Origin) -> AbstractContextManager[Write]:
+            return open_output(path, segmentation.classes, alpha, overlay, origin)
+
+        told = run(segmentation, output or [], open_, every, stopped)
     if summary is not None:
         with atomic_path(summary) as temporary:
             temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -159,12 +129,40 @@ def segment(
         print(f"wrote {path}")
 
 
+def networks(
+    video: str,
+    checkpoint: Sequence[Path] | None,
+    network: str | None,
+    classes: Path | None,
+    weights: Path | None,
+    normalization: str | None,
+    device: str,
+    of_branches: Mapping[str, object],
+) -> Sequence[Path] | Branch:
+    """Return what options name, for `arseg.infer.segment`; `of_branches` are more that a network by name cannot have.
+
+    A ConfigError says that they name nothing, or do not go together.
+    """
+    of_network = {"--classes": classes, "--weights": weights, "--normalization": normalization}
+    if network is None:
+        _refuse(of_network, "is of a network by name. Name it by --network; a checkpoint has its own")
+        if not checkpoint:
+            raise ConfigError("what shall segment the video? Give --checkpoint FILE..., or a --network by name")
+        return checkpoint
+    _refuse(
+        {"--checkpoint": checkpoint, **of_branches},
+        f"is of branches that arseg has trained, and --network {network} runs alone on every frame in full "
+        f"resolution. Add --propagate, or train a branch beside it: arseg adapt {video} --network {network} ...",
+    )
+    return finished_branch(
+        network,
+        None if classes is None else read_classes(classes),
+        weights=weights,
+        normalization=normalization,
+        device=resolve_device(device),
+    )
+
+
 def _refuse(options: Mapping[str, object], reason: str) -> None:
     if given := [name for name, value in options.items() if value is not None]:
         raise ConfigError(f"{given[0]}: {reason}")
-
-
-def _shares(segmentation: Segmentation, started: float) -> str:
-    seconds = max(1e-9, time.monotonic() - started)
-    spent = segmentation.watch.seconds
-    return " ".join(f"{stage} {100 * spent[stage] / seconds:.0f}%" for stage in STAGES if spent[stage] > 0)

@@ -74,9 +74,10 @@ def phase1(
         Resolution that the network sees, in percent.
     """
     _prepare(manifest, output, run, config)
+    from arseg.models.describe import describe_validation  # noqa: PLC0415
     from arseg.train.run import train_phase1  # noqa: PLC0415
 
-    miou = train_phase1(
+    trained_on = train_phase1(
         manifest=manifest,
         train_split=train_split,
         val_split=val_split,
@@ -86,7 +87,7 @@ def phase1(
         run=run,
         config=config,
     )
-    print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
+    print(f"wrote {output} ({describe_validation(trained_on)})")
 
 
 @records(
@@ -122,9 +123,10 @@ def phase2(
         Checkpoint to write.
     """
     _prepare(manifest, output, run, config)
+    from arseg.models.describe import describe_validation  # noqa: PLC0415
     from arseg.train.run import train_phase2  # noqa: PLC0415
 
-    miou = train_phase2(
+    trained_on = train_phase2(
         manifest=manifest,
         hr=hr,
         train_stores=train_stores,
@@ -134,7 +136,7 @@ def phase2(
         run=run,
         config=config,
     )
-    print(f"wrote {output} (validation mIoU {100 * miou:.2f})")
+    print(f"wrote {output} ({describe_validation(trained_on)})")
 
 
 def _prepare(manifest: Path, output: Path, run: RunOptions, config: TrainConfig) -> None:

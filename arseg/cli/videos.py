@@ -6,7 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from arseg.datasets.videos.sampling import find_videos, write_samples
+from arseg.config import parse_size
+from arseg.datasets.videos.footage import find_videos
+from arseg.datasets.videos.sampling import write_samples
 from arseg.infer.teacher import label_samples
 from arseg.options import Count
 from arseg.provenance.recording import Arguments, records
@@ -19,7 +21,13 @@ def _videos(arguments: Arguments) -> list[Path]:
 
 @records("videos sample", inputs=[_videos], outputs=["output"], folder_contents=False)
 def sample(
-    videos: str, *, output: Path, samples: Count = 150, gop: Count = 12, tail: ClipTail = "annotated", threads: int = 0
+    videos: str,
+    *,
+    output: Path,
+    samples: Count = 150,
+    gop: Count = 12,
+    tail: ClipTail = "annotated",
+    size: str | None = None,
 ) -> None:
     """Sample frames of videos, evenly in time, and decode them with the frames that clips need.
 
@@ -35,10 +43,16 @@ def sample(
         Frames from one keyframe to the next, the largest that clips are made with.
     tail : str
         gop: clips hold a whole GOP. annotated: they end at the sampled frame.
-    threads : int
-        Threads of the decoder; FFmpeg chooses by default.
+    size : str
+        Width and height that all frames get (640x360); by default the size that most videos have.
     """
-    chosen = write_samples(videos, output, num_samples=samples, gop=gop, tail=tail, threads=threads)
+    chosen = write_samples(
+        *(videos, output),
+        num_samples=samples,
+        gop=gop,
+        tail=tail,
+        size=None if size is None else parse_size(size)[::-1],
+    )
     print(f"wrote {len(chosen)} samples of {len({one.sequence for one in chosen})} videos to {output}")
 
 

@@ -18,6 +18,11 @@ def nal_units(bitstream: bytes) -> Iterator[bytes]:
         start = end
 
 
+def hevc_layer(unit: bytes) -> int:
+    """Return the layer of a unit of HEVC: 0 is the base, others are further views or qualities."""
+    return (unit[0] & 1) << 5 | (unit[1] >> 3 if len(unit) > 1 else 0)
+
+
 class UnitCutter:
     """Cuts the packets of one stream into units: between start codes, or behind lengths as MP4 and Matroska have them.
 

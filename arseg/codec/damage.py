@@ -2,6 +2,9 @@
 
 import logging
 from dataclasses import dataclass, field
+from fractions import Fraction
+
+from arseg.codec.display import AS_CODED, Display
 
 LOG = logging.getLogger(__name__)
 
@@ -25,10 +28,18 @@ class Origin:
     """Whether the container wants it decoded, but not shown: an edit list cuts it away."""
     corner: tuple[int, int] | None = None
     """Column and row of the coded frame at which the displayed one ends, where headers say it."""
+    is_disposable: bool = False
+    """Whether no other frame may refer to its frame, where a reader notes that."""
+    pixel_aspect: Fraction | None = None
+    """Width of a pixel divided by its height, where that is said."""
+    display: Display = AS_CODED
+    """How its frame is to be shown."""
     fails: bool = False
     """Whether the decoder refuses it."""
     is_damaged: bool = False
     """Whether its frame may be wrong: it is damaged itself, or depends on one that is."""
+    section: int = 0
+    """Number of its section (`arseg.codec.sections`)."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Read frames and motion vectors from compressed video, whatever its codec."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import version
 from itertools import islice
 
@@ -42,7 +42,7 @@ def describe_decoder(codec: str) -> str:
     return f"FFmpeg {av.ffmpeg_version_info} (PyAV {version('av')})" + (f", {reader}" if reader else "")
 
 
-def read_frames(stream: PacketStream) -> Iterator[DecodedFrame]:
+def read_frames(stream: PacketStream) -> Generator[DecodedFrame, None, None]:
     """Yield the frames of a stream in display order, each as soon as it is complete.
 
     Decoding runs in one thread (and, for HEVC, in one process beside it) and is deterministic. It goes on where the

@@ -1,4 +1,4 @@
-"""Read streams whose motion vectors FFmpeg's decoder exports, through PyAV: H.264, MPEG-4 part 2 and others.
+"""Read streams whose motion vectors FFmpeg's decoder exports, through PyAV: H.264, the MPEGs, H.263 and its kin.
 
 FFmpeg exports the vectors of each block down to 8x8 pixels and their direction, but not which frame they point to.
 Standards with one reference frame per direction leave no doubt; in H.264 only streams with a single reference and
@@ -6,16 +6,16 @@ no B-frames do, such as `arseg.codec.encode` makes. In others the vectors have `
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Literal, TypeVar, cast
 
-import av
 import numpy as np
-from av.sidedata.motionvectors import MotionVectors
-from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
+from arseg.codec.bitstream import BitReader
+from arseg.codec.damage import Origin
 from arseg.codec.frame import (
     BLOCK_SIZE,
     NO_REFERENCE,
@@ -24,15 +24,25 @@ from arseg.codec.frame import (
     PredictionMode,
     num_blocks,
 )
-from arseg.codec.stream import PacketStream, crop_of, is_damaged_frame
+from arseg.codec.pyav import motion_vectors_of
+from arseg.codec.stream import PacketStream, crop_of, is_damaged_frame, origin_of
 from arseg.errors import MotionError
 
-EXPORTED_STANDARDS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
-"""Coding standards whose vectors FFmpeg exports, by FFmpeg's names."""
+WITH_B_FRAMES = ("h264", "mpeg2video", "mpeg1video")
+"""Coding standards of whose B-frames FFmpeg exports vectors, by FFmpeg's names."""
+
+EXPORTED_STANDARDS = (
+    *(*WITH_B_FRAMES, "mpeg4", "h261", "h263"),
+    *("msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "flv1", "rv10", "rv20"),
+)
+"""Coding standards whose vectors FFmpeg exports. Those of Snow are not read: its blocks overlap."""
 
 MACROBLOCK = 16
 EXPORTED_BLOCK_SIZE = 8
 """Side in pixels of the smallest blocks that FFmpeg exports vectors for; the largest are macroblocks."""
+
+FLV_DISPOSABLE = 2
+"""Picture type of Sorenson's H.263: a P-frame that no other refers to."""
 
 HINT = "Encode the clip again"
 
@@ -44,8 +54,8 @@ def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
 
     Modes are intra and inter: FFmpeg does not distinguish skipped blocks. Picture order counts are `index`.
     """
-    anchors = Anchors(stream.codec)
-    for frame in stream.frames(flags2="+export_mvs"):
+    anchors = Anchors(stream.codec, stream.decoder.name)
+    for frame in stream.frames(_observe_flv if stream.codec == "flv1" else None, flags2="+export_mvs"):
         yield from anchors.push(frame, stream.h264_headers.refers_to_previous_only)
     yield from anchors.finish()
 
@@ -56,8 +66,8 @@ class Anchors:
     P-frames refer to the last I- or P-frame, B-frames to the ones around them. So B-frames wait for the next.
     """
 
-    def __init__(self, codec: str) -> None:
-        self._codec = codec
+    def __init__(self, codec: str, decoder: str) -> None:
+        self._codec, self._decoder = codec, decoder
         self._index = self._previous = 0
         self._waiting: list[tuple[int, VideoFrame]] = []
         self._num_inter = self._num_vectors = 0
@@ -69,24 +79,26 @@ class Anchors:
         if kind == "B" and self._codec != "h264":
             self._waiting.append((index, frame))
             return
-        for waiting_index, waiting in self._waiting:
-            yield self._describe(waiting_index, waiting, "B", self._previous, index)
-        self._waiting.clear()
         known = self._codec != "h264" or (certain and kind == "P")
         past = self._previous if known else UNKNOWN_REFERENCE
-        yield self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
-        self._previous = index
+        anchor = self._describe(index, frame, kind, past, UNKNOWN_REFERENCE)
+        ahead: tuple[DecodedFrame, ...] = (anchor,)
+        for waiting_index, waiting in self._waiting:
+            yield replace(self._describe(waiting_index, waiting, "B", self._previous, index), ahead=ahead)
+            ahead = ()
+        self._waiting.clear()
+        if not ((origin := origin_of(frame)) and origin.is_disposable):
+            self._previous = index
+        yield anchor
 
     def finish(self) -> Iterator[DecodedFrame]:
         """Yield what still waits at the end of the stream."""
         for index, frame in self._waiting:
             yield self._describe(index, frame, "B", self._previous, UNKNOWN_REFERENCE)
         if self._num_inter and not self._num_vectors:
-            # Not one vector in the whole stream is the decoder's silence, not the video's stillness.
             raise MotionError(
-                f"{self._codec}: no motion vectors in {self._num_inter} P- and B-frames: all of their blocks are "
-                f"intra-coded, or the installed PyAV (FFmpeg {av.ffmpeg_version_info}) does not export them. Try "
-                "another video, or install the wheel of the package av"
+                f"{self._codec}: none of its {self._num_inter} P- and B-frames has a motion vector: by what FFmpeg's "
+                f"decoder {self._decoder} says, all of their blocks are intra-coded. Name another video"
             )
 
     def _describe(
@@ -96,12 +108,9 @@ class Anchors:
         vectors_qpel = np.zeros((2, *blocks, 2), np.int16)
         ref_poc = np.full((2, *blocks), NO_REFERENCE, np.int32)
         inter = np.zeros(blocks, np.bool_)
-        # What `frame.side_data` gives is kept by the frame and keeps the frame: such circles, hundreds of MB of pixels,
-        # would stay in memory until the garbage collector comes by.
-        vectors = SideDataContainer(frame).get("MOTION_VECTORS")  # type: ignore[call-arg]
+        table = None if kind == "I" else motion_vectors_of(frame)
         self._num_inter += kind != "I"
-        if kind != "I" and isinstance(vectors, MotionVectors):  # an inter frame may be intra-coded altogether
-            table = vectors.to_ndarray()
+        if table is not None:  # an inter frame may be intra-coded altogether
             self._num_vectors += len(table)
             num_lists = "IPB".index(kind)
             covered = paint(table, vectors_qpel[:num_lists], crop_of(frame))
@@ -113,6 +122,7 @@ class Anchors:
             poc=index,
             kind=kind,
             is_keyframe=bool(frame.key_frame),
+            is_reference=kind != "B",
             is_damaged=is_damaged_frame(frame),
             mode=np.where(inter, np.uint8(PredictionMode.INTER), np.uint8(PredictionMode.INTRA)),
             vectors_qpel=vectors_qpel,
@@ -165,11 +175,21 @@ def paint(
     return _as_blocks(covered, rows, columns, crop)
 
 
+def _observe_flv(origin: Origin | None, units: list[bytes]) -> None:
+    """Mark the packets of Sorenson's H.263 whose frame no other may refer to, as its picture type says."""
+    if origin is None:
+        return
+    bits = BitReader(units[0][:16])
+    bits.read(17 + 5 + 8)  # start code, version, number
+    bits.read({0: 16, 1: 32}.get(bits.read(3), 0))  # a size of its own
+    origin.is_disposable = bits.read(2) == FLV_DISPOSABLE
+
+
 def _kind(frame: VideoFrame, index: int, codec: str) -> Literal["I", "P", "B"]:
     name = PictureType(frame.pict_type).name
-    if codec == "mpeg4" and name == "B":
-        # All that FFmpeg exports of them are zeros.
-        raise MotionError(f"{codec}: frame {index} is a B-frame; of MPEG-4 part 2, I and P are read. {HINT}")
+    if name == "B" and codec not in WITH_B_FRAMES:
+        # All that FFmpeg exports of them in MPEG-4 part 2 are zeros; no encoder makes any of the others.
+        raise MotionError(f"{codec}: frame {index} is a B-frame; of this codec, I and P are read. {HINT}")
     if frame.interlaced_frame or name not in ("I", "P", "B"):
         found = "interlaced" if frame.interlaced_frame else f"of kind {name}"
         raise MotionError(f"{codec}: frame {index} is {found}; progressive I-, P- and B-frames are read. {HINT}")

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from arseg.errors import CodecError, MotionError
@@ -60,6 +61,9 @@ class FrameMotion:
     ref_poc: NDArray[np.int32]
     """Picture order count that each vector refers to, shape (2, Hb, Wb), `NO_REFERENCE` where a list is unused,
     `UNKNOWN_REFERENCE` where the decoder does not say."""
+    is_reference: bool = True
+    """Whether other frames may refer to it. HEVC alone says of some that none does (but for those of higher temporal
+    layers, which encoders do not do)."""
     is_damaged: bool = False
     """Whether pixels and motion may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
@@ -72,21 +76,27 @@ class DecodedFrame(FrameMotion):
     """Place in display order, from 0."""
     pixels: VideoFrame
     """The decoded planes, as PyAV gives them."""
+    ahead: tuple[FrameMotion, ...] = ()
+    """Motion of frames that are decoded before this one, are shown after it, and were not ahead of an earlier frame; in
+    decode order. This frame, and those, may refer to them."""
 
     def to_rgb(self) -> NDArray[np.uint8]:
         """Return the frame in RGB, shape (H, W, 3), as `to_rgb` converts it, each time."""
         return to_rgb(self.pixels)
 
 
-def to_rgb(pixels: VideoFrame) -> NDArray[np.uint8]:
-    """Return decoded planes in RGB, shape (H, W, 3).
+def to_rgb(
+    pixels: VideoFrame, *, matrix: Colorspace = Colorspace.ITU601, width: int | None = None, height: int | None = None
+) -> NDArray[np.uint8]:
+    """Return decoded planes in RGB, shape (H, W, 3), by default of their own size.
 
     By libswscale with the settings of the ``ffmpeg`` program: BT.601 with limited range (which is what FFmpeg's default
-    conversion chooses on the way in). The fast converter for 8-bit 4:2:0 frames of even height repeats the pixels of
-    the colour planes; elsewhere they are enlarged bicubically.
+    conversion chooses on the way in), or another `matrix` of PyAV, and the range that the frame names. The fast
+    converter for 8-bit 4:2:0 frames of even height repeats the pixels of the colour planes; elsewhere they are enlarged
+    bicubically.
     """
-    # By default, threads would be started for each frame: ten times the work, and memory that is never given back.
-    rgb = pixels.reformat(format="rgb24", src_colorspace="ITU601", interpolation="BICUBIC", threads=1)
+    # By default, PyAV starts threads for each conversion.
+    rgb = pixels.reformat(width, height, format="rgb24", src_colorspace=matrix, interpolation="BICUBIC", threads=1)
     return rgb.to_ndarray().astype(np.uint8, copy=False)
 
 

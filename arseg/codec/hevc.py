@@ -19,7 +19,7 @@ from typing import Literal, cast
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
 
-from arseg.codec.bitstream import START_CODE
+from arseg.codec.bitstream import START_CODE, hevc_layer
 from arseg.codec.damage import Origin
 from arseg.codec.frame import NO_REFERENCE, DecodedFrame, FrameMotion, PredictionMode, num_blocks
 from arseg.codec.native_build import ensure_native_reader
@@ -28,7 +28,7 @@ from arseg.errors import CodecError
 
 REQUEST = struct.Struct("=Ii")
 COUNT = struct.Struct("=i")
-HEADER = struct.Struct("=9i")
+HEADER = struct.Struct("=10i")
 """Fields of the protocol that ``native/main.cpp`` describes."""
 
 MAX_LEAD = 32
@@ -83,6 +83,8 @@ class Motions:
         self._has_found_any = False
         self._first = 0
         """Number of the first packet that the process has been given."""
+        self._latest = -1
+        """Number of the packet of the frame that was decoded last of those that have been joined."""
 
     def __enter__(self) -> "Motions":
         return self
@@ -93,7 +95,7 @@ class Motions:
 
     def observe(self, origin: Origin | None, units: list[bytes]) -> None:
         """Take a packet, or the end of the stream, before FFmpeg decodes it."""
-        units = [unit for unit in units if not _layer(unit)]
+        units = [unit for unit in units if not hevc_layer(unit)]
         for unit in units:
             if unit[0] >> 1 in PARAMETER_SETS:
                 self._parameter_sets.pop(unit, None)  # so that the last one with a number is the one that counts
@@ -141,13 +143,15 @@ class Motions:
         if pixels.interlaced_frame:
             raise CodecError(f"HEVC: frame {index} is a field of an interlaced one; whole frames are read. {HINT}")
         number = _number(pixels)
+        ahead = tuple(motion for other, motion in sorted(self._found.items()) if self._latest < other < number)
+        self._latest = max(self._latest, number)
         motion = self._found.pop(number, None)
         for older in [other for other in self._found if other < number - 2 * MAX_LEAD]:  # of frames that are not shown
             del self._found[older]
         seen = pixels.width, pixels.height, pixels.key_frame
         if motion and seen == (motion.width, motion.height, motion.is_keyframe):
             fields = vars(motion) | {"is_damaged": is_damaged_frame(pixels)}
-            return DecodedFrame(index=index, pixels=pixels, **fields)
+            return DecodedFrame(index=index, pixels=pixels, ahead=ahead, **fields)
         if not is_damaged_frame(pixels) and (origin := origin_of(pixels)):
             words = "libde265 says something else of it than FFmpeg" if motion else "libde265 gives no motion"
             self._stream.account.note(origin, f"HEVC: {words}")
@@ -195,7 +199,7 @@ class MotionProcess:
     def ask(self, unit: bytes, number: int = 0, *, ends: bool = False) -> list[tuple[int, FrameMotion]]:
         """Hand over one access unit, or the end of the stream; return the motion of the frames that are then complete.
 
-        In display order, each with the number of its access unit. Raises CodecError if the stream cannot be decoded, in
+        In decode order, each with the number of its access unit. Raises CodecError if the stream cannot be decoded, in
         libde265's words, or the process has ended.
         """
         if not unit and not ends:
@@ -210,7 +214,9 @@ class MotionProcess:
         return [self._read_frame() for _ in range(count)]
 
     def _read_frame(self) -> tuple[int, FrameMotion]:
-        number, poc, is_keyframe, kind, width, height, columns, rows, num_lists = HEADER.unpack(self._read(HEADER.size))
+        number, poc, is_keyframe, is_reference, kind, width, height, columns, rows, num_lists = HEADER.unpack(
+            self._read(HEADER.size)
+        )
         blocks = rows * columns
         mode = np.frombuffer(self._read(blocks), np.uint8).reshape(rows, columns)
         vectors_qpel = np.zeros((2, rows, columns, 2), np.int16)
@@ -224,6 +230,7 @@ class MotionProcess:
             poc=poc,
             kind=cast(Literal["I", "P", "B"], chr(kind)),
             is_keyframe=bool(is_keyframe),
+            is_reference=bool(is_reference),
             mode=mode,
             vectors_qpel=vectors_qpel,
             ref_poc=ref_poc,
@@ -242,11 +249,6 @@ class MotionProcess:
 def _program() -> Path:
     """Find the program once: a split has thousands of clips."""
     return ensure_native_reader()
-
-
-def _layer(unit: bytes) -> int:
-    """Return the layer of a unit: 0 is the base, others are further views or qualities."""
-    return (unit[0] & 1) << 5 | (unit[1] >> 3 if len(unit) > 1 else 0)
 
 
 def _number(frame: VideoFrame) -> int:

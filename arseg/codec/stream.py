@@ -17,15 +17,20 @@ import av
 import av.error
 import av.logging
 from av.codec.context import CodecContext
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from arseg.access import access_error, find_refusal
 from arseg.codec import h264
-from arseg.codec.bitstream import UnitCutter
+from arseg.codec.bitstream import UnitCutter, hevc_layer
 from arseg.codec.damage import Account, Damage, Origin
-from arseg.errors import CodecError
+from arseg.codec.display import AS_CODED, Display, find_orientation, make_display
+from arseg.codec.pyav import fraction_of
+from arseg.codec.sections import HEVC_SETS, Part, Sections, part_of
+from arseg.errors import ArsegError, CodecError
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +50,11 @@ MAX_HELD = 16
 
 CHECKED_BYTES = 64 * 2**20
 """How far a file is read to find out whether the system refuses that, or its content ends there."""
+
+MATROSKA_KEY = "enc_key_id"
+"""What FFmpeg calls, in a track's metadata, the key that it is encrypted with."""
+
+ENCRYPTED = "it is encrypted"
 
 STANDARD_INPUT = "pipe:0"
 """FFmpeg's name of the standard input."""
@@ -70,8 +80,16 @@ class PacketStream:
         Seconds in a unit of the packets' times.
     num_frames : int, optional
         How many frames there are, where the container says it.
+    pixel_aspect : Fraction, optional
+        Width of a pixel divided by its height, where the container says it and overrides the stream.
     path : Path, optional
         The file, if it is one.
+    is_encrypted : bool
+        Whether all packets are; MP4 says it of each.
+    part : Part, optional
+        Which part of it to decode; all by default.
+    duration : float, optional
+        Its duration in seconds, where the container says it; without, all of it is the first part.
     """
 
     def __init__(
@@ -83,7 +101,11 @@ class PacketStream:
         frames_per_second: Fraction | None = None,
         time_base: Fraction | None = None,
         num_frames: int | None = None,
+        pixel_aspect: Fraction | None = None,
         path: Path | None = None,
+        is_encrypted: bool = False,
+        part: Part | None = None,
+        duration: float | None = None,
     ) -> None:
         self.codec, self.packets = codec, packets
         self.frames_per_second, self.time_base, self.num_frames = frames_per_second, time_base, num_frames
@@ -91,12 +113,18 @@ class PacketStream:
         self.account = Account()
         self.h264_headers = h264.Headers()
         """What the headers of H.264 have said so far."""
+        self.num_skipped = 0
+        """Frames before the part; exact where nothing is lost, and known from the part's first frame on."""
+        self.duration, self._part = duration, part
+        self._skipped_sets: dict[bytes, None] = {}
         self._path, self._position = path, 0
+        self._is_encrypted, self._pixel_aspect = is_encrypted, pixel_aspect
         self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
         self._decoding: Iterator[VideoFrame] | None = None
         self._unshown: deque[VideoFrame] = deque()
         self._observe: Observer | None = None
-        self._has_hashes = False
+        self._has_hashes = self._has_layers = False
+        self._orientation: tuple[int, bool] | None = None
 
     @property
     def damage(self) -> Damage:
@@ -123,7 +151,7 @@ class PacketStream:
 
         It is a mistake of arseg, or of a reader that takes its frames from elsewhere, if it is not its turn.
         """
-        if not self._unshown or self._unshown.popleft() is not frame:
+        if not self._unshown or origin_of(self._unshown.popleft()) is not origin_of(frame):
             raise AssertionError(
                 f"frame {self.account.num_shown} is not the next one to be shown: arseg has lost some, or their order. "
                 "Please report this, with the video"
@@ -133,7 +161,10 @@ class PacketStream:
     def finish(self) -> None:
         """Check, once all frames have been shown, that none is missing. Raises CodecError if there is none at all."""
         self.account.finish()
-        if not self.account.num_shown:
+        is_only_or_first = self._part is None or self._part.number == 1  # later parts may be empty
+        if not self.account.num_shown and self.damage.ended_early == ENCRYPTED:
+            raise CodecError("the video is encrypted. Name a copy that is not")
+        if not self.account.num_shown and is_only_or_first:
             told = "; ".join([*self.damage.messages, self.damage.ended_early]).strip("; ")
             raise CodecError(
                 f"the {self.codec} stream holds no frame that can be decoded{f' ({told})' if told else ''}. Name, or "
@@ -147,15 +178,17 @@ class PacketStream:
         # Of frames that carry hashes, FFmpeg says whether they are right.
         decoder.options = options | ({"err_detect": "crccheck"} if self.codec == "hevc" else {})
         held: deque[VideoFrame] = deque()
-        for packet in chain(self._read(), [None]):
+        for packet, units, section in chain(self._read_part(), [(None, [], 0)]):
             origin: Origin | None = None
-            units: list[bytes] = []
             if packet is not None:
-                units = self._cut(packet)
                 packet.opaque = origin = self._enter(packet, units)
+                origin.section = section
             if self._observe:
                 self._observe(origin, units)
-            for frame in self._decode_packet(packet, origin):
+            frames = self._decode_packet(packet, origin)
+            if origin is not None:
+                origin.pixel_aspect = self._pixel_aspect or decoder.sample_aspect_ratio
+            for frame in frames:
                 self._arrive(frame, origin)
                 held.append(frame)
             # What a frame refers to may be shown after it, and only then does FFmpeg say whether it is damaged.
@@ -166,13 +199,21 @@ class PacketStream:
                     is_keyframe=frame.key_frame,
                     is_intra=frame.pict_type == PictureType.I,
                 )
+                if not self.account.num_shown and not self._unshown and not frame.key_frame:
+                    LOG.info(
+                        "the first frame that is shown is no keyframe; those that it refers to are missing or cut away"
+                    )
                 yield frame
 
     def _arrive(self, frame: VideoFrame, sent: Origin | None) -> None:
-        """Note where a frame comes from, and what FFmpeg says of it."""
+        """Note where a frame comes from, how it is to be shown, and what FFmpeg says of it."""
         if frame.opaque is None:  # by a decoder that does not say it
             frame.opaque = sent or Origin(self.account.num_packets, 0, holds_frame=True, is_cut=False)
         origin = cast(Origin, frame.opaque)
+        orientation = find_orientation(frame)
+        if orientation or frame.key_frame:  # FFmpeg puts that of a message in the stream on the message's frame alone
+            self._orientation = orientation
+        origin.display = make_display(self._orientation, origin.pixel_aspect)
         if frame.is_corrupt:
             self.account.note(origin, f"{self.codec}: parts of it are missing, and guessed")
         self.account.arrive(origin)
@@ -180,13 +221,49 @@ class PacketStream:
     def _waits(self, frame: VideoFrame) -> bool:
         return bool(self.decoder.has_b_frames) and self.account.is_pending_before(cast(Origin, frame.opaque))
 
+    def _read_part(self) -> Iterator[tuple[Packet, list[bytes], int]]:
+        """Yield the packets of the part, with their units and the number of their section.
+
+        Those before it are read, too: so all parts, and one run, know of the same sections, whatever the container.
+        """
+        sections = Sections(self.codec, None if self.time_base is None else 1 / float(self.time_base))
+        cut = ((packet, self._cut(packet)) for packet in self._read())
+        for packet, units, section, began in sections.split(cut):
+            if self._part is not None:
+                number = part_of(began, self.duration, self._part.total)
+                if number > self._part.number:
+                    return
+                if number < self._part.number:
+                    self._skip(packet, units)
+                    continue
+            before, self._skipped_sets = [*self._skipped_sets], {}
+            yield packet, before + units, section
+
+    def _skip(self, packet: Packet, units: list[bytes]) -> None:
+        """Take from a packet before the part what those of the part may need."""
+        if self.codec == "h264":
+            self.h264_headers.read(units)
+        elif self.codec == "hevc":
+            self._has_hashes |= any(_is_hash(unit) for unit in units)
+            for unit in units:
+                if unit[0] >> 1 in HEVC_SETS:
+                    self._skipped_sets.pop(unit, None)  # so that the last one with a number is the one that counts
+                    self._skipped_sets[unit] = None
+        self.num_skipped += self._holds_frame(units) and not packet.is_discard
+
+    def _holds_frame(self, units: list[bytes]) -> bool:
+        if self.codec == "h264":
+            return any(unit[0] & 0x1F in h264.SLICES for unit in units)
+        return self.codec != "hevc" or any(unit[0] >> 1 in HEVC_SLICES for unit in units)
+
     def _read(self) -> Iterator[Packet]:
         """Yield packets until no more can be read, or decoded."""
         try:
             for packet in self.packets:
-                if packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
-                    self.damage.ended_early = "it is encrypted"
-                    LOG.warning("the video cannot be read any further: %s", self.damage.ended_early)
+                if self._is_encrypted or packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
+                    self.damage.ended_early = ENCRYPTED
+                    if self.account.num_packets:
+                        LOG.warning("the video cannot be read any further: %s", ENCRYPTED)
                     return
                 self._position = packet.pos or self._position
                 yield packet
@@ -215,7 +292,7 @@ class PacketStream:
 
     def _cut(self, packet: Packet) -> list[bytes]:
         if self._cutter is None:
-            return []
+            return [bytes(packet)] if self._observe else []
         if packet.has_sidedata("new_extradata"):
             self._cutter.configure(bytes(packet.get_sidedata("new_extradata")))
         headers, self._cutter.headers = self._cutter.headers, []
@@ -224,16 +301,17 @@ class PacketStream:
     def _enter(self, packet: Packet, units: list[bytes]) -> Origin:
         """Enter a packet in the account, with what the container and its headers say of it."""
         problem = "its packet is marked as damaged" if packet.is_corrupt else ""
-        holds_frame = False
+        holds_frame = self.codec in CUT_INTO_UNITS and self._holds_frame(units)
         if self.codec == "h264":
-            holds_frame = any(unit[0] & 0x1F in h264.SLICES for unit in units)
             problem = self.h264_headers.read(units) or problem
         elif self.codec == "hevc":
-            holds_frame = any(unit[0] >> 1 in HEVC_SLICES for unit in units)
             has_hash = any(_is_hash(unit) for unit in units)
             if self._has_hashes and holds_frame and not has_hash:
                 problem = "it lacks the hash that the frames before it have"
             self._has_hashes |= has_hash
+            if not self._has_layers and any(map(hevc_layer, units)):
+                self._has_layers = True
+                LOG.info("the video has several views or layers; the first one, which all players show, is read")
         origin = self.account.send(
             packet.size, holds_frame=holds_frame, is_cut=packet.is_discard, corner=self.h264_headers.corner
         )
@@ -272,6 +350,12 @@ def is_damaged_frame(frame: VideoFrame) -> bool:
     return origin is not None and origin.is_damaged
 
 
+def display_of(frame: VideoFrame) -> Display:
+    """Return how a frame of `PacketStream.frames` is to be shown, by its display matrix and sample aspect ratio."""
+    origin = origin_of(frame)
+    return AS_CODED if origin is None else origin.display
+
+
 def crop_of(frame: VideoFrame) -> tuple[int, int]:
     """Return how many columns and rows of the coded frame lie left of and above the displayed one; of H.264 only.
 
@@ -290,13 +374,15 @@ def split_bitstream(bitstream: bytes, codec: str) -> PacketStream:
 
 
 @contextmanager
-def open_video(source: str | Path) -> Iterator[PacketStream]:
+def open_video(source: str | Path, part: Part | None = None) -> Iterator[PacketStream]:
     """Yield the first video stream of anything that FFmpeg opens, its packets read as they are asked for.
 
     Parameters
     ----------
     source : str or Path
         File, network address, or ``-`` for the standard input.
+    part : Part, optional
+        Which part of it to decode; all by default.
 
     Raises
     ------
@@ -312,14 +398,19 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
                 raise CodecError(
                     f"{source}: its video is of a codec that no decoder of FFmpeg knows. Name another video"
                 )
+            aspect = stream.sample_aspect_ratio  # what FFmpeg takes: the container's, otherwise the stream's
             yield PacketStream(
-                stream.codec_context.name,
+                stream.codec_context.codec.canonical_name,
                 (packet for packet in container.demux(stream) if packet.size),
                 stream.codec_context,
-                frames_per_second=stream.average_rate,
-                time_base=stream.time_base,
+                frames_per_second=fraction_of(stream.average_rate),
+                time_base=fraction_of(stream.time_base),
                 num_frames=stream.frames or None,
+                pixel_aspect=aspect if aspect != stream.codec_context.sample_aspect_ratio else None,
                 path=Path(source),
+                is_encrypted=MATROSKA_KEY in stream.metadata,
+                part=part,
+                duration=_duration(container, stream),
             )
     except av.error.FFmpegError as error:
         if (refusal := find_refusal(error)) and Path(source).exists():
@@ -327,6 +418,21 @@ def open_video(source: str | Path) -> Iterator[PacketStream]:
         raise CodecError(
             f"{source}: cannot be read as a video: {error.strerror}. Name a file or stream that FFmpeg opens"
         ) from error
+
+
+def duration_of(source: str | Path) -> float:
+    """Return the seconds of a video by its header; 0 if it does not say, or cannot be read."""
+    try:
+        with open_video(source) as stream:
+            return stream.duration or 0.0
+    except ArsegError:
+        return 0.0
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _is_hash(unit: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Videos that play everywhere, with the frame times, the sound and the shape of pixels of the one they are made of."""
+"""Videos that play everywhere, with the frame times and the sound of the one they are made of."""
 
 import logging
 import os
@@ -136,6 +136,7 @@ class VideoWriter:
         self._time_base = max(origin.time_base or 1 / self._rate, FINEST_TIME_BASE)
         self._converter = VideoReformatter()
         self._stream: VideoStream | None = None
+        self._joined: tuple[int, int, bytes | None] | None = None
         self._sound: Sound | None = None
         self._num_frames, self._pts = 0, -1
         self._seconds = self._skipped = 0.0
@@ -151,14 +152,7 @@ class VideoWriter:
         frame = np.pad(frame, (*((0, length % 2) for length in frame.shape[:2]), (0, 0)), "edge")
         if frame.shape[1::-1] != size:
             frame = np.asarray(Image.fromarray(frame).resize(size))
-        seconds = float(self._num_frames / self._rate) if seconds is None else seconds
-        if seconds - self._seconds > MAX_GAP_SECONDS:
-            self._skipped += seconds - self._seconds - float(1 / self._rate)
-        self._seconds = seconds
-        if self._sound is not None:
-            self._sound.write_until(seconds, self._skipped)
-        self._pts = max(round((seconds - self._skipped) / self._time_base), self._pts + 1)
-        self._num_frames += 1
+        pts = self._next_pts(float(self._num_frames / self._rate) if seconds is None else seconds)
         pixels = self._converter.reformat(
             VideoFrame.from_ndarray(frame, format="rgb24"),
             format="yuv420p",
@@ -167,15 +161,49 @@ class VideoWriter:
             interpolation=Interpolation.BICUBIC,
             threads=1,
         )
-        pixels.pts, pixels.time_base = self._pts, self._time_base
+        pixels.pts, pixels.time_base = pts, self._time_base
         self._output.mux(self._stream.encode(pixels))
+
+    def append(self, path: Path, seconds: Iterator[float]) -> None:
+        """Append the frames of a video from such a writer as they are encoded, each shown at the next of `seconds`.
+
+        Raises CodecError if it was encoded otherwise than the first one.
+        """
+        with av.open(str(path)) as part:
+            template = part.streams.video[0]
+            if self._stream is None:
+                self._joined = _kind(template)
+                self._stream = self._output.add_stream_from_template(template)
+                self._stream.time_base = self._time_base
+                if self._options.codec == "hevc":
+                    self._stream.codec_context.codec_tag = APPLE_TAG
+                self._add_sound()
+            if _kind(template) != self._joined:
+                raise CodecError(f"{path}: its frames have another size, or encoding, than those of the first part")
+            for packet in part.demux(template):
+                if packet.size:
+                    packet.stream = self._stream
+                    packet.pts = packet.dts = self._next_pts(next(seconds))
+                    packet.time_base = self._time_base
+                    self._output.mux(packet)
+
+    def _next_pts(self, seconds: float) -> int:
+        """Return when the next frame is shown, and write the sound until then."""
+        if seconds - self._seconds > MAX_GAP_SECONDS:
+            self._skipped += seconds - self._seconds - float(1 / self._rate)
+        self._seconds = seconds
+        if self._sound is not None:
+            self._sound.write_until(seconds, self._skipped)
+        self._pts = max(round((seconds - self._skipped) / self._time_base), self._pts + 1)
+        self._num_frames += 1
+        return self._pts
 
     def finish(self) -> None:
         """Write what the encoders hold, and the sound up to the end of the last frame."""
         if self._sound is not None:
             self._sound.write_until(self._seconds + float(1 / self._rate), self._skipped)
             self._sound.finish()
-        if self._stream is not None:
+        if self._stream is not None and self._joined is None:
             self._output.mux(self._stream.encode(None))
 
     def _begin(self, height: int, width: int) -> VideoStream:
@@ -192,13 +220,12 @@ class VideoWriter:
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         if self._options.codec == "hevc":
             context.codec_tag = APPLE_TAG
-        if self._source is not None and self._source.streams.video:
-            shown = self._source.streams.video[0]
-            if (shown.width, shown.height) == (width, height) and shown.sample_aspect_ratio:
-                context.sample_aspect_ratio = shown.sample_aspect_ratio
+        self._add_sound()
+        return stream
+
+    def _add_sound(self) -> None:
         if self._options.audio and self._origin.name is not None:
             self._sound = self._find_sound(self._origin.name)
-        return stream
 
     def _find_sound(self, name: str) -> Sound | None:
         if self._source is None:
@@ -209,3 +236,8 @@ class VideoWriter:
             except (AttributeError, ValueError, av.error.FFmpegError) as error:  # PyAV has no context of unknown codecs
                 LOG.warning("%s: its sound is left out, because FFmpeg cannot decode it (%s)", name, error)
         return None
+
+
+def _kind(stream: VideoStream) -> tuple[int, int, bytes | None]:
+    """Return what frames need to have in common to follow one another as they are encoded."""
+    return stream.width, stream.height, stream.codec_context.extradata

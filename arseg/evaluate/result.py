@@ -18,7 +18,7 @@ from arseg.access import reading, zip_damage
 from arseg.errors import DataError
 from arseg.files import atomic_path
 from arseg.metrics.iou import AbsentRule
-from arseg.metrics.metric import Context, agreement_name, metrics
+from arseg.metrics.metric import Context, agreement_columns, metrics
 from arseg.spec import Encoding, Mode
 from arseg.store import IMPORTED_ENCODER
 
@@ -120,7 +120,7 @@ class Evaluation:
 
     @cached_property
     def columns(self) -> dict[str, Any]:
-        """Columns of all metrics, each with a value by distance; `agreement_name` names scores if HR made the labels.
+        """Columns of all metrics, each with a value by distance; where HR made the labels, scores are agreement.
 
         Raises
         ------
@@ -132,10 +132,7 @@ class Evaluation:
             for metric, counts in self.counts.items()
             for name, values in metrics.get(metric)().columns(counts, self.settings.context).items()
         }
-        if not self.settings.labelled_by:
-            return columns
-        is_score = {name: np.asarray(values).dtype.kind == "f" for name, values in columns.items()}
-        return {agreement_name(name) if is_score[name] else name: values for name, values in columns.items()}
+        return agreement_columns(columns) if self.settings.labelled_by else columns
 
     @property
     def miou(self) -> NDArray[np.float64]:

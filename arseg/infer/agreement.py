@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arseg.metrics.metric import Context
+from arseg.metrics.metric import Context, agreement_columns
 from arseg.metrics.metric import metrics as registered
 from arseg.spec import SegmentationClass
 
@@ -52,16 +52,17 @@ class Agreement:
         return self._same_pixels / self._pixels
 
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Return the columns of all metrics, over ``all`` frames and at each distance that occurred: builtins.
+        """Return the columns of all metrics over ``all`` frames and at each distance that occurred: builtins.
 
-        Scores are 0 ... 1, rounded to six digits; None where there is none.
+        Names are those of `agreement_columns`. Scores are 0 ... 1, rounded to six digits; None where there is none.
         """
         distances = sorted(self._counts)
         rows: dict[str, dict[str, Any]] = {name: {} for name in ("all", *map(str, distances))}
         for name, metric in self._metrics.items():
             counts = np.stack([self._counts[distance][name].cpu().numpy() for distance in distances])
             total = reduce(metric.merge, counts[:, None])
-            for column, values in metric.columns(np.concatenate([total, counts]), self._context).items():
+            found = metric.columns(np.concatenate([total, counts]), self._context)
+            for column, values in agreement_columns(found).items():
                 for row, value in zip(rows.values(), values, strict=True):
                     row[column] = _builtin(value)
         return rows

@@ -15,7 +15,7 @@ STAGES = (*front_end.STAGES, "transfer", "normalize", *NETWORK_STAGES, "compare"
 """In the order of a frame's way. The first three run ahead in a thread of their own, unless a keyframe policy needs
 feedback."""
 
-CLASS_COLUMN = "iou_"
+CLASS_COLUMN = "agreement_iou_"
 """What the columns of single classes begin with; the report shows the first `MAX_CLASSES_SHOWN`."""
 
 MAX_CLASSES_SHOWN = 40
@@ -34,8 +34,9 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
         "seconds": round(seconds, 3),
         "frames_per_second": round(num_frames / seconds, 3) if seconds else None,
         "backbone": hr.spec.backbone,
+        "mode": segmentation.mode,
         "scale_percent": (lr or hr).spec.scale_percent,
-        "keyframes": dict(segmentation.keyframes) if lr else None,
+        "keyframes": None if motion is None else dict(segmentation.keyframes),
         "motion": None if motion is None else asdict(motion),
         "motion_of_training": None if lr is None else asdict(lr.motion),
         "network_ms_per_frame": round(1000 * network / num_frames, 3) if num_frames else None,
@@ -44,6 +45,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
     if video is not None:
         damage = video.damage
         summary |= {
+            "display": str(segmentation.front_end.display),
+            "frames_deinterlaced": video.num_deinterlaced,
             "reencoded_because": video.reencoded_because,
             "frames_lost": damage.num_lost,
             "frames_damaged": damage.num_damaged,
@@ -60,8 +63,8 @@ def summarize(segmentation: Segmentation, num_frames: int, seconds: float) -> di
             "scores": scores.pop("all"),
             "scores_by_distance": scores,
             "hr_ms_per_frame": round(1000 * hr_seconds, 3),
-            "ar_ms_per_frame": round(1000 * network / num_frames, 3),
-            "ar_to_hr": round(network / num_frames / hr_seconds, 4),
+            f"{segmentation.mode}_ms_per_frame": round(1000 * network / num_frames, 3),
+            f"{segmentation.mode}_to_hr": round(network / num_frames / hr_seconds, 4),
         }
     return summary
 
@@ -72,13 +75,17 @@ def describe(summary: Mapping[str, Any]) -> str:
     if summary["keyframes"] is not None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in summary["keyframes"].items())
         lines.append(f"keyframes: {sum(summary['keyframes'].values())} ({reasons})")
+    if summary.get("display"):
+        lines.append(f"frames are shown {summary['display']}")
+    if summary.get("frames_deinterlaced"):
+        lines.append(f"{summary['frames_deinterlaced']} interlaced frames were deinterlaced")
     if summary.get("reencoded_because"):
         lines.append(f"motion: from encoding again on the fly ({summary['reencoded_because']})")
     elif summary["keyframes"] is not None:
         lines.append("motion: the stream's own")
     if summary["motion"] is not None:
-        rules, trained = (MotionRules(**summary[name]) for name in ("motion", "motion_of_training"))
-        difference = rules.difference(trained)
+        rules, trained = (MotionRules(**(summary[name] or {})) for name in ("motion", "motion_of_training"))
+        difference = rules.difference(trained) if summary["motion_of_training"] else ""
         lines.append(f"motion is made {rules}{f'; not as in training: {difference}' if difference else ''}")
     if summary.get("damaged_places") or summary.get("ended_early"):
         lost, damaged, places = (summary[name] for name in ("frames_lost", "frames_damaged", "damaged_places"))
@@ -89,18 +96,20 @@ def describe(summary: Mapping[str, Any]) -> str:
     lines.append(tabulate(rows, ["stage", "seconds", "% of time"], colalign=("left", "right", "right")))
     lines.append("decode, motion and convert can run beside the networks, so shares may add up to more than 100 %.")
     if compared := summary.get("compared_with_hr"):
-        lines += ["", _describe_comparison(summary["scale_percent"], compared)]
+        lines += ["", _describe_comparison(summary, compared)]
     return "\n".join(lines)
 
 
-def _describe_comparison(scale_percent: int, compared: Mapping[str, Any]) -> str:
+def _describe_comparison(summary: Mapping[str, Any], compared: Mapping[str, Any]) -> str:
+    mode = summary["mode"]
+    name = "propagation alone" if mode == "warp" else f"AR {summary['scale_percent'] / 100:.2g}x"
     scores = compared["scores"]
     columns = [name for name, score in scores.items() if isinstance(score, float) and not name.startswith(CLASS_COLUMN)]
     classes = [name for name, score in scores.items() if isinstance(score, float) and name.startswith(CLASS_COLUMN)]
-    ratio, hr_ms, ar_ms = (compared[name] for name in ("ar_to_hr", "hr_ms_per_frame", "ar_ms_per_frame"))
+    ratio, hr_ms, ms = (compared[key] for key in (f"{mode}_to_hr", "hr_ms_per_frame", f"{mode}_ms_per_frame"))
     networks = [
         ["HR on every frame", f"{hr_ms:.1f}", "100"],
-        [f"AR {scale_percent / 100:.2g}x", f"{ar_ms:.1f}", f"{100 * ratio:.1f}"],
+        [name, f"{ms:.1f}", f"{100 * ratio:.1f}"],
     ]
     by_distance = [
         [distance, *(_percent(row[name]) for name in columns)]
@@ -110,10 +119,9 @@ def _describe_comparison(scale_percent: int, compared: Mapping[str, Any]) -> str
     return "\n\n".join(
         [
             tabulate(networks, ["networks", "ms/frame", "% of HR's time"], disable_numparse=True),
-            f"{100 * compared['same_pixels']:.2f} % of all pixels have the same class in both. Scores of AR-Seg, in %, "
-            "with the HR branch's labels as the truth:",
+            f"{100 * compared['same_pixels']:.2f} % of all pixels have the same class in both. Agreement with HR in %:",
             tabulate(by_distance, ["distance", *columns], disable_numparse=True),
-            tabulate(by_class, ["class", "IoU"], disable_numparse=True),
+            tabulate(by_class, ["class", "agreement"], disable_numparse=True),
         ]
     )
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from arseg.ar import ConstantResolution, method_of
+from arseg.codec.sections import Part
 from arseg.errors import ConfigError
 from arseg.infer.agreement import Agreement
 from arseg.infer.front_end import FrontEnd
@@ -23,7 +24,7 @@ from arseg.models.device import resolve_device
 from arseg.models.inference import labels_of
 from arseg.models.pixels import normalize
 from arseg.motion.live import FollowedFrame, Following
-from arseg.spec import MotionRules
+from arseg.spec import Mode, MotionRules
 from arseg.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -64,9 +65,11 @@ def segment(
     device: str = "auto",
     following: Following = DEFAULT_FOLLOWING,
     every: int = 1,
+    propagate: bool = False,
     compare_hr: bool = False,
     metrics: Sequence[str] = (),
     max_frames: int | None = None,
+    part: Part | None = None,
 ) -> "Segmentation":
     """Segment a video.
 
@@ -86,12 +89,17 @@ def segment(
         training.
     every : int
         Yield every n-th frame only. The networks run on no others but keyframes.
+    propagate : bool
+        Propagation alone, without an LR branch: the HR branch sees keyframes, and elsewhere its warped feature is
+        classified.
     compare_hr : bool
         Run the HR branch on each frame as well; `Segmentation.agreement` says how the two differ.
     metrics : sequence of str
         What to compare them by beside mIoU: names in `arseg.metrics.metric.metrics`.
     max_frames : int, optional
         Frames to read; all by default.
+    part : Part, optional
+        Which part of the video to segment, as one run would segment it; all by default.
 
     Returns
     -------
@@ -119,21 +127,29 @@ def segment(
     else:
         paths = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
         first, lr = load_branches(paths, where, scale_percent)
+    if propagate:
+        if first.spec.role != "hr":
+            raise ConfigError("--propagate: needs an HR branch; the checkpoint is of a constant low resolution")
+        lr = None
+    moves = propagate or lr is not None
     agreement = None
     if compare_hr:
-        if lr is None:
-            raise ConfigError("--compare HR: needs an LR branch to compare; the checkpoint is a single network")
-        agreement = Agreement(lr.spec.classes, metrics)
-    if lr is None and following != DEFAULT_FOLLOWING:
+        if not moves:
+            raise ConfigError(
+                "--compare HR: needs an LR branch to compare; the checkpoint is a single network. Add --propagate to "
+                "compare propagation alone"
+            )
+        agreement = Agreement((lr or first).spec.classes, metrics)
+    if not moves and following != DEFAULT_FOLLOWING:
         raise ConfigError(
-            "--keyframes, --motion, --max-ref-back, --subpixel and --reencoding.*: are for an LR branch; a single "
-            "network sees every frame for itself. Leave them out"
+            "--keyframes, --motion, --max-ref-back, --subpixel and --reencoding.*: are for an LR branch or "
+            "--propagate; a single network sees every frame for itself. Leave them out"
         )
-    rules = None if lr is None else following.rules(lr.motion)
+    rules = following.rules((lr or first).motion) if moves else None
     if rules and lr and (difference := rules.difference(lr.motion)):
         LOG.warning("motion is made otherwise than in the LR branch's training: %s", difference)
     watch = Stopwatch(torch.cuda.synchronize if where.type == "cuda" else None)
-    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames)
+    front_end = FrontEnd(str(video), following, rules, watch, every=every, max_frames=max_frames, part=part)
     return Segmentation(first, lr, front_end, agreement, where)
 
 
@@ -142,12 +158,14 @@ class Segmentation:
 
     Attributes
     ----------
+    mode : {"hr", "lr", "warp", "ar"}
+        The method.
     hr, lr : Branch, Branch or None
         HR branch and LR branch, or the single network and None.
     classes : tuple of SegmentationClass
         What the labels mean.
     motion : MotionRules or None
-        How motion is made; None for a single network.
+        How motion is made; None where a single network sees every frame.
     watch : Stopwatch
         Seconds by stage: decode, motion, convert (these in a thread of their own, unless a keyframe policy needs
         feedback), transfer, normalize, hr, lr, fusion, compare.
@@ -168,7 +186,9 @@ class Segmentation:
         self.watch = front_end.watch
         self.keyframes = front_end.keyframes
         self._device = device
-        self._method = method_of(hr, lr, watch=partial(self.watch, on_device=True))
+        propagates = lr is None and front_end.rules is not None
+        self._method = method_of(hr, lr, propagates=propagates, watch=partial(self.watch, on_device=True))
+        self.mode: Mode = "ar" if lr else "warp" if propagates else hr.spec.role
         self._sizes: set[tuple[int, int]] = set()
         self._warned_of_distance = False
 
@@ -178,7 +198,7 @@ class Segmentation:
         Yields
         ------
         frame : ndarray of uint8, shape (H, W, 3)
-            The frame in RGB.
+            The frame in RGB, upright, with square pixels.
         labels : ndarray of uint8, shape (H, W)
             Class of each pixel.
         info : FrameInfo
@@ -201,7 +221,7 @@ class Segmentation:
                     yield result
 
     def _run(self, frame: FollowedFrame, rgb: NDArray[np.uint8]) -> SegmentedFrame | None:
-        self._note(frame)
+        self._note(frame, rgb)
         wanted = self.front_end.wants(frame)
         with self.watch("transfer", on_device=True):
             pixels = torch.from_numpy(rgb)[None].to(self._device)
@@ -230,13 +250,13 @@ class Segmentation:
         info = FrameInfo(frame.index, frame.seconds, frame.distance, frame.keyframe_reason, frame.is_damaged, hr_labels)
         return rgb, labels, info
 
-    def _note(self, frame: FollowedFrame) -> None:
+    def _note(self, frame: FollowedFrame, rgb: NDArray[np.uint8]) -> None:
         """Say, once each, that a size or a distance is not the training's."""
-        if (size := (frame.pixels.width, frame.pixels.height)) not in self._sizes:
+        if (size := (rgb.shape[1], rgb.shape[0])) not in self._sizes:
             self._sizes.add(size)
             if difference := (self.lr or self.hr).size_difference(*size):
                 LOG.warning("%s", difference)
-        if self.motion is not None and frame.distance > self.motion.max_distance and not self._warned_of_distance:
+        if self.lr and self.motion and frame.distance > self.motion.max_distance and not self._warned_of_distance:
             self._warned_of_distance = True
             LOG.warning(
                 "frame %d is %d frames from its keyframe; the LR branch was trained up to %d. Bound it: --keyframes "

@@ -14,10 +14,21 @@ from arseg.datasets.videos.manifest import CLASSES
 from arseg.datasets.videos.sampling import read_samples
 from arseg.errors import CheckpointError, DataError
 from arseg.files import atomic_path
-from arseg.models.branch import load_branch
+from arseg.models.branch import Branch, load_branch
 from arseg.models.device import resolve_device
 from arseg.models.pixels import normalize
 from arseg.progress import track
+
+
+def load_teacher(checkpoint: str | Path, device: torch.device) -> Branch:
+    """Return an HR branch that labels frames; a CheckpointError says that it is none, or its classes have no names."""
+    branch = load_branch(checkpoint, role="hr", scale_percent=100, class_names=None, device=device)
+    if not branch.spec.classes:
+        raise CheckpointError(
+            f"{checkpoint}: does not say what its classes are called and which colours they have, so that its labels "
+            "would be numbers alone. Make it with a sheet of classes: arseg checkpoint create ... --classes SHEET.csv"
+        )
+    return branch
 
 
 def label_samples(
@@ -52,14 +63,9 @@ def label_samples(
     """
     samples = read_samples(frames)
     target = resolve_device(device)
-    branch = load_branch(checkpoint, role="hr", scale_percent=100, class_names=None, device=target)
-    if not branch.spec.classes:
-        raise CheckpointError(
-            f"{checkpoint}: does not say what its classes are called and which colours they have, so that its labels "
-            "would be numbers alone. Make it with a sheet of classes: arseg checkpoint create ... --classes SHEET.csv"
-        )
+    branch = load_teacher(checkpoint, target)
     method = ConstantResolution(branch.network)
-    num_ignored = num_pixels = 0
+    num_ignored, num_pixels, surest = 0, 0, 0.0
     with atomic_path(Path(output)) as folder, torch.inference_mode():
         folder.mkdir()
         for sample in track(samples, "labels"):
@@ -67,6 +73,7 @@ def label_samples(
             # Of logits and of log-probabilities alike.
             probability, labels = method.frame(normalize(pixels, branch.normalization)).softmax(1).max(1)
             indices = torch.where(probability >= confidence, labels, IGNORE_INDEX)[0].cpu().numpy().astype(np.uint8)
+            surest = max(surest, float(probability.max()))
             file = folder / sample.name
             file.parent.mkdir(exist_ok=True)
             Image.fromarray(indices).save(file)
@@ -74,8 +81,9 @@ def label_samples(
             num_pixels += indices.size
         if num_ignored == num_pixels:
             raise DataError(
-                f"{frames}: in no pixel of {len(samples)} frames is {checkpoint} as sure as {confidence:g}. Lower "
-                "confidence (datasets.<name>.source.confidence), or give a network that knows such frames"
+                f"{frames}: in no pixel of {len(samples)} frames is {checkpoint} as sure as {confidence:g}; its "
+                f"most is {surest:.2f}. Lower confidence (arseg adapt --confidence, datasets.NAME.source.confidence), "
+                "or give a network that knows such frames"
             )
         write_classes(folder / CLASSES, branch.spec.classes)
     return num_ignored / num_pixels

@@ -91,6 +91,14 @@ def agreement_name(score: str) -> str:
     return score.replace("miou", AGREEMENT, 1) if score.startswith("miou") else f"{AGREEMENT}_{score}"
 
 
+def agreement_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a metric as they are called where a network made the labels; only scores change names."""
+    return {
+        agreement_name(name) if np.asarray(values).dtype.kind == "f" else name: values
+        for name, values in columns.items()
+    }
+
+
 def describe_score(score: str) -> str:
     """Return what a column of scores is called in words."""
     main, _, other = score.partition("_")

@@ -12,8 +12,9 @@ code of its own::
 import pickle
 import re
 import struct
+import zipfile
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
@@ -156,8 +157,11 @@ def load_checkpoint(
             )
     try:
         network = build_network(spec.backbone, spec.num_classes, spec.fusion)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: its network cannot be built: {error}") from error
+    try:
         network.load_state_dict(state_dict, strict=True)
-    except (ConfigError, RuntimeError) as error:
+    except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{path}: its weights do not fit a {spec.backbone} with {spec.num_classes} classes "
@@ -211,6 +215,9 @@ def read_tensors(path: Path, hint: str, *, mapped: bool = False) -> Any:
     if is_archive and (damage := zip_damage(path)):  # PyTorch writes checksums, but does not compare them
         raise CheckpointError(f"{path}: not a readable checkpoint, perhaps truncated ({damage}); {hint}")
 
+    if is_archive and _is_program(path):
+        raise CheckpointError(f"{path}: is a network with its code (TorchScript), not tensors alone; {hint}")
+
     def refused(error: Exception) -> CheckpointError:
         if "can't allocate memory" in str(error):  # PyTorch's word for what Python calls
             raise MemoryError(str(error)) from error
@@ -231,6 +238,12 @@ def read_tensors(path: Path, hint: str, *, mapped: bool = False) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     with reading(path, refused, *(ARCHIVE_SIGNS if is_archive else OLDER_SIGNS)), path.open("rb") as file:
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_program(path: Path) -> bool:
+    """Whether an archive is one of TorchScript, by the file that `torch.load` tells it by."""
+    with zipfile.ZipFile(path) as archive:
+        return any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from arseg.files import file_digest
+from arseg.metrics.metric import AGREEMENT, describe_score
 from arseg.models.checkpoint import load_checkpoint
+from arseg.spec import TrainedOn
 
 ROLES = {"hr": "hr (HR branch)", "lr": "lr (constant-resolution baseline)", "ar": "ar (LR branch of AR)"}
 
@@ -36,7 +38,7 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
         "normalization": spec.normalization,
     }
     if trained_on.score is not None:
-        facts["score"] = f"mIoU {100 * trained_on.score:.2f} in validation"
+        facts["score"] = describe_validation(trained_on)
     facts |= {name: str(value) for name in ("epoch", "seed") if (value := getattr(trained_on, name)) is not None}
     if trained_on.encoding is not None:
         facts["encoding"] = trained_on.encoding.name
@@ -46,3 +48,11 @@ def describe_checkpoint(path: Path) -> dict[str, str]:
     if origin := trained_on.imported_from:
         facts["imported from"] = f"{origin['file']} (sha256 {origin['sha256']})"
     return facts | {"sha256": file_digest(path)}
+
+
+def describe_validation(trained_on: TrainedOn) -> str:
+    """Return the score of a training in words; there must be one."""
+    assert trained_on.score is not None
+    return (
+        f"{describe_score(AGREEMENT if trained_on.labelled_by else 'miou')} {100 * trained_on.score:.2f} in validation"
+    )

@@ -138,7 +138,7 @@ def _color(value: int) -> tuple[int, int, int]:
 
 
 def _from_file(backbone: str, path: Path) -> SegmentationNetwork:
-    hint = f"--weights takes a state dict, or a checkpoint, of {backbone}"
+    hint = f"--weights takes a state dict, torch.save(network.state_dict(), FILE), or a checkpoint, of {backbone}"
     content = read_tensors(path, hint)
     state_dict = content["state_dict"] if is_own_checkpoint(content) else read_state_dict(path, hint)
     try:

@@ -9,8 +9,9 @@ from arseg.models.resize import resize
 
 HIDDEN_CHANNELS = 32
 """Channels that the gate is computed from."""
-OPEN_BIAS = 5.0
-"""Logit of the gate before training: the sigmoid is 0.993, of which the rest goes to the LR feature."""
+OPEN_BIAS = 2.0
+"""Logit of the gate before training: the sigmoid is 0.88; the rest goes to the LR feature. At 5 (0.993), the LR
+branch gets so little of the gradient that it has learnt next to nothing when propagation fails (docs/results)."""
 
 
 class Gated(nn.Module):

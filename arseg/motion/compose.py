@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame, num_blocks
-from arseg.codecs import MAX_REFERENCES
+from arseg.codec.frame import BLOCK_SIZE, num_blocks
 from arseg.errors import MotionError
 from arseg.spec import PAPER_MAX_REF_BACK
 
@@ -45,6 +44,8 @@ class MotionComposer:
         the place of the look-up is then rounded, and displacements are exact to a quarter pixel.
     max_ref_back : int
         Furthest reference that is followed, in frames, from 1; the published programs' by default.
+    num_fields : int, optional
+        Frames that are remembered; by default, those that `push` can refer to.
 
     Raises MotionError if the frame is too large for int16.
     """
@@ -55,7 +56,13 @@ class MotionComposer:
     # keeping a block's corner within the border is keeping each of its pixels inside the frame.
 
     def __init__(
-        self, height: int, width: int, *, subpixel: bool = False, max_ref_back: int = PAPER_MAX_REF_BACK
+        self,
+        height: int,
+        width: int,
+        *,
+        subpixel: bool = False,
+        max_ref_back: int = PAPER_MAX_REF_BACK,
+        num_fields: int | None = None,
     ) -> None:
         check_size(height, width)
         self._height, self._width = height, width
@@ -64,12 +71,13 @@ class MotionComposer:
         self._blocks = num_blocks(height), num_blocks(width)
         rows, columns = ((count + 2) * BLOCK_SIZE for count in self._blocks)
         # Of the frames that can be referred to, the oldest gives way to the newest.
-        self._fields = np.empty((max_ref_back, rows, columns, 2), np.int16)
+        num_fields = num_fields or max_ref_back
+        self._fields = np.empty((num_fields, rows, columns, 2), np.int16)
         # The 4 rows of the 4x4 pixels that begin at each pixel of all fields, and those of a field's own blocks.
-        num_corners = (max_ref_back * rows - BLOCK_SIZE + 1) * columns - BLOCK_SIZE + 1
+        num_corners = (num_fields * rows - BLOCK_SIZE + 1) * columns - BLOCK_SIZE + 1
         self._patches = np.ndarray((num_corners, BLOCK_SIZE), "V16", self._fields, strides=(4, 4 * columns))
         self._own_patches = np.ndarray(
-            (max_ref_back, *self._blocks, BLOCK_SIZE),
+            (num_fields, *self._blocks, BLOCK_SIZE),
             "V16",
             self._fields,
             offset=4 * BLOCK_SIZE * (columns + 1),
@@ -107,10 +115,11 @@ class MotionComposer:
             )
         newest = self._num_frames % self._max_ref_back
         if self._num_frames:
-            self._own_patches[newest] = self._follow(block_vectors_qpel, ref_back)
+            followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
+            slots = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
+            self.follow(newest, block_vectors_qpel, followed, slots[np.where(followed, ref_back, 1)])
         else:
-            self._pixels(newest)[...] = self._identity
-        _repeat_border(self._fields[newest].view(np.int32)[..., 0], self._height, self._width)
+            self.place(newest)
         self._num_frames += 1
 
     def compose(self) -> NDArray[np.int16]:
@@ -119,20 +128,42 @@ class MotionComposer:
         Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe, which lies inside the
         frame; unless `subpixel`, a whole number of pixels (a multiple of 4). Zero at the keyframe.
         """
-        return self._pixels((self._num_frames - 1) % self._max_ref_back) - self._identity
+        return self.read((self._num_frames - 1) % self._max_ref_back)
+
+    # Frames in any order, each in the slot that the caller chooses for it.
+
+    def place(self, slot: int, block_motion_qpel: NDArray[np.int16] | None = None) -> None:
+        """Enter a frame whose blocks are displaced so, shape (Hb, Wb, 2); by default the keyframe, where nothing is."""
+        field = self._identity
+        if block_motion_qpel is not None:
+            moved = block_motion_qpel.astype(np.int32).repeat(BLOCK_SIZE, 0).repeat(BLOCK_SIZE, 1)
+            field = np.clip(field + moved[: self._height, : self._width], 0, field[-1, -1])
+        self._pixels(slot)[...] = field
+        _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
+
+    def follow(
+        self, slot: int, vectors_qpel: NDArray[np.int16], followed: NDArray[np.bool_], references: NDArray[np.intp]
+    ) -> None:
+        """Follow a frame's blocks into the frames in the slots `references`; those not `followed` without a vector."""
+        self._own_patches[slot] = self._look_up(vectors_qpel, followed, references)
+        _repeat_border(self._fields[slot].view(np.int32)[..., 0], self._height, self._width)
+
+    def read(self, slot: int) -> NDArray[np.int16]:
+        """Return the motion of the frame in a slot, as `compose` does."""
+        return self._pixels(slot) - self._identity
 
     def _pixels(self, index: int) -> NDArray[np.int16]:
         """Return one field without its border, shape (H, W, 2)."""
         return self._fields[index, BLOCK_SIZE : BLOCK_SIZE + self._height, BLOCK_SIZE : BLOCK_SIZE + self._width]
 
-    def _follow(self, vectors_qpel: NDArray[np.int16], ref_back: NDArray[np.uint8]) -> NDArray[np.void]:
+    def _look_up(
+        self, vectors_qpel: NDArray[np.int16], followed: NDArray[np.bool_], references: NDArray[np.intp]
+    ) -> NDArray[np.void]:
         """Return what the references' fields have where the blocks come from, shape (Hb, Wb, 4), a row an item."""
-        followed = (ref_back >= 1) & (ref_back <= self._max_ref_back)
         offset_px = np.rint(vectors_qpel / np.float32(QUARTERS)).astype(np.int16)
         offset_px[~followed] = 0
         _, rows, columns, _ = self._fields.shape
-        reference = np.maximum(self._num_frames - np.arange(self._max_ref_back + 1), 0) % self._max_ref_back
-        place = (reference * rows * columns)[np.where(followed, ref_back, 1)]
+        place = references * (rows * columns)
         for axis, size, stride in ((0, self._width, 1), (1, self._height, columns)):
             corner = np.arange(BLOCK_SIZE, self._blocks[1 - axis] * BLOCK_SIZE + 1, BLOCK_SIZE, dtype=np.int32)
             corner = (corner[:, None] if axis else corner) + offset_px[..., axis]
@@ -165,61 +196,3 @@ def _repeat_border(field: NDArray[np.int32], height: int, width: int) -> None:
     field[first:below, right:] = field[first:below, right - 1, None]
     field[:first] = field[first]
     field[below:] = field[below - 1]
-
-
-class KeyframeFollower:
-    """Follows the pixels of each frame of a video back to the latest keyframe.
-
-    Parameters
-    ----------
-    subpixel : bool
-        Compose without rounding, as `MotionComposer` says.
-    max_ref_back : int
-        Furthest reference that is followed, in frames; blocks that refer to an older one count as still. By default as
-        many as an HEVC or H.264 decoder keeps.
-    """
-
-    def __init__(self, *, subpixel: bool = False, max_ref_back: int = MAX_REFERENCES) -> None:
-        self._subpixel = subpixel
-        self._max_ref_back = max_ref_back
-        self._references = BackReferences()
-        self._composer: MotionComposer | None = None
-        self._begun = False
-
-    def locate(self, frame: DecodedFrame) -> NDArray[np.uint8]:
-        """Return how many frames back the references of the next frame in display order lie, without composing.
-
-        As `arseg.codec.frame.BackReferences.locate`; also raises MotionError if the first frame is no keyframe, or
-        frames are too large.
-        """
-        if not self._begun:
-            if not frame.is_keyframe:
-                raise MotionError(
-                    f"frame {frame.index}, the first, is not a keyframe, so there is nothing to follow the motion to"
-                )
-            check_size(frame.height, frame.width)
-            self._begun = True
-        return self._references.locate(frame)
-
-    def follow(self, frame: DecodedFrame) -> NDArray[np.int16]:
-        """Return the motion of the next frame in display order to the codec's last keyframe, int16, shape (H, W, 2).
-
-        Displacement (x, y) in quarter pixels from each pixel to its source in the keyframe; zero at a keyframe. The
-        first frame must be one. Raises MotionError as `locate`.
-        """
-        return self.compose(frame, self.locate(frame), restart=frame.is_keyframe)
-
-    def compose(self, frame: DecodedFrame, ref_back: NDArray[np.uint8], *, restart: bool = False) -> NDArray[np.int16]:
-        """Return the motion of the frame that was located last, shape (H, W, 2), with what `locate` returned for it.
-
-        With `restart` it becomes the keyframe of the frames after it, whatever it is to the codec; a frame may be
-        composed to the keyframe before it first.
-        """
-        if self._composer is None:
-            self._composer = MotionComposer(
-                frame.height, frame.width, subpixel=self._subpixel, max_ref_back=self._max_ref_back
-            )
-        if restart:
-            self._composer.restart()
-        self._composer.push(frame.vectors_qpel[0], ref_back)
-        return self._composer.compose()

@@ -1,7 +1,7 @@
 """Read the motion vectors of any video, and record them in a motion file."""
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain, islice
@@ -11,11 +11,11 @@ import numpy as np
 
 from arseg.codec.decode import describe_decoder, read_frames
 from arseg.codec.exported import EXPORTED_BLOCK_SIZE
-from arseg.codec.frame import BLOCK_SIZE, DecodedFrame
-from arseg.codec.stream import PacketStream, crop_of, open_video
+from arseg.codec.frame import BLOCK_SIZE, BackReferences, DecodedFrame
+from arseg.codec.stream import PacketStream, crop_of, display_of, open_video
 from arseg.codecs import find_codec
 from arseg.errors import CodecError, MotionError
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.compose import check_size
 from arseg.motion.file import MotionAttributes, MotionFile
 from arseg.motion.file_writer import create_motion_file
 from arseg.progress import track
@@ -25,17 +25,14 @@ MAX_UNWRITTEN = 4
 
 
 @contextmanager
-def open_frames(
-    video: str, max_frames: int | None = None, *, one_size: bool = True
-) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
+def open_frames(video: str, max_frames: int | None = None) -> Iterator[tuple[PacketStream, Iterator[DecodedFrame]]]:
     """Yield a video's stream, and its frames in display order, `max_frames` at most.
 
-    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame, or, with `one_size`,
-    changes its size; MotionError if the decoder gives no motion. Where it is damaged, reading goes on, as
-    `arseg.codec.decode.read_frames` says.
+    Errors name the video: CodecError if it cannot be opened or read, has no reader or no frame; MotionError if the
+    decoder gives no motion. Where it is damaged, reading goes on, as `arseg.codec.decode.read_frames` says.
     """
     try:
-        with open_video(video) as stream, closing(_checked(read_frames(stream), one_size)) as frames:
+        with open_video(video) as stream, closing(read_frames(stream)) as frames:
             yield stream, islice(frames, max_frames)
     except (CodecError, MotionError) as error:
         named = str(error).startswith(f"{video}: ")
@@ -69,11 +66,12 @@ def extract_motion(
     CodecError, MotionError
         As `open_frames`; then nothing is written.
     """
-    with open_frames(video, max_frames, one_size=False) as (stream, frames):
+    with open_frames(video, max_frames) as (stream, frames):
         first = next(frames)
         block_size = codec.block_size if (codec := find_codec(stream.codec)) else EXPORTED_BLOCK_SIZE
         if any(cropped % block_size for cropped in crop_of(first.pixels)):
             block_size = BLOCK_SIZE  # the grid of larger blocks does not begin at the displayed corner
+        display = display_of(first.pixels)
         attributes = MotionAttributes(
             source=video if video == "-" else Path(video).name,
             codec=stream.codec,
@@ -84,9 +82,12 @@ def extract_motion(
             composed=composed,
             composed_reason="" if composed else "not asked for",
             subpixel=subpixel,
+            rotation=display.rotation,
+            mirrored=display.is_mirrored,
+            sample_aspect_ratio="{}/{}".format(*display.pixel_aspect.as_integer_ratio()),
             block_size=block_size,
         )
-        follower = KeyframeFollower()
+        references = BackReferences()
         # Compressing, like decoding, lets other threads run: a frame is written while the next ones are decoded.
         writing: deque[Future[None]] = deque()
         with create_motion_file(output, attributes) as writer, ThreadPoolExecutor(1) as thread:
@@ -96,7 +97,8 @@ def extract_motion(
                     ref_back = np.zeros(frame.mode.shape, np.uint8)
                 elif composed:
                     try:
-                        ref_back = follower.locate(frame)
+                        check_size(frame.height, frame.width)
+                        ref_back = references.locate(frame)
                     except MotionError as error:
                         composed = False
                         writing.append(thread.submit(writer.leave_out_composed, str(error)))
@@ -108,17 +110,3 @@ def extract_motion(
             writer.describe_damage(stream.damage)
     with MotionFile(output) as file:
         return file.attributes
-
-
-def _checked(frames: Iterator[DecodedFrame], one_size: bool) -> Generator[DecodedFrame, None, None]:
-    size = None
-    for frame in frames:
-        found = frame.width, frame.height
-        if size is None:
-            size = found
-        if one_size and found != size:
-            raise CodecError(
-                f"frame {frame.index} has {found[0]}x{found[1]} pixels, those before it {size[0]}x{size[1]}. "
-                f"Read the part before it with --max-frames {frame.index}, or cut the video there"
-            )
-        yield frame

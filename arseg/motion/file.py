@@ -29,7 +29,8 @@ READABLE_VERSIONS = (FORMAT_VERSION, 2, 1)
 HINT = "Delete the file and run again: arseg motion VIDEO -o FILE"
 
 LATER_ATTRIBUTES = {"frames_lost", "frames_damaged", "ended_early", "parts"}
-"""Of files with the dataset ``is_damaged``; versions of arseg before refused damaged videos, and changes of size."""
+LATER_ATTRIBUTES |= {"rotation", "mirrored", "sample_aspect_ratio", "block_size"}
+"""That files of earlier versions of arseg lack."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class MotionAttributes:
     """Why the video could not be read any further, if so."""
     parts: int = 1
     """Runs of frames of one size; `width` and `height` are those of the first."""
+    rotation: int = 0
+    """Degrees clockwise by which the first frame is turned to be shown. Motion is that of coded frames."""
+    mirrored: bool = False
+    """Whether left and right are exchanged after that."""
+    sample_aspect_ratio: str = "1/1"
+    """Width of a coded pixel through its height, before that."""
     block_size: int = BLOCK_SIZE
     """Side in pixels of the blocks that are stored, the smallest that the decoder distinguishes."""
     format_version: int = FORMAT_VERSION
@@ -142,10 +149,8 @@ class MotionFile:
     def attributes(self) -> MotionAttributes:
         """What the file holds and what made it."""
         names = {field.name for field in fields(MotionAttributes)}
-        if read_attributes(self._file, ["format_version"], HINT)["format_version"] < FORMAT_VERSION:
-            names.remove("block_size")
-        if not self._marks_damage:
-            names -= LATER_ATTRIBUTES
+        with translate_read_errors(self.path, "the list of attributes is damaged", HINT):
+            names -= LATER_ATTRIBUTES - set(self._file.attrs)
         return MotionAttributes(**read_attributes(self._file, names, HINT))
 
     def read(self, index: int) -> RecordedMotion:

@@ -1,29 +1,34 @@
 """Motion to a keyframe for each frame of any video, as it comes: what segmentation of a user's own video reads.
 
-The motion is the stream's own wherever every frame refers to earlier, known ones. Otherwise frames are encoded again on
-the fly. Which frames become keyframes is decided by policies (`arseg.keyframes`), when a frame is asked for.
+The motion is the stream's own wherever the decoder says what it refers to, and it explains enough of the frames
+(`arseg.motion.judge`). Otherwise they are encoded again on the fly. Which frames become keyframes is decided by
+policies (`arseg.keyframes`), when a frame is asked for.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Literal
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from arseg.codec.clock import Clock
 from arseg.codec.damage import Damage
 from arseg.codec.decode import find_reader
+from arseg.codec.display import Display
+from arseg.codec.filters import deinterlace
 from arseg.codec.frame import DecodedFrame
-from arseg.codec.reencode import NOMINAL_RATE, Reencoding, reencode
-from arseg.codec.stream import PacketStream, is_damaged_frame, origin_of
+from arseg.codec.reencode import Reencoding, reencode
+from arseg.codec.stream import PacketStream, display_of, is_damaged_frame, origin_of
 from arseg.codecs import MAX_REFERENCES
 from arseg.errors import CodecError, ConfigError, MotionError
 from arseg.keyframes import AnyOf, Candidate, Coded, Distance, Feedback, parse_policies
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.follow import HeldFrame, KeyframeFollower
+from arseg.motion.judge import MotionJudge
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
 
@@ -86,13 +91,15 @@ class FollowedFrame:
     seconds: float
     """Time since the first frame."""
     pixels: VideoFrame
-    """Decoded planes."""
+    """Decoded planes, as they are coded; those of interlaced video are deinterlaced."""
+    display: Display
+    """How they are to be shown."""
     distance: int
     """Frames since the keyframe: 0 at a keyframe."""
     keyframe_reason: str | None
     """Why it is a keyframe, in the policy's word. None at other frames, and where no motion is wanted."""
     motion_qpel: NDArray[np.int16] | None
-    """Displacement (x, y) in quarter pixels to the keyframe, shape (H, W, 2); None at a keyframe."""
+    """Displacement (x, y) in quarter pixels to the keyframe as it is shown, shape (H, W, 2); None at a keyframe."""
     is_damaged: bool = False
     """Whether its pixels may be wrong: parts are missing and guessed, or it depends on such a frame."""
 
@@ -110,28 +117,54 @@ class LiveVideo:
         How motion is made; None where it is not wanted: then every frame stands alone.
     watch : Stopwatch
         Told the time that motion takes.
+    start : float, optional
+        Time of the video's first frame on its own clock, in seconds, if the stream is a later part of it.
+    reencoded_because : str
+        Why it was encoded again before that part; empty if it was not.
     """
 
-    def __init__(self, stream: PacketStream, following: Following, rules: MotionRules | None, watch: Stopwatch) -> None:
-        self.reencoded_because = ""
+    def __init__(
+        self,
+        stream: PacketStream,
+        following: Following,
+        rules: MotionRules | None,
+        watch: Stopwatch,
+        *,
+        start: float | None = None,
+        reencoded_because: str = "",
+    ) -> None:
+        self.reencoded_because = reencoded_because
         """Why the motion is not the stream's own; empty as long as it is."""
+        self.span: tuple[float, float] | None = None
+        """Times of the first and the last frame so far; None before there is one."""
+        self.num_shown = 0
+        """Frames so far."""
+        self.num_deinterlaced = 0
+        """Interlaced ones among them."""
+        self.begins_damaged = False
+        """Whether the first of them is damaged."""
+        self.reencodes_all = bool(reencoded_because) or (rules is not None and following.motion == "reencode")
+        """Whether no frame's motion is the stream's own."""
         self.feedback: Feedback | None = None
         """What the policies are to know of the networks when the next frame is asked for."""
         self._stream = stream
         self._following, self._policy = following, following.policy()
         self._watch = watch
         self._follows, self._rules = rules is not None, rules or PAPER_RULES
-        self._rate = float(stream.frames_per_second or NOMINAL_RATE)
-        self._num_shown = 0
-        self._start: float | None = None
-        self._seconds = 0.0
+        self.clock = Clock(stream, start)
+        """What the frames' times are read from."""
+
+    @property
+    def num_skipped(self) -> int:
+        """Frames before the part that the stream is, as far as packets tell."""
+        return self._stream.num_skipped
 
     @property
     def damage(self) -> Damage:
         """What is damaged or lost so far."""
         return self._stream.damage
 
-    def __iter__(self) -> Iterator[FollowedFrame]:
+    def __iter__(self) -> Generator[FollowedFrame, None, None]:
         """Yield all frames that FFmpeg shows, in display order; those that may be wrong are marked.
 
         A damaged frame stands alone, as a keyframe without successors, and so do all that depend on it: the motion of
@@ -139,10 +172,13 @@ class LiveVideo:
         have been yielded; MotionError if the stream's own motion must serve and does not.
         """
         if not self._follows:
-            for frame in self._stream.frames():
-                yield self._show(frame, 0, None, None, is_damaged=is_damaged_frame(frame))
+            for is_damaged, frames in self._runs(self._stream.frames()):
+                for frame in frames:
+                    yield self._show(frame, 0, None, None, is_damaged=is_damaged)
         elif self._following.motion == "reencode":
             yield from self._follow_reencoded("asked for")
+        elif self.reencoded_because:
+            yield from self._follow_reencoded(self.reencoded_because)
         else:
             yield from self._follow_own()
         self._stream.finish()
@@ -153,7 +189,9 @@ class LiveVideo:
         try:
             if read is None:
                 raise MotionError(f"motion vectors of {self._stream.codec} cannot be read")
-            yield from self._follow(read(self._stream))
+            auto = self._following.motion == "auto"
+            judge = MotionJudge(self._following.reencoding) if auto else None
+            yield from self._follow(read(self._stream), judge)
             return
         except (CodecError, MotionError) as error:
             reason = str(error).partition(". ")[0]  # without what to do about it elsewhere
@@ -162,48 +200,82 @@ class LiveVideo:
         yield from self._follow_reencoded(reason)
 
     def _follow_reencoded(self, reason: str) -> Iterator[FollowedFrame]:
-        """Encode all frames again that have not been shown yet; damaged ones would lead motion astray."""
-        self.reencoded_because = reason
-        LOG.info("the video is encoded again on the fly for its motion: %s", reason)
+        """Encode all frames again that have not been shown yet, each section for itself.
+
+        Damaged frames would lead motion astray.
+        """
         follows_coded = any(isinstance(policy, Coded) for policy in self._policy.policies)
         gop = self._rules.gop if follows_coded else ENDLESS
-        kinds = groupby(self._stream.frames(), key=lambda frame: (is_damaged_frame(frame), frame.width, frame.height))
-        for (is_damaged, *_), same in kinds:
+        frames = self._stream.frames()
+        if (first := next(frames, None)) is None:
+            return
+        self.reencoded_because = reason
+        LOG.info("the video is encoded again on the fly for its motion: %s", reason)
+        for is_damaged, same in self._runs(chain([first], frames)):
             if is_damaged:
                 for frame in same:
                     yield self._show(frame, 0, DAMAGE, None, is_damaged=True)
             else:
                 yield from self._follow(reencode(same, gop, self._following.reencoding, self._watch))
 
-    def _follow(self, frames: Iterator[DecodedFrame]) -> Iterator[FollowedFrame]:
-        """Follow frames of one reader, deciding on each."""
-        size, distance = (0, 0), 0
+    def _runs(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[bool, Iterator[VideoFrame]]]:
+        """Yield frames in runs of one kind and section, deinterlaced, with whether they are damaged."""
+        are_fields = self._stream.codec == "hevc"  # what FFmpeg calls interlaced there: each is a frame of its own
+        make_whole = iter if are_fields else self._deinterlace
+        for ((is_damaged, *_), _), same in groupby(frames, key=lambda frame: (_kind(frame), self._section(frame))):
+            yield is_damaged, make_whole(same)
+
+    def _section(self, frame: VideoFrame) -> int:
+        """Return the section of a frame, in which all is decided as if it were a video of its own."""
+        origin = origin_of(frame)
+        return origin.section if origin and (self._policy.begins_anew or not self._follows) else 0
+
+    def _deinterlace(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+        return deinterlace(self._count_interlaced(frames))
+
+    def _count_interlaced(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
+            if frame.interlaced_frame:
+                if not self.num_deinterlaced:
+                    LOG.info("frame %d is interlaced; such frames are deinterlaced", self.num_shown)
+                self.num_deinterlaced += 1
+            yield frame
+
+    def _follow(self, frames: Iterator[DecodedFrame], judge: MotionJudge | None = None) -> Iterator[FollowedFrame]:
+        """Follow frames of one reader, deciding on each; MotionError if a judge finds their motion of no use."""
+        kind: tuple[object, ...] = ()
+        distance = section = 0
+        for frame in frames:
+            if judge and section != (found_section := self._section(frame.pixels)):
+                section = found_section
+                judge.restart()
             if frame.is_damaged:
-                size = 0, 0
+                kind = ()
                 yield self._show(frame.pixels, 0, DAMAGE, None, is_damaged=True)
                 continue
             with self._watch("motion"):
                 distance += 1
-                if size != (frame.width, frame.height):
+                if kind != (found := _kind(frame.pixels)):
                     follower = KeyframeFollower(subpixel=self._rules.subpixel, max_ref_back=self._rules.max_ref_back)
-                    size, distance = (frame.width, frame.height), 0
-                ref_back = follower.locate(frame)
+                    kind, distance = found, 0
+                located = follower.locate(frame)
+                if judge and (useless := judge.see(frame)):
+                    raise MotionError(useless)
                 origin = origin_of(frame.pixels)
                 candidate = Candidate(
-                    index=self._num_shown,
+                    index=self.num_skipped + self.num_shown,
                     distance=distance,
                     max_distance=self._rules.max_distance,
                     num_bytes=origin.num_bytes if origin else 0,
                     decoded=frame,
-                    compose=partial(follower.compose, frame, ref_back),
+                    compose=partial(_compose_shown, follower, frame, located),
                     feedback=self.feedback if self._policy.needs_feedback else None,
                 )
                 reason = self._policy.decide(candidate) or (None if distance else START)
                 if reason is None:
                     motion_qpel = candidate.motion_qpel
                 else:
-                    follower.compose(frame, ref_back, restart=True)
+                    follower.compose(frame, located, restart=True)
                     motion_qpel, distance = None, 0
             yield self._show(frame.pixels, distance, reason, motion_qpel, is_damaged=False)
 
@@ -217,18 +289,19 @@ class LiveVideo:
         is_damaged: bool,
     ) -> FollowedFrame:
         self._stream.show(pixels, is_damaged=is_damaged)
-        seconds = self._time(pixels)
-        frame = FollowedFrame(self._num_shown, seconds, pixels, distance, reason, motion_qpel, is_damaged)
-        self._num_shown += 1
+        seconds = self.clock.read(pixels)
+        self.span = self.span[0] if self.span else seconds, seconds
+        index, display = self.num_skipped + self.num_shown, display_of(pixels)
+        frame = FollowedFrame(index, seconds, pixels, display, distance, reason, motion_qpel, is_damaged)
+        self.begins_damaged |= is_damaged and not self.num_shown
+        self.num_shown += 1
         return frame
 
-    def _time(self, pixels: VideoFrame) -> float:
-        """Return seconds since the first frame; they grow from frame to frame, whatever the stream's clock does."""
-        base = self._stream.time_base
-        clock = None if base is None or pixels.pts is None else float(pixels.pts * base)
-        if not self._num_shown:
-            self._start = clock
-            return 0.0
-        seconds = self._num_shown / self._rate if clock is None or self._start is None else clock - self._start
-        self._seconds = seconds if seconds > self._seconds else self._seconds + 1 / self._rate
-        return self._seconds
+
+def _kind(frame: VideoFrame) -> tuple[bool, int, int, str, Display]:
+    """Return what frames have in common that are filtered, encoded and followed together."""
+    return is_damaged_frame(frame), frame.width, frame.height, frame.format.name, display_of(frame)
+
+
+def _compose_shown(follower: KeyframeFollower, frame: DecodedFrame, located: HeldFrame) -> NDArray[np.int16]:
+    return display_of(frame.pixels).apply_to_motion(follower.compose(frame, located))

@@ -29,6 +29,7 @@ def main(target: str, *words: str) -> None:
                     "benchmark": str(facts["benchmark"] or ""),
                     "threads": int(facts["threads"]),
                     "gpus": int(facts["resources"].get("gpu", 0) or 0),
+                    "video": _video(facts["rule_name"], [*map(str, facts["input"])]),
                 }
             )
         return True
@@ -38,6 +39,12 @@ def main(target: str, *words: str) -> None:
         snakemake_main([*words, "--dry-run"])
     finally:
         Path(target).write_text(json.dumps(jobs), encoding="utf-8")
+
+
+def _video(rule: str, inputs: list[str]) -> str:
+    """Return the video that a job segments; empty for other jobs, also for one that joins its parts."""
+    joins = any("/segment-parts/" in path for path in inputs)
+    return inputs[0] if rule in ("segment_video", "segment_part") and not joins else ""
 
 
 if __name__ == "__main__":

@@ -28,13 +28,15 @@ class Job:
     """A job that is still to be done.
 
     `benchmark` is the file that Snakemake will write its time to (empty if its rule has none), `gpus` how many it asks
-    for.
+    for, `video` what it segments (empty if nothing), and `hours` the length of that.
     """
 
     rule: str
     benchmark: str
     threads: int
     gpus: int
+    video: str = ""
+    hours: float = 0.0
 
 
 @dataclass
@@ -87,14 +89,15 @@ def jobs_to_do(config: Path, snakefile: Path, cores: int, targets: Sequence[str]
         return [Job(**job) for job in json.loads(listing.read_text(encoding="utf-8"))]
 
 
-def estimate(jobs: Sequence[Job], *, cores: int, gpus: int) -> Plan:
+def estimate(jobs: Sequence[Job], *, cores: int, gpus: int, per_hour: float | None = None) -> Plan:
     """Return the time that jobs take on so many cores and GPUs, by the benchmark files of those that have finished.
 
-    Jobs are in an order in which they can be done. A DataError names a benchmark file that is not one of Snakemake's.
+    That of jobs that segment videos is `per_hour` hours for each hour of video. Jobs are in an order in which they can
+    be done. A DataError names a benchmark file that is not one of Snakemake's.
     """
     to_do = [Path(job.benchmark) for job in jobs]
     roots = {parent for path in to_do for parent in path.parents if parent.name == "benchmarks"}
-    measured = {path: _seconds(path) for root in roots for path in sorted(root.rglob("*.tsv"))}
+    measured = {path: read_seconds(path) for root in roots for path in sorted(root.rglob("*.tsv"))}
     alike: dict[Path, list[float]] = defaultdict(list)
     for path, seconds in measured.items():
         for place in _places(path):
@@ -109,6 +112,8 @@ def estimate(jobs: Sequence[Job], *, cores: int, gpus: int) -> Plan:
         row = rows.setdefault((job.rule, dataset), Row(job.rule, dataset))
         row.jobs += 1
         times = next((alike[place] for place in places if place in alike), None)
+        if job.video:
+            times = None if per_hour is None else [3600 * job.hours * per_hour]
         if times is None:
             unmeasured += 1
             continue
@@ -128,8 +133,8 @@ def _places(benchmark: Path) -> list[Path]:
     return above[: max(1, names.index("benchmarks") - 1)] if "benchmarks" in names else above[:1]
 
 
-def _seconds(benchmark: Path) -> float:
-    """Read the wall-clock time of a job."""
+def read_seconds(benchmark: Path) -> float:
+    """Read the wall-clock time of a job; a DataError says that the file is not one of Snakemake's."""
     try:
         with reading(benchmark), benchmark.open(newline="", encoding="utf-8") as file:
             return fmean(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from arseg.codec.frame import BLOCK_SIZE, NO_REFERENCE, DecodedFrame, PredictionMode
-from arseg.motion.compose import KeyframeFollower
+from arseg.motion.follow import KeyframeFollower
 from arseg.plots.motion import motion_to_rgb
 
 ARROWS_ACROSS = 24
@@ -70,9 +70,10 @@ def motion_fields(frames: Iterator[DecodedFrame], *, composed: bool) -> Iterator
     If `composed`, that is the motion to the latest keyframe; otherwise the vectors of list 0, or of list 1 where a
     block has no other. A MotionError says that a frame whose motion is composed refers to a later or an unknown one.
     """
-    follower = KeyframeFollower()
-    keyframe_index = None
+    size, keyframe_index = (0, 0), None
     for frame in frames:
+        if size != (frame.width, frame.height):
+            size, follower = (frame.width, frame.height), KeyframeFollower()
         if frame.is_damaged:
             keyframe_index = None
         elif frame.is_keyframe:

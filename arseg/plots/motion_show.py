@@ -1,7 +1,7 @@
 """Motion fields over their frames: a sheet of frames that are spread over a video, or a video of all frames."""
 
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
@@ -10,8 +10,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from arseg.codec.clock import Clock
+from arseg.codec.stream import PacketStream
 from arseg.codec.video_writer import Origin, create_video
 from arseg.errors import MotionError
 from arseg.plots.motion import motion_wheel
@@ -51,8 +53,8 @@ def draw_motion_sheet(
     """
     chosen = _spread(fields, num_frames)
     max_px = scale_px(chosen) if max_px is None else max_px
+    paint = _painter(round(TILE_INCHES * DPI), max_px)
     height, width = chosen[0].frame.height, chosen[0].frame.width
-    painter = FieldPainter(height, width, round(TILE_INCHES * DPI), max_px)
     columns = min(MAX_COLUMNS, len(chosen))
     rows = ceil(len(chosen) / columns)
     tile_height = TILE_INCHES * height / width + TITLE_INCHES
@@ -64,7 +66,7 @@ def draw_motion_sheet(
         for place in axes:
             place.set_axis_off()
         for place, field in zip(axes, chosen, strict=False):
-            place.imshow(painter.paint(field))
+            place.imshow(paint(field))
             place.set_title(field.describe(), fontsize=8)
         wheel, words = bottom.subplots(1, 2, width_ratios=(LEGEND_INCHES, columns * TILE_INCHES - LEGEND_INCHES))
         wheel.imshow(motion_wheel())
@@ -97,23 +99,34 @@ def draw_motion_video(
     output: Path,
     *,
     composed: bool,
+    stream: PacketStream,
     max_px: float | None = None,
-    frames_per_second: Fraction | None = None,
     max_frames: int | None = None,
 ) -> None:
-    """Draw motion fields over their frames, with a caption for each.
+    """Draw motion fields over the frames of a stream, with a caption for each, at the times of the stream.
 
     Memory does not grow with the length of the video. `max_px` is the length that has the full colour, by default
     chosen by the first frames; `max_frames` is for the progress display only. A CodecError says that FFmpeg fails.
     """
     first = list(islice(fields, LOOKAHEAD))
     max_px = scale_px(first) if max_px is None else max_px
-    height, width = first[0].frame.height, first[0].frame.width
-    painter = FieldPainter(height, width, _display_width(width), max_px)
-    captions = _CaptionStrip(painter.size[0], max_px, explain(composed))
-    with create_video(output, Origin(frames_per_second=frames_per_second)) as video:
+    paint = _painter(_display_width(first[0].frame.width), max_px)
+    height, width, _ = paint(first[0]).shape
+    captions = _CaptionStrip(width, max_px, explain(composed))
+    clock = Clock(stream)
+    with create_video(output, Origin(None, stream.frames_per_second, stream.time_base)) as video:
         for field in track(chain(_emptying(first), fields), "frames", max_frames):
-            video.write(np.concatenate([painter.paint(field), captions.draw(field.describe())]))
+            canvas = Image.new("RGB", (width, height + captions.height))
+            painted = ImageOps.contain(Image.fromarray(paint(field)), (width, height))  # of another size than the first
+            canvas.paste(painted, ((width - painted.width) // 2, (height - painted.height) // 2))
+            canvas.paste(captions.draw(field.describe()), (0, height))
+            video.write(np.asarray(canvas), clock.read(field.frame.pixels))
+
+
+def _painter(display_width: int, max_px: float) -> Callable[[MotionField], NDArray[np.uint8]]:
+    """Return what draws fields of any size over their frames, all of them as wide as `display_width`."""
+    make = cache(lambda height, width: FieldPainter(height, width, display_width, max_px))
+    return lambda field: make(field.frame.height, field.frame.width).paint(field)
 
 
 def _emptying(fields: list[MotionField]) -> Iterator[MotionField]:
@@ -143,7 +156,7 @@ class _CaptionStrip:
         draw.text((left - self._margin, self.height // 2), f"{max_px:g} px", "black", self._font, anchor="rm")
         draw.text((self._margin, self.height * 3 // 4), explanation, (96, 96, 96), self._font, anchor="lm")
 
-    def draw(self, caption: str) -> NDArray[np.uint8]:
+    def draw(self, caption: str) -> Image.Image:
         strip = self._blank.copy()
         ImageDraw.Draw(strip).text((self._margin, self.height // 4), caption, "black", self._font, anchor="lm")
-        return np.asarray(strip)
+        return strip

@@ -47,12 +47,13 @@ def fit(
     state: dict[str, Any] | None,
     save_minutes: float,
     history: Path,
+    score_name: str,
 ) -> Progress:
     """Run all epochs that are left; of several processes, each on its own device, the first one writes the files.
 
     They train as one: each takes its share of every batch, batch normalisation and losses span all shares, gradients
-    are averaged. `state` is the one to go on from; another is saved in `states` every `save_minutes`. What is returned
-    has the weights of the best epoch.
+    are averaged. `state` is the one to go on from; another is saved in `states` every `save_minutes`. The validation's
+    score is mIoU or agreement, as `score_name` says. What is returned has the weights of the best epoch.
     """
     config, index = phase.config, process_index()
     device = devices[index]
@@ -100,7 +101,7 @@ def fit(
                 progress.add_batch(parts, batch["labels"])
                 if progress.batch < len(train):  # the last batch's turn comes after the validation
                     save_in_time(signals)
-            row = _end_epoch(phase, train, val, device, progress)
+            row = _end_epoch(phase, train, val, device, progress, score_name)
             if not index:
                 progress.write_history(history)
                 LOG.info("%s", ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
@@ -115,7 +116,12 @@ def fit(
 
 
 def _end_epoch(
-    phase: Phase, train: DataLoader[Any], val: DataLoader[Any], device: torch.device, progress: Progress
+    phase: Phase,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    device: torch.device,
+    progress: Progress,
+    score_name: str,
 ) -> dict[str, float]:
     """Validate if it is time, return the epoch's row, keep its weights if they are the best yet, and go to the next."""
     config = phase.config
@@ -124,9 +130,9 @@ def _end_epoch(
     totals = {name: float(sum_over_processes(total)) / num_processes() for name, total in progress.sums.items()}
     row = {f"train_{name}": total / progress.batch for name, total in totals.items()}
     if (progress.epoch + 1) % min(config.validate_every, config.epochs) == 0:
-        miou = _validate(phase, val, device)
-        score = phase.selection_score(miou)
-        row |= {"val_miou": miou, "selection_score": score}
+        found = _validate(phase, val, device)
+        score = phase.selection_score(found)
+        row |= {f"val_{score_name}": found, "selection_score": score}
         best = progress.best_score
         if best is None or math.isnan(best) or score > best:
             progress.best_score, progress.best_epoch = score, progress.epoch
@@ -141,7 +147,7 @@ def _end_epoch(
 
 
 def _validate(phase: Phase, val: DataLoader[Any], device: torch.device) -> float:
-    """Return the mIoU of the validation split, by the rules of the evaluation."""
+    """Return the score of the validation split, by the rules of the evaluation."""
     phase.network.eval()
     classes = phase.spec.classes
     absent: AbsentRule = "nan" if phase.config.original_quirks else "skip"  # as the workflow tells the evaluation

@@ -68,9 +68,9 @@ class Phase(ABC):
     def predict_frame(self, batch: Batch) -> Tensor:
         """Return the scores (N, K, H, W) of validation frames at the size of their labels."""
 
-    def selection_score(self, miou: float) -> float:
-        """Rank an epoch by its validation mIoU."""
-        return miou
+    def selection_score(self, score: float) -> float:
+        """Rank an epoch by its score in validation, mIoU or agreement."""
+        return score
 
     def _networks(self) -> tuple[SegmentationNetwork, ...]:
         return (self.network,)
@@ -145,9 +145,9 @@ class Phase2(Phase):
         method.begin(batch["keyframe"])
         return method.frame(batch["image"], batch["motion_qpel"])
 
-    def selection_score(self, miou: float) -> float:
+    def selection_score(self, score: float) -> float:
         """Rank an unfused epoch below every fused one: its score is another protocol's (docs/method.md, 'Fixed')."""
-        return miou if self.fused or self.config.original_quirks else miou - 1.0
+        return score if self.fused or self.config.original_quirks else score - 1.0
 
     def _networks(self) -> tuple[SegmentationNetwork, ...]:
         return (self.network, self.hr)

@@ -14,6 +14,7 @@ import torch
 from arseg.config import TrainConfig
 from arseg.data.manifest import Manifest, read_manifest
 from arseg.errors import ConfigError, StoppedError
+from arseg.metrics.metric import AGREEMENT
 from arseg.models.branch import Branch, load_branch
 from arseg.models.checkpoint import read_checkpoint, save_checkpoint
 from arseg.models.device import resolve_devices
@@ -44,12 +45,12 @@ def train_phase1(
     output: Path,
     run: RunOptions,
     config: TrainConfig,
-) -> float:
+) -> TrainedOn:
     """Train the HR branch (100 %) or the LR baseline (below 100 %) and save its best epoch.
 
     A training that was stopped goes on from its state; one that is finished, with these settings, is not repeated.
 
-    The validation mIoU of that epoch is returned. A DataError, ConfigError or CheckpointError says that an input is
+    What is returned has that epoch's score. A DataError, ConfigError or CheckpointError says that an input is
     missing or does not fit; a StoppedError, that a signal asked for it and the state is saved; another ArsegError, that
     a sample cannot be read, the loss stops being finite, or another process of the training fails.
     """
@@ -79,7 +80,7 @@ def train_phase2(
     output: Path,
     run: RunOptions,
     config: TrainConfig,
-) -> float:
+) -> TrainedOn:
     """Train the LR branch of AR-Seg beside a frozen HR branch and save its best epoch.
 
     The clip stores are made from the manifest: all shards at the largest distance, of the training split at every one
@@ -132,7 +133,7 @@ def _train(
     output: Path,
     run: RunOptions,
     config: TrainConfig,
-) -> float:
+) -> TrainedOn:
     """Train a network, in phase 2 beside `hr`, in one process for each device.
 
     The first process starts this command once more for each further device, holds the folder of the state, writes the
@@ -163,31 +164,32 @@ def _train(
         hr_digest=None if hr is None else hr.digest,
         constants=asdict(config),
         frame_size=train.frame_size,
+        labelled_by=data.labelled_by(val.split) or None,
         initialized_from=initialized,
     )
     what = f"{spec.backbone} at {spec.scale_percent} %"
     LOG.info("phase %d: %s, %d samples, validated on %d", number, what, len(train), len(val))
 
+    score_name = AGREEMENT if trained_on.labelled_by else "miou"
     settings = {"network": spec.to_dict(), "trained_on": trained_on.to_dict()}
     history, folder = run.history_beside(output), run.resume_beside(output)
     if process_index():
         with joined_processes(devices), suppress(StoppedError):
             states = StateFolder(folder, settings)
-            fit(phase, loader, val_loader, devices, states, states.read(), run.save_minutes, history)
+            fit(phase, loader, val_loader, devices, states, states.read(), run.save_minutes, history, score_name)
         raise SystemExit(0)
     with sole_training(folder):
         states = StateFolder(folder, settings)
-        score = _finished(output, history, spec, trained_on)
-        if score is None:
+        finished = _finished(output, history, spec, trained_on)
+        if finished is None:
             state = states.read()  # before other processes are there, because it may set files aside
             with joined_processes(devices):
-                progress = fit(phase, loader, val_loader, devices, states, state, run.save_minutes, history)
-            score = progress.best_score
-            assert score is not None
+                progress = fit(phase, loader, val_loader, devices, states, state, run.save_minutes, history, score_name)
+            finished = replace(trained_on, score=progress.best_score, epoch=progress.best_epoch)
             network.load_state_dict(progress.best_weights)
-            save_checkpoint(output, network, spec, replace(trained_on, score=score, epoch=progress.best_epoch))
+            save_checkpoint(output, network, spec, finished)
         states.remove()
-    return score
+    return finished
 
 
 def _copy_branch(hr: SegmentationNetwork, lr: SegmentationNetwork) -> None:
@@ -196,12 +198,12 @@ def _copy_branch(hr: SegmentationNetwork, lr: SegmentationNetwork) -> None:
         lr.get_submodule(name).load_state_dict(module.state_dict())
 
 
-def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: TrainedOn) -> float | None:
-    """Return the score of a training that is finished already, for example by a process that this one waited for."""
+def _finished(output: Path, history: Path, spec: NetworkSpec, trained_on: TrainedOn) -> TrainedOn | None:
+    """Return what came of a training that is finished already, for example by a process that this one waited for."""
     if not (output.is_file() and history.is_file()):
         return None
     found_spec, found = read_checkpoint(output)[1:3]
     if (found_spec, replace(found, score=None, epoch=None, arseg_version=None)) != (spec, trained_on):
         return None
     LOG.info("%s: is there already, trained with these settings. Delete it to train again", output)
-    return found.score
+    return found

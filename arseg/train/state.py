@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from arseg.access import access_error
+from arseg.access import access_error, reading
 from arseg.config import IGNORE_INDEX
 from arseg.errors import CheckpointError
 from arseg.files import atomic_path
@@ -119,7 +119,9 @@ class StateFolder:
         self.folder = folder
         self._settings = settings
         ours = (LAST, PREVIOUS, SET_ASIDE.format("*"), LOCK, ".last.*")
-        if any(not any(path.match(pattern) for pattern in ours) for path in folder.iterdir()):
+        with reading(folder):
+            found = list(folder.iterdir())
+        if any(not any(path.match(pattern) for pattern in ours) for path in found):
             raise CheckpointError(
                 f"{folder}: is not the state of a training. Name an empty or a new folder with --resume."
             )

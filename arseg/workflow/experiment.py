@@ -38,6 +38,7 @@ class Wildcards(Protocol):
     scale: str
     seed: str
     sequence: str
+    video: str
     curves: str
 
 
@@ -172,6 +173,9 @@ class Experiment:
             "curves": "|".join(map(re.escape, self.curves)),
             "scale": r"\d+",
             "seed": r"\d+",
+            "video": "[A-Za-z0-9_][A-Za-z0-9._-]*",
+            "part": r"\d+",
+            "parts": r"\d+",
         }
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from arseg.codecs import codecs
-from arseg.config import Name, bounds
+from arseg.config import Count, Name, bounds
 from arseg.datasets import DatasetKind, Splits
 from arseg.metrics.metric import metrics
 from arseg.networks import networks
@@ -123,13 +123,49 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """Videos to segment by finished networks."""
+
+    videos: tuple[str, ...]
+    """Files, patterns in quotes (`"/data/**/*.mp4"`) and CSV sheets with the column `video` and, if wanted, `name`.
+
+    They may name environment variables. A video is called by its path from the first folder on that the pattern leaves
+    open: `/data/cam0/front.mp4` is `cam0-front`."""
+    outputs: tuple[Annotated[str, bounds(pattern="^[A-Za-z0-9_-]+([.][a-z0-9]+)?$")], ...] = (
+        "overlay.mp4",
+        "areas.csv",
+    )
+    """Files, or folders for PNGs, for each video, which their names [say what to write](../docs/segment.md) to."""
+    checkpoints: tuple[str, ...] = ()
+    """The LR branch and its HR branch, or HR alone, or a folder of results that has them; finished before.
+
+    All is made again when a checkpoint appears in such a folder: name the files."""
+    network: str = ""
+    """Instead of checkpoints, [a finished network by name](../docs/own-network.md), on every frame."""
+    scale: Scale | None = None
+    """Resolution of the LR branch, where a folder has several."""
+    keyframes: str = "coded,distance,cut"
+    """[Policies](../docs/keyframes.md), any of which makes a frame a keyframe."""
+    every: Count = 1
+    """Write every n-th frame only."""
+    options: str = ""
+    """More options of `arseg segment`, in its own words: `--overlay.codec hevc --motion stream`."""
+    part_minutes: Annotated[int, bounds(minimum=0)] = 0
+    """Videos that are longer are cut into parts of so many minutes, which are jobs of their own; 0 cuts none."""
+
+
+@dataclass(frozen=True)
 class Config:
     """What to run. How a machine runs it (cores, GPUs, partitions) belongs to profiles/."""
 
     name: Name
     """Name of the experiment: results go to `results/<name>/`, logs to `logs/<name>/`."""
-    datasets: dict[Annotated[str, bounds(pattern="^[A-Za-z0-9][A-Za-z0-9-]*$")], Dataset]
-    """The data sets, each under a name of your choice (letters, digits, `-`)."""
+    datasets: dict[Annotated[str, bounds(pattern="^[A-Za-z0-9][A-Za-z0-9-]*$")], Dataset] = field(default_factory=dict)
+    """The data sets, each under a name of your choice (letters, digits, `-`).
+
+    Needed unless there is `segment`."""
+    segment: Segment | None = None
+    """[Videos to segment](../docs/many-videos.md) by finished networks, see below."""
     seeds: tuple[Annotated[int, bounds(minimum=0)], ...] = (233,)
     """Seeds; each trains its own networks. All randomness comes from here.
 

@@ -18,9 +18,10 @@ from snakemake.exceptions import WorkflowError  # type: ignore[import-untyped]
 
 from arseg.datasets import DATASETS
 from arseg.errors import ArsegError, ConfigError
+from arseg.keyframes import parse_policies
 from arseg.networks import networks
 from arseg.spec import parse_fps
-from arseg.workflow.keys import Config, Dataset
+from arseg.workflow.keys import Config, Dataset, Segment
 
 
 @contextmanager
@@ -51,6 +52,10 @@ def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -
     """
     complete = check_config(raw, schema, place)
     config = build(Config, complete)
+    if not config.datasets and config.segment is None:
+        raise ConfigError(f"{place}: has neither datasets nor segment, so that nothing would come of it. Add one")
+    if config.segment is not None:
+        _check_segment(config.segment, f"{place}: segment")
     for index, scale in enumerate(config.scales):
         if abs(scale * 100 - round(scale * 100)) > 1e-9:
             raise ConfigError(f"{place}: scales[{index}]: {scale} is not a whole percentage, like 0.45")
@@ -58,6 +63,21 @@ def read_config(raw: Mapping[str, Any], schema: Mapping[str, Any], place: str) -
         raise ConfigError(f"{place}: panel_scale: {config.panel_scale} is none of scales {[*config.scales]}")
     datasets = {name: _complete(dataset, f"{place}: datasets.{name}") for name, dataset in config.datasets.items()}
     return replace(config, datasets=datasets), complete
+
+
+def _check_segment(segment: Segment, place: str) -> None:
+    if bool(segment.checkpoints) == bool(segment.network):
+        raise ConfigError(f"{place}.checkpoints: give these, or a network by name, and not both")
+    try:
+        begins_anew = parse_policies(segment.keyframes).begins_anew
+    except ConfigError as error:
+        raise ConfigError(f"{place}.keyframes: {error}") from None
+    if segment.part_minutes and not begins_anew:
+        raise ConfigError(
+            f"{place}.part_minutes: parts begin at the codec's keyframes, and with keyframes {segment.keyframes} what "
+            "follows depends on frames before. Name coded first, and only policies without a memory beside it "
+            "(coded,distance,cut), or leave part_minutes out"
+        )
 
 
 def _complete(dataset: Dataset, place: str) -> Dataset:

@@ -187,6 +187,7 @@ def with_tables(page: str) -> str:
         "experiment": _table([(keys.Config, "")]),
         "encodings": _table([(keys.Encoder, "`encoder` | "), (keys.Motion, "`motion` | ")], "in | "),
         "dataset": _table([(keys.Dataset, "")]),
+        "segment": _table([(keys.Segment, "")]),
         "sources": _table([(source, f"`{kind}` | ") for kind, source in _own_kinds().items()], "kind | "),
         "training": _table([(TrainConfig, "")]),
     }

@@ -34,11 +34,12 @@ from arseg.data.manifest import ManifestRow, read_manifest, write_manifest
 from arseg.data.sheets import SheetRow
 from arseg.datasets.cityscapes.packages import _open
 from arseg.datasets.frames.manifest import _read_list
-from arseg.datasets.videos.sampling import count_frames
+from arseg.datasets.videos.footage import count_frames
 from arseg.evaluate.compare import read_published_values
 from arseg.evaluate.result import load_evaluation
 from arseg.evaluate.tables import collect_evaluations, read_table, tabulate, write_table
 from arseg.files import file_digest
+from arseg.infer.many import SUMMARY, read_summary
 from arseg.models.checkpoint import read_checkpoint, save_checkpoint
 from arseg.models.registry import build_network
 from arseg.motion.extract import extract_motion
@@ -178,7 +179,8 @@ KINDS = {
         "a.png", make_frame, lambda path: list((source := ImageSource(path.parent)).read(source.members)), cut=1
     ),
     "package": Kind("p.zip", make_archive, lambda path: _open(path).__enter__()),
-    "benchmark": Kind("b.tsv", text("s\th:m:s\n1.5\t0:00:01\n"), estimate._seconds, cut=0.4),
+    "video summary": Kind(SUMMARY, text('{"frames": 3}\n'), lambda path: read_summary(path.parent)),
+    "benchmark": Kind("b.tsv", text("s\th:m:s\n1.5\t0:00:01\n"), estimate.read_seconds, cut=0.4),
     "published motion": Kind(
         "m.bin", lambda path: path.write_bytes(bytes(96)), lambda path: published_clips._read_motion(path, 4, 6)
     ),

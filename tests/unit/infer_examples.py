@@ -1,9 +1,12 @@
 """Videos of moving textures, and networks with random weights that tell them apart."""
 
+import subprocess
+
 import av
 import torch
 from video_examples import encode_with, moving_texture, texture
 
+from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.files import file_digest
 from arseg.models.checkpoint import save_checkpoint
 from arseg.models.network import SegmentationNetwork
@@ -101,3 +104,14 @@ def write_checkpoints(folder, **more):
 def rgb_frames(path):
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+def slow_video(path, frames, parameters, rate=1):
+    """A video of so few frames a second that it is long for them; HEVC if that stands in its name."""
+    _, height, width, _ = frames.shape
+    encoder, option = ("libx265", "-x265-params") if ".hevc" in path.name else ("libx264", "-x264-params")
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
+    target = ["-pix_fmt", "yuv420p", "-c:v", encoder, option, parameters, str(path)]
+    command = [find_ffmpeg(), "-loglevel", "error", "-y", *source, *target]
+    subprocess.run(command, input=frames.tobytes(), check=True)
+    return path

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from command_line import exit_status, refusal, run
 from PIL import Image
-from video_examples import encode_with_x264, encode_with_x265, moving_texture
+from video_examples import encode_with_x264, encode_with_x265, moving_texture, times
 
 from arseg.codec.decode import read_frames
+from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.stream import split_bitstream
 from arseg.motion.file import MotionFile
 from arseg.plots.motion_field import FieldPainter, motion_fields, scale_px
@@ -87,11 +88,6 @@ def test_refusals_are_one_message_and_leave_nothing(video, tmp_path, capsys):
     error = refusal(capsys, "motion", tmp_path / "none.264", "-o", tmp_path / "out.h5")
     assert f"{tmp_path / 'none.264'}: cannot be read as a video" in error
     assert exit_status("motion", video, "-o", tmp_path / "out.h5", "--max-frames", 0) == 2
-    resized = tmp_path / "resized.264"
-    resized.write_bytes(video.read_bytes() + encode_with_x264(moving_texture(2, 64, 80, STEP), ONE_REFERENCE))
-    error = refusal(capsys, "motion", "show", resized, "-o", tmp_path / "out.mp4")
-    assert f"resized.264: frame {NUM_FRAMES} has 80x64 pixels, those before it 128x96" in error
-    resized.unlink()
     error = refusal(capsys, "motion", "show", video, "-o", tmp_path / "out.gif")
     assert "cannot draw to .gif. Name a video (.mp4, .mkv, .mov) or a sheet (.png, .pdf, .svg)" in error
     assert "expected a length above 0" in refusal(
@@ -135,6 +131,29 @@ def test_video_has_all_frames_and_captions(composed, video, tmp_path):
         assert red < 0.05 if index % 6 == 0 else red > 0.3 or composed
         assert caption.min() < 80
         assert caption.max() > 240
+
+
+def test_frames_of_another_size_fit_into_the_first_ones(bitstream, tmp_path):
+    video = tmp_path / "resized.264"
+    video.write_bytes(bitstream + encode_with_x264(moving_texture(4, 128, 64, STEP), ONE_REFERENCE))
+    run("motion", "show", video, "-o", tmp_path / "shown.mp4", "--composed")
+    run("motion", "show", video, "-o", tmp_path / "sheet.png")
+    with av.open(tmp_path / "shown.mp4") as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(shown) == NUM_FRAMES + 4
+    lit = [(frame[: 5 * HEIGHT].max(axis=-1) > 40).mean(axis=0) > 0.5 for frame in shown]  # columns
+    assert [columns.mean() > 0.99 for columns in lit] == NUM_FRAMES * [True] + 4 * [False]
+    assert lit[-1].mean() == pytest.approx(HEIGHT * 64 / 128 / WIDTH, abs=0.02)
+
+
+def test_a_drawn_video_keeps_the_times_of_its_source(bitstream, tmp_path):
+    (tmp_path / "own.264").write_bytes(bitstream)
+    uneven = tmp_path / "uneven.mp4"
+    slower = "setts=pts=N*N/10/TB:dts=N*N/10/TB"
+    command = [find_ffmpeg(), "-loglevel", "error", "-i", tmp_path / "own.264", "-c", "copy", "-bsf:v", slower]
+    subprocess.run([*command, uneven], check=True)
+    run("motion", "show", uneven, "-o", tmp_path / "shown.mp4")
+    np.testing.assert_allclose(times(tmp_path / "shown.mp4"), np.arange(NUM_FRAMES) ** 2 / 10, atol=1e-3)
 
 
 def test_painted_field_has_colour_arrows_and_marks(bitstream):

@@ -1,8 +1,10 @@
 import gc
 import subprocess
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from motion_examples import compose_clip, rgb_of
 from video_examples import encode_with, encode_with_x264, moving_texture
@@ -12,7 +14,7 @@ from arseg.codec.decode import read_clip, read_frames
 from arseg.codec.encode import encode_clip
 from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.frame import NO_REFERENCE, UNKNOWN_REFERENCE, PredictionMode, num_blocks
-from arseg.codec.stream import open_video, split_bitstream
+from arseg.codec.stream import PacketStream, open_video, split_bitstream
 from arseg.errors import CodecError, MotionError
 from arseg.spec import Encoding
 
@@ -141,7 +143,9 @@ def test_frames_that_are_let_go_leave_memory():
 
 
 def test_codec_without_reader_is_refused_before_decoding():
-    with pytest.raises(CodecError, match=r"motion vectors of vp9 cannot be read; they can of h264, hevc, mpeg1video"):
+    with pytest.raises(
+        CodecError, match=r"motion vectors of vp9 cannot be read; they can of flv1, h261, h263, h264, hevc, mpeg1"
+    ):
         read_clip(b"", "vp9")
 
 
@@ -195,15 +199,62 @@ def test_bidirectional_frames_refer_to_the_frames_around_them(tmp_path):
             assert (vectors[references == poc] == (motion, 0)).all(axis=-1).mean() > 0.9
 
 
-def test_half_pixels_of_mpeg4_become_quarters(tmp_path):
-    video = tmp_path / "video.avi"
-    frames = moving_texture(4, 64, 96, (2, 0))
-    video.write_bytes(encode_with("mpeg4", frames, "-q:v", "2", form="avi"))
-    with open_video(video) as stream:
+OTHERS = [
+    ("mpeg1video", "mpegts", "mpeg1video"),
+    ("mpeg2video", "mpegts", "mpeg2video"),
+    ("mpeg4", "avi", "mpeg4"),
+    ("h261", "avi", "h261"),
+    ("h263", "avi", "h263"),
+    ("h263p", "avi", "h263"),
+    ("msmpeg4v2", "avi", "msmpeg4v2"),
+    ("msmpeg4", "avi", "msmpeg4v3"),
+    ("wmv1", "asf", "wmv1"),
+    ("wmv2", "asf", "wmv2"),
+    ("flv", "flv", "flv1"),
+    ("rv10", "rm", "rv10"),
+    ("rv20", "rm", "rv20"),
+]
+"""Encoder, container and standard of all others that FFmpeg exports vectors of."""
+
+
+def write_other(path, encoder, form, frames):
+    path.write_bytes(encode_with(encoder, frames, "-q:v", "2", form=form))
+    return path
+
+
+def psnr(first, second):
+    return 10 * np.log10(255**2 / np.mean((first.astype(float) - second) ** 2))
+
+
+@pytest.mark.parametrize(("encoder", "form", "codec"), OTHERS)
+def test_motion_of_every_exported_standard_predicts_its_frames(encoder, form, codec, tmp_path):
+    step, inside = (2, 1), slice(16, -16)
+    with open_video(write_other(tmp_path / "video", encoder, form, moving_texture(6, 144, 176, step))) as stream:
+        assert stream.codec == codec
         decoded = list(read_frames(stream))
-    assert [frame.kind for frame in decoded] == ["I", "P", "P", "P"]
-    assert (decoded[2].vectors_qpel[0][4:-4, 4:-6] == (8, 0)).all(axis=-1).mean() > 0.9
-    assert set(np.unique(decoded[2].ref_poc[0])) <= {NO_REFERENCE, 1}
+    assert [frame.kind for frame in decoded] == ["I", *"PPPPP"]
+    rows, columns = np.indices((144, 176))
+    for before, frame in pairwise(decoded[:5]):
+        assert set(np.unique(frame.ref_poc[0])) <= {NO_REFERENCE, before.index}
+        x, y = np.rint(frame.vectors_qpel[0] / 4).astype(int).repeat(4, axis=0).repeat(4, axis=1).transpose(2, 0, 1)
+        predicted = before.to_rgb()[np.clip(rows + y, 0, 143), np.clip(columns + x, 0, 175)]
+        still, moved = (psnr(frame.to_rgb()[inside, inside], p[inside, inside]) for p in (before.to_rgb(), predicted))
+        assert moved > still + 5
+        assert (frame.vectors_qpel[0][4:-4, 4:-4] == np.multiply(4, step)).all(axis=-1).mean() > 0.9
+
+
+def test_every_exported_standard_is_tested():
+    assert {codec for *_, codec in OTHERS} | {"h264"} == {*exported.EXPORTED_STANDARDS}
+
+
+def test_disposable_frames_of_flash_are_no_reference(tmp_path):
+    with open_video(write_other(tmp_path / "video", "flv", "flv", moving_texture(6, 144, 176, (2, 0)))) as stream:
+        packets = [bytearray(bytes(packet)) for packet in stream.packets]
+    for packet in (packets[2], packets[4]):  # the kind of frame follows 17 + 5 + 8 + 3 bits
+        packet[4] = packet[4] & 0b10011111 | exported.FLV_DISPOSABLE << 5
+    decoded = list(read_frames(PacketStream("flv1", (Packet(bytes(packet)) for packet in packets))))
+    references = [np.unique(frame.ref_poc[0][frame.mode != PredictionMode.INTRA]).tolist() for frame in decoded]
+    assert references == [[], [0], [1], [1], [3], [3]]
 
 
 def test_bidirectional_mpeg4_frames_are_refused(tmp_path):
@@ -215,8 +266,7 @@ def test_bidirectional_mpeg4_frames_are_refused(tmp_path):
         list(read_frames(stream))
 
 
-def test_decoder_that_exports_no_vectors_is_noticed(monkeypatch):
-    bitstream = encode_clip(moving_texture(4, 64, 96, (2, 0)), HIGH_QUALITY).bitstream
-    monkeypatch.setattr(exported, "SideDataContainer", lambda _: {})
-    with pytest.raises(MotionError, match=r"no motion vectors in 3 P- and B-frames"):
-        read_clip(bitstream, "h264")
+def test_a_video_of_intra_blocks_only_has_no_motion():
+    frames = np.broadcast_to(50 * np.arange(4, dtype=np.uint8)[:, None, None, None], (4, 16, 16, 3))
+    with pytest.raises(MotionError, match=r"none of its 3 P- and B-frames has a motion vector: .* are intra-coded"):
+        list(read_frames(split_bitstream(encode_with_x264(frames, "bframes=0:ref=1:scenecut=0"), "h264")))

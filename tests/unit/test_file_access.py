@@ -70,6 +70,10 @@ def test_a_state_that_cannot_be_read_is_not_passed_over(folder):
         with pytest.raises(FileAccessError) as caught, refusal:
             states.read()
         assert_refused(caught.value, number, path)
+    for number, refusal in ((errno.EMFILE, no_more_files()), (errno.EACCES, no_rights(folder, 0))):
+        with pytest.raises(FileAccessError) as caught, refusal:
+            StateFolder(folder, {"seed": 1})
+        assert_refused(caught.value, number, folder)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, reader in KINDS.items() if reader.by_library])

@@ -6,8 +6,9 @@ import torch
 from arseg.errors import DataError
 from arseg.evaluate.complexity import count_macs
 from arseg.fusions import get_fusion
-from arseg.models.gated import HIDDEN_CHANNELS, Gated
+from arseg.models.gated import HIDDEN_CHANNELS, OPEN_BIAS, Gated
 from arseg.models.registry import build_network
+from arseg.models.resize import resize
 
 
 def features(seed=0, size=(12, 16)):
@@ -20,7 +21,9 @@ def test_it_begins_as_propagation():
     warped, low = features()
     assert get_fusion("gated") is Gated
     fused = Gated(8)(warped, low)
-    assert (fused - warped).abs().max() < 0.01 * (warped.abs().max() + low.abs().max())
+    opened = torch.sigmoid(torch.tensor(OPEN_BIAS))
+    assert 0.85 < opened < 1
+    torch.testing.assert_close(fused, opened * warped + (1 - opened) * resize(low, warped.shape[-2:]))
 
 
 def test_it_learns_where_the_warped_feature_is_wrong():

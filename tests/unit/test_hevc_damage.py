@@ -14,17 +14,26 @@ from arseg.codec.decode import read_frames
 from arseg.codec.hevc import MotionProcess
 from arseg.codec.stream import split_bitstream
 from arseg.errors import CodecError
+from arseg.motion.follow import KeyframeFollower
 
 NUM_STREAMS = 800
 MAX_SECONDS = 20.0
 """Far beyond what reading 8 frames of 96x64 takes; a hang is not."""
 
 
-@pytest.fixture(scope="module", params=["bframes=0", "bframes=3:b-adapt=0:open-gop=1:keyint=4:min-keyint=4"])
+KINDS = {
+    "P": ("yuv420p", "bframes=0"),
+    "B, open groups": ("yuv420p", "bframes=3:b-adapt=0:open-gop=1:keyint=4:min-keyint=4"),
+    "B, 4:2:2, 10 bits": ("yuv422p10le", "bframes=4:b-adapt=0:b-pyramid=1"),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def sound(request):
+    pix_fmt, parameters = KINDS[request.param]
     frames = moving_texture(8, 64, 96, (3, 2)).copy()
     frames[:, 20:40, 30:60] = moving_texture(8, 20, 30, (-2, 1), seed=1)
-    return encode_with_x265(frames, f"keyint=12:qp=30:hash=1:info=0:{request.param}")
+    return encode_with_x265(frames, f"keyint=12:qp=30:hash=1:info=0:{parameters}", pix_fmt)
 
 
 def damaged(bitstream, seed):
@@ -54,11 +63,14 @@ def test_damage_is_marked_and_leaves_sound_frames(sound):
     num_errors, num_noticed, num_sound, slowest = 0, 0, 0, 0.0
     for seed in range(NUM_STREAMS):
         started = time.monotonic()
-        stream = split_bitstream(damaged(sound, seed), "hevc")
+        stream, follower = split_bitstream(damaged(sound, seed), "hevc"), KeyframeFollower()
         try:
             for frame in read_frames(stream):  # which finds out itself whether all are there
                 if frame.is_damaged:
+                    follower = KeyframeFollower()
                     continue
+                motion_qpel = follower.compose(frame, follower.locate(frame), restart=seed % 5 == frame.index % 5)
+                assert motion_qpel.shape == (64, 96, 2)
                 num_sound += 1
                 original = known.get(pixels_of(frame))
                 assert original is not None, f"seed {seed}: frame {frame.index} was never encoded"

@@ -1,6 +1,7 @@
 """Motion to a keyframe from any video: whole, damaged, cut, with and without motion of its own."""
 
 import errno
+import re
 import subprocess
 from functools import cache
 
@@ -9,10 +10,10 @@ import av.error
 import numpy as np
 import pytest
 from file_kinds import NO_MEMORY_THERE
-from infer_examples import STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_video
+from infer_examples import P_ONLY, STEP, b_picture_video, frames_of, p_only_video, two_scenes, write_video
 from motion_examples import compose_clip
 from test_hevc_damage import damaged as mutated
-from video_examples import encode_with
+from video_examples import encode_with, moving_texture
 
 from arseg.codec.bitstream import nal_units
 from arseg.codec.decode import read_clip
@@ -20,6 +21,7 @@ from arseg.codec.ffmpeg import find_ffmpeg
 from arseg.codec.reencode import Reencoding, reencode
 from arseg.codec.stream import PacketStream, open_video, split_bitstream
 from arseg.errors import CodecError, ConfigError, FileAccessError, MotionError
+from arseg.motion.judge import is_cut
 from arseg.motion.live import Following, LiveVideo
 from arseg.spec import PAPER_RULES, MotionRules
 from arseg.stopwatch import Stopwatch
@@ -81,7 +83,7 @@ SEVERAL_REFERENCES = "-x264-params", "bframes=0:ref=4:scenecut=0:keyint=12:min-k
 
 
 def open_groups(path):
-    """A keyframe every second frame, which the frame before it refers to; the first B-frame comes late."""
+    """A keyframe every second frame, which the frame before it refers to."""
     parameters = "keyint=2:min-keyint=2:bframes=1:b-adapt=0:open-gop=1:scenecut=0:log-level=none"
     return write_video(path, frames_of(11), "-x265-params", parameters, encoder="libx265")
 
@@ -92,8 +94,6 @@ def open_groups(path):
         (lambda path: b_picture_video(path / "a.264", frames_of(26)), "B-frame"),
         (lambda path: b_picture_video(path / "a.mkv", frames_of(26)), "B-frame"),
         (lambda path: b_picture_video(path / "a.ts", frames_of(26)), "B-frame"),
-        (lambda path: open_groups(path / "a.265"), "B-frame"),
-        (lambda path: open_groups(path / "a.mkv"), "B-frame"),
         (lambda path: write_video(path / "a.avi", frames_of(10), "-bf", "2", encoder="mpeg4"), "is a B-frame"),
         (
             lambda path: write_video(path / "a.mp4", frames_of(10), *SEVERAL_REFERENCES),
@@ -108,8 +108,6 @@ def open_groups(path):
         "B-frames, .264",
         "B-frames, .mkv",
         "B-frames, .ts",
-        "open groups of two, .265",
-        "open groups of two, .mkv",
         "MPEG-4 with B-frames",
         "references",
         "no motion, odd size",
@@ -126,6 +124,81 @@ def test_frames_are_encoded_again_and_none_is_lost_or_shown_twice(hevc_reader, m
             assert frame.motion_qpel.shape == (frame.pixels.height, frame.pixels.width, 2)
             np.testing.assert_allclose(middle(frame.motion_qpel), np.multiply(frame.distance, STEP), atol=1)
     assert np.all(np.diff([frame.seconds for frame in followed]) > 0)
+
+
+@pytest.mark.parametrize("suffix", [".265", ".mkv"])
+def test_hevc_is_followed_through_open_groups(hevc_reader, suffix, tmp_path):
+    path = open_groups(tmp_path / f"own{suffix}")
+    video, followed = read(path)
+    assert not video.reencoded_because
+    np.testing.assert_array_equal(planes(followed), decoded(path))
+    assert [frame.distance for frame in followed] == [0, 1] * 5 + [0]
+    for frame in followed[1::2]:
+        np.testing.assert_allclose(middle(frame.motion_qpel), STEP, atol=1)
+
+
+WEAK = ("-preset", "ultrafast", "-x264-params", "bframes=0:ref=1:scenecut=0:keyint=250:me=dia:merange=4:subme=0")
+"""Settings that hardly look for motion, as encoders in phones."""
+
+
+def in_a_dark_room(frames):
+    """The same in 10 % of the light, now and then with a flash."""
+    return np.stack([frame if number % 5 == 4 else frame // 10 for number, frame in enumerate(frames)])
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "share", "again"),
+    [
+        (moving_texture(16, 96, 128, (9, 6)), WEAK, 0.5, 0.35),
+        (np.repeat(frames_of(1), 16, axis=0), ("-x264-params", "keyint=1"), 1, 0),
+    ],
+    ids=["most blocks intra-coded", "nothing but keyframes"],
+)
+def test_motion_that_explains_little_is_found_by_encoding_again(frames, options, share, again, tmp_path, caplog):
+    path = write_video(tmp_path / "own.mkv", frames, *options)
+    with caplog.at_level("INFO"):
+        video, followed = read(path)
+    told = re.fullmatch(r"from frame 4 on, .* (\d+)% of the blocks .* (\d+)% if .*", video.reencoded_because)
+    assert int(told[1]) >= 100 * share
+    assert int(told[2]) <= 100 * again
+    assert caplog.text.count(video.reencoded_because) == 1
+    np.testing.assert_array_equal(planes(followed), decoded(path))
+    assert [frame.distance for frame in followed] == [0, 0, 0, 0, *range(12)]
+    video, followed = read(path, motion="stream")
+    assert not video.reencoded_because
+    assert sum(frame.distance == 0 for frame in followed) > len(followed) / 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "options"),
+    [
+        (np.repeat(frames_of(1), 16, axis=0), WEAK),
+        (np.random.default_rng(0).integers(0, 256, (24, 64, 96, 3), dtype=np.uint8), WEAK),
+        (np.concatenate([moving_texture(2, 64, 96, STEP, seed) for seed in range(12)]), WEAK),
+        (in_a_dark_room(frames_of(24)), WEAK),
+        (frames_of(16), ("-x264-params", P_ONLY.format(gop=2))),
+    ],
+    ids=["still", "noise", "cuts", "flashes", "short GOPs"],
+)
+def test_other_motion_is_kept(frames, options, tmp_path):
+    video, followed = read(write_video(tmp_path / "own.mkv", frames, *options))
+    assert not video.reencoded_because
+    assert len(followed) == len(frames)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10"])
+def test_a_cut_is_told_from_what_moves(pix_fmt):
+    def is_another(first, second):
+        frames = (av.VideoFrame.from_ndarray(frame.copy(), format="rgb24") for frame in (first, second))
+        return is_cut(*(frame.reformat(format=pix_fmt) for frame in frames))
+
+    room = moving_texture(2, 90, 150, (13, 9))
+    for pair, expected in (
+        (room, False),
+        ((room[0], room[0] // 2), True),
+        ((np.sort(room[0], axis=1), np.sort(room[0], axis=1)[:, ::-1]), True),  # the same brightness elsewhere
+    ):
+        assert is_another(*pair) == expected
 
 
 def test_a_stream_that_must_serve_and_does_not_is_refused(tmp_path):
@@ -207,7 +280,7 @@ def damaged(content, start, stop):
     return content[:start] + bytes(255 - byte for byte in content[start:stop]) + content[stop:]
 
 
-P_ONLY = {"libx264": P_GOP, "libx265": f"{P_GOP}:log-level=none"}
+WITHOUT_B = {"libx264": P_GOP, "libx265": f"{P_GOP}:log-level=none"}
 WITH_B = {
     "libx264": "bframes=2:b-adapt=0:keyint=6:scenecut=0:open-gop=0",
     "libx265": "bframes=2:b-adapt=0:keyint=6:min-keyint=6:scenecut=0:open-gop=0:log-level=none",
@@ -234,7 +307,7 @@ HITS = {
 @pytest.mark.parametrize("hit", HITS)
 @pytest.mark.parametrize(
     ("encoder", "parameters"),
-    [(encoder, kinds[encoder]) for kinds in (P_ONLY, WITH_B) for encoder in kinds],
+    [(encoder, kinds[encoder]) for kinds in (WITHOUT_B, WITH_B) for encoder in kinds],
     ids=["h264", "hevc", "h264, B-frames", "hevc, B-frames"],
 )
 def test_what_is_damaged_is_shown_as_players_do_marked_and_counted(hevc_reader, tmp_path, encoder, parameters, hit):
@@ -262,7 +335,7 @@ def test_what_is_damaged_is_shown_as_players_do_marked_and_counted(hevc_reader, 
             keyframe = place
 
 
-@pytest.mark.parametrize("parameters", [P_ONLY["libx264"], WITH_B["libx264"]], ids=["P", "B"])
+@pytest.mark.parametrize("parameters", [WITHOUT_B["libx264"], WITH_B["libx264"]], ids=["P", "B"])
 def test_any_damage_leaves_what_ffmpeg_shows(tmp_path, parameters):
     """Flipped, cut and lost bytes of H.264, which has no hashes: there is an answer, and all frames are in it."""
     _, packets = packets_of("libx264", parameters, 12)
@@ -293,7 +366,7 @@ def decoded_bytes(packets, codec, folder):
 
 
 def test_hashes_find_damage_that_the_decoder_does_not(hevc_reader, tmp_path):
-    codec, packets = packets_of("libx265", f"{P_ONLY['libx265']}:hash=1")
+    codec, packets = packets_of("libx265", f"{WITHOUT_B['libx265']}:hash=1")
     hit = damaged(packets[8], len(packets[8]) // 3, len(packets[8]) - 40)
     decoded_bytes([*packets[:8], hit, *packets[9:]], codec, tmp_path)
     _, followed = read(tmp_path / "own.hevc", motion="reencode")  # without libde265, which may notice as well
@@ -395,7 +468,7 @@ def test_leading_frames_at_the_beginning_are_left_out_and_counted(hevc_reader, t
 def test_what_is_no_video_is_refused(tmp_path, content):
     path = tmp_path / "own.264"
     path.write_bytes(content)
-    with pytest.raises(CodecError, match=r"cannot be read as a video|no frame can be decoded"):
+    with pytest.raises(CodecError, match=r"cannot be read as a video|no frame that can be decoded"):
         read(path)
 
 

@@ -113,7 +113,7 @@ def test_missing_and_foreign_files(network, tmp_path):
         ({"network": {"backbone": "bise18", "fusion": True}}, "description is incomplete .*num_classes"),
         ({"trained_on": {"encoding": {"codec": "hevc"}}}, "description is incomplete .*rate"),
         ({"state_dict": None}, "state_dict is missing"),
-        ({"network": SPEC.to_dict() | {"backbone": "psp99"}}, "do not fit a psp99 with 5 classes .*expected one of"),
+        ({"network": SPEC.to_dict() | {"backbone": "psp99"}}, "its network cannot be built: .*expected one of"),
         ({"network": SPEC.to_dict() | {"fusion": False}}, r"do not fit .*fuse_attention"),
         ({"network": SPEC.to_dict() | {"num_classes": 6}}, r"do not fit a bise18 with 6 classes .*size mismatch"),
     ],

@@ -1,6 +1,8 @@
 """Every network: the registered ones, those of other libraries, and one of a file."""
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from arseg.export.branches import export_branches
 from arseg.models.adapters.smp import architecture
 from arseg.models.branch import Branch
 from arseg.models.registry import build_network
-from arseg.networks import networks
+from arseg.networks import Networks, name_of, networks, own_file, path_part
 from arseg.spec import NetworkSpec, SegmentationClass, TrainedOn
 from arseg.train.parallel import span_processes
 
@@ -169,7 +171,10 @@ def test_an_adapted_network_is_exported_as_it_runs(own, tmp_path):
         ("probabilities", r"not that of its last convolution \(0\).*without softmax"),
         ("transposed", "has no last convolution: it returns 5 channels"),
         ("nothing", "nothing returned a NoneType, no torch.nn.Module"),
-        ("missing", r"missing cannot be imported from .*nets\.py \(AttributeError"),
+        (
+            "missing",
+            r"nets\.py has no missing\. Name one that takes a number of classes: .*nets\.py:build, .*:nothing$",
+        ),
         ("build#stem.9", r"no convolution 'stem\.9' runs in it; expected one of stem\.0, head"),
     ],
 )
@@ -178,8 +183,49 @@ def test_modules_that_cannot_be_adapted_are_refused(own, function, message):
         build_network(f"{own}:{function}", 5, fusion=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("smp/fpn/tu-tf_efficientnet_lite0", "smp+fpn+tu-tf_efficientnet_lite0"),
+        ("my nets/net-1.py:build#head.0", "my~20nets+net-1.py@build=head.0"),
+        ("/a+b/c@d=e~20.py:f", "+a~2Bb+c~40d~3De~7E20.py@f"),
+        ("{ü}/$(x);'\"%.py:f", "~7B~C3~BC~7D+~24~28x~29~3B~27~22~25.py@f"),
+        ("tiny", "tiny"),
+    ],
+)
+def test_any_name_has_a_part_of_a_path_of_its_own(name, part):
+    assert (path_part(name), name_of(part), name_of(name)) == (part, name, name)
+    assert networks.find(name) is not None
+    assert re.fullmatch(Networks.pattern, name) or name == "tiny"
+    assert own_file(name) == (Path(name.rpartition(":")[0]) if ":" in name else None)
+
+
+def test_a_file_may_lie_anywhere_and_must_be_named_with_its_function(own, monkeypatch):
+    folder = own.parent / "my nets: #2"
+    folder.mkdir()
+    (folder / "nets.py").write_text(OWN + "\n\ndef no(a, b): ...\n\n\ndef _helps(a): ...\n")
+    monkeypatch.chdir(own.parent)
+    name = "my nets: #2/nets.py:build"
+    assert build_network(name, 5, fusion=False).num_classes == 5
+    assert build_network(f"{name}#head", 5, fusion=False).cut.convolution == "head"
+    with pytest.raises(
+        ConfigError, match=r"'my nets: #2/nets.py': names no function\. .*: my nets: #2/nets.py:build, .*:nothing$"
+    ):
+        networks.get("my nets: #2/nets.py")
+    (folder / "empty.py").write_text("x = 1\n")
+    with pytest.raises(ConfigError, match=r"empty.py has none that takes a number of classes"):
+        networks.get("my nets: #2/empty.py")
+    with pytest.raises(ConfigError, match=r"Name one, as none.py:FUNCTION \(.*none.py cannot be read"):
+        networks.get("none.py")
+    monkeypatch.chdir(folder)
+    with pytest.raises(
+        ConfigError, match=r"nets: #2/my nets: #2/nets.py does not exist. Run the command where it leads"
+    ):
+        networks.get(name)
+
+
 def test_names_that_stand_for_nothing_are_refused():
-    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist. Correct the path"):
+    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist. Run the command where it leads"):
         build_network("nowhere.py:build", 5, fusion=False)
     with pytest.raises(ConfigError, match=r"expected one of psp18, .*smp/ARCHITECTURE/ENCODER; .*FILE.py:FUNCTION"):
         networks.get("smp/unet")

@@ -101,6 +101,39 @@ def test_a_finished_network_becomes_an_hr_branch(folder):
         torch.testing.assert_close(branch.network.last_convolution(branch.network.encode(image).feature), expected)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("form", ["module", "nested", "script"])
+def test_a_network_saved_with_its_code_is_refused_with_what_to_save(folder, form, capsys):
+    network = build(2)
+    if form == "script":
+        torch.jit.trace(network, torch.zeros(1, 3, 8, 8)).save("whole.pth")
+    else:
+        torch.save(network if form == "module" else {"epoch": 3, "model": network}, "whole.pth")
+    with pytest.raises(SystemExit):
+        create("--weights", "whole.pth")
+    told = capsys.readouterr().err
+    assert "whole.pth: " in told
+    assert "--weights takes a state dict, torch.save(network.state_dict(), FILE), or a checkpoint" in told
+
+
+def test_the_folder_of_its_file_may_have_any_name(folder, monkeypatch, capsys):
+    (folder / "my nets").mkdir()
+    for name in ("net.py", "layers_beside.py"):
+        (folder / name).rename(folder / "my nets" / name)
+    create(network="my nets/net.py:build")
+    video = p_only_video(folder / "own.mp4", frames_of(2))
+    run("segment", video, "--checkpoint", "hr.pt", "-o", "a b.csv")
+    run("provenance", "a b.csv")
+    capsys.readouterr()
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    told = refusal(capsys, "segment", video, "--checkpoint", "../hr.pt", "-o", "a.csv")
+    assert (
+        f"hr.pt: its network cannot be built: backbone 'my nets/net.py:build': {folder}/elsewhere/my nets/net.py"
+        in told
+    )
+
+
 def test_its_weights_come_from_a_file(folder):
     weights = {name: torch.full_like(tensor, 0.1) for name, tensor in build(2).state_dict().items()}
     torch.save(weights, "weights.pth")
@@ -185,10 +218,16 @@ def test_a_network_by_name_segments_a_video(folder, words, caplog):
         ([], "Give --checkpoint FILE..., or a --network by name"),
         (["--network", "net.py:random", "--classes", "classes.csv"], "Give trained weights: --weights FILE"),
         (["--network", "net.py:build"], "how many classes it has is not known. Give their sheet: --classes"),
-        (["--network", "net.py:build", "--compare", "HR"], "--compare: .* arseg adapt own.mp4 --network net.py:build"),
+        (
+            ["--network", "net.py:build", "--compare", "HR"],
+            "--compare: .* Add --propagate, .* arseg adapt own.mp4 --network net.py:build",
+        ),
         (["--network", "net.py:build", "--scale-percent", 50], "--scale-percent: "),
         (["--network", "net.py:build", "--checkpoint", "hr.pt"], "--checkpoint: "),
-        (["--network", "net.py:three", "--keyframes", "coded"], "are for an LR branch; a single network sees every"),
+        (
+            ["--network", "net.py:three", "--keyframes", "coded"],
+            "are for an LR branch or --propagate; a single network sees every",
+        ),
         (["--checkpoint", "hr.pt", "--weights", "w.pth"], "--weights: is of a network by name"),
     ],
 )

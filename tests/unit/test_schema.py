@@ -90,7 +90,8 @@ def of(place, **values):
         ),
         (of("", encoder={"references": 17}), r"encoder\.references: 17 is greater than the maximum of 16"),
         (of("datasets.camvid", preset="slow"), r"datasets\.camvid\.preset: unknown key; did you mean 'presets'\?"),
-        (lambda c: c.pop("datasets"), r"datasets: this key is missing"),
+        (lambda c: c.pop("name"), r"name: this key is missing"),
+        (of("", segment={"video": ["a.mp4"]}), r"segment\.video: unknown key; did you mean 'videos'\?"),
         (of("datasets.camvid", rates=["3M"]), r"datasets\.camvid\.rates\[0\]: '3M' does not match .*3000k"),
         (
             of("datasets.camvid.source", folder="x"),

@@ -28,11 +28,11 @@ from motion_examples import compose_clip, compose_motion
 from video_examples import encode_with, heard, sound, times
 
 from arseg.ar import ClipPredictor
-from arseg.cli import segment as segment_command
 from arseg.codec.decode import read_clip
 from arseg.codec.encode import encode_clip
 from arseg.errors import CodecError, ConfigError
 from arseg.infer import Following, segment
+from arseg.infer import run as infer_run
 from arseg.infer.prefetch import prefetch
 from arseg.models.branch import load_branch
 from arseg.spec import Encoding
@@ -331,7 +331,7 @@ def test_the_command_reports_damage(checkpoints, tmp_path, capsys):
 
 
 def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, labels, tmp_path, capsys, monkeypatch):
-    ordinary = segment_command.track
+    ordinary = infer_run.track
 
     def interrupted(frames, *words, **options):
         for number, frame in enumerate(ordinary(frames, *words, **options)):
@@ -339,7 +339,7 @@ def test_ctrl_c_ends_the_video_and_keeps_what_there_is(video, checkpoints, label
                 os.kill(os.getpid(), signal.SIGINT)
             yield frame
 
-    monkeypatch.setattr(segment_command, "track", interrupted)
+    monkeypatch.setattr(infer_run, "track", interrupted)
     command(video, checkpoints, "-o", tmp_path / "labels.h5")
     assert "stopped by SIGINT" in capsys.readouterr().out
     assert_labels(tmp_path / "labels.h5", labels[:3])

@@ -131,6 +131,16 @@ def test_seeds_and_sequences_differ_and_more_sequences_leave_the_others_as_they_
     assert np.abs(first.astype(int) - second).mean() > 10
 
 
+def test_a_frame_of_a_faster_street_is_a_later_frame_of_the_same_street(tmp_path):
+    synthesize(tmp_path / "slow", seed=3, **TINY | {"frames_per_sequence": 18})
+    synthesize(tmp_path / "fast", seed=3, **TINY, speed=2)
+    for frame in range(9):
+        fast = read_label(tmp_path / f"fast/labels/val00_{frame:03d}.png", len(CLASSES))
+        np.testing.assert_array_equal(
+            fast, read_label(tmp_path / f"slow/labels/val00_{2 * frame:03d}.png", len(CLASSES))
+        )
+
+
 def test_every_frame_is_written_and_splits_are_by_sequence(tree, manifest):
     assert len(list((tree / "images").iterdir())) == len(list((tree / "labels").iterdir())) == 4 * 9
     assert manifest.classes == CLASSES

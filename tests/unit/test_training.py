@@ -6,11 +6,14 @@ import pandas as pd
 import pytest
 import torch
 import training_examples
+from command_line import phase1_words, run
 
 from arseg.config import TrainConfig
+from arseg.data.manifest import TEACHER, read_manifest, write_manifest
 from arseg.errors import ArsegError, CheckpointError, ConfigError, DataError, StoreError
 from arseg.evaluate.protocol import evaluate
 from arseg.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from arseg.models.describe import describe_checkpoint
 from arseg.spec import Encoding
 from arseg.train.data import StillDataset
 from arseg.train.phases import Phase1
@@ -109,7 +112,7 @@ def test_what_is_finished_is_not_trained_again(tiny_dataset, hr, tmp_path, monke
         (tmp_path / name).write_bytes((hr.parent / name).read_bytes())
     with monkeypatch.context() as patch, caplog.at_level(logging.INFO):
         patch.setattr(Phase1, "begin_batch", lambda *_: 1 / 0)
-        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr).trained_on.score
+        assert phase1(tiny_dataset, tmp_path) == load_checkpoint(hr).trained_on
         assert "is there already, trained with these settings. Delete it to train again" in caplog.text
         with pytest.raises(ZeroDivisionError):
             phase1(tiny_dataset, tmp_path, seed=4)
@@ -269,6 +272,21 @@ def test_an_absent_class_counts_in_validation_as_in_evaluation(tiny_dataset, tmp
     np.testing.assert_equal(pd.read_csv(tmp_path / "history.csv")["val_miou"].to_numpy(), [expected] * 2)
     trained_on = load_checkpoint(tmp_path / "weights.pt").trained_on
     np.testing.assert_equal((trained_on.score, trained_on.epoch), (torch.nan, 1) if original_quirks else (1, 0))
+
+
+def test_a_validation_with_labels_of_a_network_gives_agreement(tiny_dataset, tmp_path, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    manifest = read_manifest(tiny_dataset.manifest)
+    labelled = [replace(row, labelled_by=TEACHER) for row in manifest.rows]
+    write_manifest(tmp_path / "taught.csv", labelled, manifest.classes)
+    run(*phase1_words(tmp_path / "taught.csv", tmp_path / "weights.pt", epochs=1))
+    history = pd.read_csv(tmp_path / "history.csv")
+    trained_on = load_checkpoint(tmp_path / "weights.pt").trained_on
+    assert trained_on.score == pytest.approx(history["val_agreement"][0], rel=1e-4)
+    told = f"agreement with HR {100 * trained_on.score:.2f} in validation"
+    assert told in capsys.readouterr().out
+    assert describe_checkpoint(tmp_path / "weights.pt")["score"] == told
+    assert not [name for name in (*history, *caplog.messages) if "miou" in name.lower()]
 
 
 def test_epochs_without_validation_have_no_score_in_the_history(tiny_dataset, tmp_path):

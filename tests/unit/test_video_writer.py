@@ -1,4 +1,4 @@
-"""Videos that are written: read again, they have the times, the colours, the shape and the sound that they should."""
+"""Videos that are written: read again, they have the times, the colours and the sound that they should."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -85,13 +85,6 @@ def test_codec_and_quality_can_be_chosen(tmp_path):
     with pytest.raises(ConfigError, match=r"--overlay\.crf 52: must be from 0 \(best quality\) to 51"):
         VideoOptions(crf=52)
     assert VideoOptions(codec="av1", crf=52).crf == 52
-
-
-def test_pixels_keep_their_shape(tmp_path):
-    source = heard(tmp_path / "source.mp4", "-vf", "setsar=2")
-    for frames, ratio in ((moving_texture(2, 64, 96, (3, 1)), 2), (moving_texture(2, 64, 192, (3, 1)), None)):
-        with av.open(str(written(tmp_path / "v.mp4", frames, name=str(source)))) as container:
-            assert container.streams.video[0].sample_aspect_ratio == ratio
 
 
 @pytest.mark.parametrize(

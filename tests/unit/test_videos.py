@@ -10,7 +10,8 @@ from PIL import Image
 
 from arseg.cli.main import main
 from arseg.data.manifest import read_manifest
-from arseg.datasets.videos.sampling import choose_samples, count_frames, find_videos, write_samples
+from arseg.datasets.videos.footage import count_frames, find_videos
+from arseg.datasets.videos.sampling import choose_samples, write_samples
 from arseg.errors import ArsegError, CodecError, DataError
 from arseg.infer.teacher import label_samples
 from arseg.models.checkpoint import save_checkpoint
@@ -62,7 +63,8 @@ def test_samples_are_spread_over_time_and_as_many_as_asked_for():
 
 def test_too_short_videos_say_what_is_missing():
     with pytest.raises(
-        DataError, match=r"the videos have 40 frames in all, and the 20% for val, .* have no frame with 11 before"
+        DataError,
+        match=r"have 40 frames in all \(a with 40\)\. Of them, 20% are for val, .* 120 frames, or a gop of 4 or less",
     ):
         choose_samples({"a": 40}, 10, 12, "annotated")
 
@@ -94,12 +96,33 @@ def test_videos_with_one_name_are_two_sequences(drives, tmp_path):
     assert find_videos(str(tmp_path / "videos.csv"))["first-2"] == tmp_path / "first.mp4"
 
 
-def test_videos_of_two_sizes_are_refused(tmp_path):
+def test_videos_of_several_sizes_get_one(tmp_path):
+    for name, height, width in (("a", 64, 96), ("b", 64, 96), ("c", 32, 48)):
+        p_only_video(tmp_path / f"{name}.mp4", frames_of(40, height, width))
+    for size, expected in ((None, (96, 64)), ((48, 32), (48, 32))):
+        folder = tmp_path / f"frames{size}"
+        write_samples(f"{tmp_path}/?.mp4", folder, num_samples=30, gop=GOP, size=size)
+        images = {path.relative_to(folder): Image.open(path) for path in folder.glob("*/*.png")}
+        assert {image.size for image in images.values()} == {expected}
+        assert {path.parts[0] for path in images} == {"a", "b", "c"}
+    enlarged = Image.open(next((tmp_path / "framesNone/c").iterdir())).resize((48, 32))
+    path = tmp_path / "frames(48, 32)/c" / next((tmp_path / "framesNone/c").iterdir()).name
+    assert np.abs(np.asarray(enlarged, float) - np.asarray(Image.open(path))).mean() < 10
+
+
+def test_a_video_that_would_be_stretched_is_refused(tmp_path):
     p_only_video(tmp_path / "a.mp4", frames_of(40))
     p_only_video(tmp_path / "b.mp4", frames_of(40, height=32))
-    with pytest.raises(DataError, match=r"b.mp4: frame \d+ has 96x32 pixels, the first 96x64"):
+    with pytest.raises(DataError, match=r"a.mp4: has 96x64 pixels, which at 96x32, .* would be stretched"):
         write_samples(f"{tmp_path}/*.mp4", tmp_path / "frames", num_samples=10, gop=GOP)
     assert not (tmp_path / "frames").exists()
+
+
+def test_a_video_shorter_than_a_clip_is_named(drives, tmp_path, caplog):
+    p_only_video(tmp_path / "brief.mp4", frames_of(GOP - 1))
+    (tmp_path / "videos.csv").write_text(f"video\n{drives}/*.mp4\nbrief.mp4\n")
+    write_samples(str(tmp_path / "videos.csv"), tmp_path / "frames", num_samples=10, gop=GOP)
+    assert "brief.mp4: has 2 frames, fewer than a clip (3), and is left out" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ PLANS = {
         **{"train_phase1": 3 * 4, "train_phase2": 2 * 3 * 3, "evaluate": 2 * 3 * (2 + 2 * 3)},
         **{"tabulate": 1, "plot_curves": 1, "plot_panel": 2 * 3},
     },
+    "tests/workflow/configs/videos.yaml": {"segment_video": 2, "tabulate_videos": 1, "check_videos": 1},
 }
 
 
@@ -53,6 +54,9 @@ PLANS = {
 def folder(tmp_path: Path) -> Path:
     """A working directory in which the relative paths of the shipped configurations hold."""
     (tmp_path / "config").symlink_to(REPOSITORY / "config")
+    (tmp_path / "drives").mkdir()
+    for name in ("drives/one.mp4", "drives/two.mkv", "hr.pt"):
+        (tmp_path / name).touch()
     return tmp_path
 
 

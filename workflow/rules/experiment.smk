@@ -11,9 +11,11 @@ from arseg.workflow.experiment import (
 from arseg.workflow.gpus import profile_named, settle_gpus
 from arseg.workflow.jobs import Jobs, loader_workers
 from arseg.workflow.sources import Sources, rule_files
+from arseg.workflow.videos import Videos
 
 experiment = read_experiment(config, workflow.configfiles, workflow.basedir)
 jobs = Jobs(experiment)
+videos = Videos(experiment)
 sources = Sources(experiment, watches=workflow.is_main_process)
 config = experiment.settings
 

@@ -27,6 +27,7 @@ rule synthesize:
         " --num-test-sequences {params.scenes[num_test_sequences]}"
         " --frames-per-sequence {params.scenes[frames_per_sequence]}"
         " --annotate-every {params.scenes[annotate_every]}"
+        " --speed {params.scenes[speed]}"
         " --width {params.scenes[width]}"
         " --height {params.scenes[height]}"
         " --gop {params.scenes[gop]}"

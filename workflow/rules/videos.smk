@@ -15,7 +15,6 @@ rule sample_videos:
         dataset=experiment.datasets_of("videos"),
     conda:
         "../../envs/arseg.yaml"
-    threads: 4
     resources:
         mem_mb=2000,
         runtime=240,
@@ -27,7 +26,7 @@ rule sample_videos:
         " --samples {params.sampling[samples]}"
         " --gop {params.sampling[gop]}"
         " --tail {params.sampling[tail]}"
-        " --threads {threads}"
+        " {params.sampling[size]}"
         " --output {output:q}"
         " > {log:q} 2>&1"
 

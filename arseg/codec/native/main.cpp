@@ -4,9 +4,9 @@
 // caller only sees this program end. Requests and answers alternate, in the machine's byte order:
 //
 //   request   uint32 size, int32 number, then the bytes of one access unit (size 0: the stream has ended)
-//   answer    int32 number of pictures, each: 9 x int32 (number of its access unit, poc, is_keyframe, kind, width,
-//             height, block_columns, block_rows, num_lists), uint8 mode per block, and for each list int16 (x, y) and
-//             int32 ref_poc per block;
+//   answer    int32 number of pictures, in decode order, each: 10 x int32 (number of its access unit, poc, is_keyframe,
+//             is_reference, kind, width, height, block_columns, block_rows, num_lists), uint8 mode per block, and for
+//             each list int16 (x, y) and int32 ref_poc per block;
 //             or int32 -1, int32 size and a message, after which the program ends
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 
 namespace {
 
-constexpr const char *version = "hevc-motion 2";
+constexpr const char *version = "hevc-motion 3";
 constexpr unsigned seconds_per_access_unit = 60;  // far beyond what any picture takes: the decoder hangs
 constexpr rlim_t max_memory = rlim_t(4) << 30;    // a damaged header may ask for any amount
 
@@ -34,8 +34,8 @@ void append(std::vector<uint8_t> &answer, const void *data, size_t size)
 
 void append(std::vector<uint8_t> &answer, const motion_picture &picture)
 {
-    const int32_t header[] = {picture.number, picture.poc,           picture.is_keyframe, picture.kind, picture.width,
-                              picture.height, picture.block_columns, picture.block_rows,  picture.num_lists};
+    const int32_t header[] = {picture.number, picture.poc,    picture.is_keyframe,   picture.is_reference, picture.kind,
+                              picture.width,  picture.height, picture.block_columns, picture.block_rows,   picture.num_lists};
     const size_t num_blocks = size_t(picture.block_columns) * picture.block_rows;
     append(answer, header, sizeof header);
     append(answer, picture.mode, num_blocks);

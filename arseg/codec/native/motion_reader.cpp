@@ -27,26 +27,46 @@ template <class Function> void disable(Function &function) { function = no_pixel
 void disable_reconstruction(acceleration_functions &f)
 {
     disable(f.put_weighted_pred_avg_8);
+    disable(f.put_weighted_pred_avg_16);
     disable(f.put_unweighted_pred_8);
+    disable(f.put_unweighted_pred_16);
     disable(f.put_weighted_pred_8);
+    disable(f.put_weighted_pred_16);
     disable(f.put_weighted_bipred_8);
+    disable(f.put_weighted_bipred_16);
     disable(f.put_hevc_epel_8);
+    disable(f.put_hevc_epel_16);
     disable(f.put_hevc_epel_h_8);
+    disable(f.put_hevc_epel_h_16);
     disable(f.put_hevc_epel_v_8);
+    disable(f.put_hevc_epel_v_16);
     disable(f.put_hevc_epel_hv_8);
+    disable(f.put_hevc_epel_hv_16);
     for (auto &row : f.put_hevc_qpel_8)
         for (auto &function : row) disable(function);
+    for (auto &row : f.put_hevc_qpel_16)
+        for (auto &function : row) disable(function);
+    disable(f.transform_bypass);
+    disable(f.transform_bypass_rdpcm_v);
+    disable(f.transform_bypass_rdpcm_h);
     disable(f.transform_skip_8);
+    disable(f.transform_skip_16);
     disable(f.transform_skip_rdpcm_v_8);
     disable(f.transform_skip_rdpcm_h_8);
+    disable(f.transform_skip_residual);
     disable(f.transform_4x4_dst_add_8);
+    disable(f.transform_4x4_dst_add_16);
     for (auto &function : f.transform_add_8) disable(function);
+    for (auto &function : f.transform_add_16) disable(function);
     disable(f.transform_idst_4x4);
     disable(f.transform_idct_4x4);
     disable(f.transform_idct_8x8);
     disable(f.transform_idct_16x16);
     disable(f.transform_idct_32x32);
+    disable(f.rdpcm_v);
+    disable(f.rdpcm_h);
     disable(f.add_residual_8);
+    disable(f.add_residual_16);
 }
 
 bool means_damage(de265_error warning)
@@ -71,16 +91,27 @@ struct motion_reader {
         return MOTION_ERROR;
     }
 
+    decoder_context &decoder() { return *static_cast<decoder_context *>(context); }
+    void let_out_of_order();
     motion_result decode();
     motion_result describe(const de265_image &image, motion_picture &picture);
     motion_result read_blocks(const de265_image &image, motion_picture &picture);
 };
+
+// Lets pictures out as soon as they are decoded, in decode order: says of all that no other is to be shown before them.
+void motion_reader::let_out_of_order()
+{
+    for (int index = 0; const de265_image *image = decoder().get_image(index); index++)
+        if (image->has_vps())
+            for (auto &layer : const_cast<video_parameter_set &>(image->get_vps()).layer) layer.vps_max_num_reorder_pics = 0;
+}
 
 motion_result motion_reader::decode()
 {
     while (!waiting && !de265_peek_next_picture(context)) {
         int more = 0;
         const de265_error result = de265_decode(context, &more);
+        let_out_of_order();
         waiting = result == DE265_ERROR_WAITING_FOR_INPUT_DATA || !more;
         if (result != DE265_OK && result != DE265_ERROR_WAITING_FOR_INPUT_DATA)
             return fail(de265_get_error_text(result));
@@ -95,10 +126,11 @@ motion_result motion_reader::describe(const de265_image &image, motion_picture &
     if (image.integrity != INTEGRITY_CORRECT || image.slices.empty())
         return fail("picture " + std::to_string(image.PicOrderCntVal) + " could not be decoded completely");
     const seq_parameter_set &sps = image.get_sps();
-    if (sps.BitDepth_Y != 8 || sps.BitDepth_C != 8 || sps.chroma_format_idc != CHROMA_420)
-        return fail("pictures with " + std::to_string(std::max(sps.BitDepth_Y, sps.BitDepth_C)) +
-                    " bits and chroma format " + std::to_string(sps.chroma_format_idc) +
-                    "; only 8 bits in 4:2:0 (format 1) are read");
+    if (sps.range_extension.extended_precision_processing_flag ||
+        sps.range_extension.cabac_bypass_alignment_enabled_flag ||
+        (sps.sps_extension_present_flag && sps.sps_extension_6bits))
+        return fail("pictures are coded with extensions that are not read: extended precision, aligned bypass bins or "
+                    "screen content");
     // The window's offsets count chroma samples (H.265, 7.4.3.2.1). Encoders pad on the right and at the bottom.
     if (sps.conf_win_left_offset || sps.conf_win_top_offset)
         return fail("pictures are cropped on the left or at the top; only on the right and at the bottom is read");
@@ -109,6 +141,7 @@ motion_result motion_reader::describe(const de265_image &image, motion_picture &
     picture.number = int32_t(de265_get_image_PTS(&image));
     picture.poc = image.PicOrderCntVal;
     picture.is_keyframe = isIRAP(image.nal_hdr.nal_unit_type);
+    picture.is_reference = !isSublayerNonReference(image.nal_hdr.nal_unit_type);
     picture.kind = 'I';
     for (const slice_segment_header *slice : image.slices) {
         if (slice->slice_type == SLICE_TYPE_B) picture.kind = 'B';
@@ -172,7 +205,7 @@ motion_reader *motion_open(void)
     }
     de265_set_parameter_bool(reader->context, DE265_DECODER_PARAM_DISABLE_DEBLOCKING, 1);
     de265_set_parameter_bool(reader->context, DE265_DECODER_PARAM_DISABLE_SAO, 1);
-    disable_reconstruction(static_cast<decoder_context *>(reader->context)->acceleration);
+    disable_reconstruction(reader->decoder().acceleration);
     return reader;
 }
 
@@ -186,7 +219,7 @@ void motion_push(motion_reader *reader, const uint8_t *data, size_t size, int32_
 {
     if (size) {
         de265_push_data(reader->context, data, int(size), number, nullptr);
-        // Not "end of frame": that would show pictures that are still to be reordered.
+        // Not "end of frame": that would also let out a picture of which further slices are to come.
         de265_push_end_of_NAL(reader->context);
     } else {
         de265_flush_data(reader->context);

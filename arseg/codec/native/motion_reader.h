@@ -1,6 +1,6 @@
 /* Motion of HEVC pictures, read with libde265: a C interface.
  *
- * Push a stream in Annex-B form, one access unit at a time; pictures come out in display order. Pixels are never
+ * Push a stream in Annex-B form, one access unit at a time; pictures come out in decode order. Pixels are never
  * reconstructed: motion follows from the entropy-coded syntax alone, and leaving out prediction, transforms and
  * loop filters makes reading several times faster.
  */
@@ -30,6 +30,7 @@ typedef struct {
     int32_t number;          /* that its access unit was given with */
     int32_t poc;             /* picture order count */
     int32_t is_keyframe;     /* 1 if decoding can start here: an intra random access point */
+    int32_t is_reference;    /* 0 if no picture of its own temporal layer refers to it */
     int32_t kind;            /* 'I', 'P' or 'B' */
     int32_t width, height;   /* displayed pixels */
     int32_t block_columns, block_rows;
@@ -49,7 +50,7 @@ void motion_close(motion_reader *reader);
 /* Give one whole access unit, with a number for its picture; size 0 ends the stream. Then call motion_next until it gives no more pictures. */
 void motion_push(motion_reader *reader, const uint8_t *data, size_t size, int32_t number);
 
-/* The next picture in display order: MOTION_PICTURE, MOTION_NONE if more data are needed (or the stream has ended),
+/* The next picture in decode order: MOTION_PICTURE, MOTION_NONE if more data are needed (or the stream has ended),
  * or MOTION_ERROR, after which the reader is of no further use. */
 enum motion_result motion_next(motion_reader *reader, motion_picture *picture);
 

@@ -65,7 +65,7 @@ def synthesize(output_dir: str | Path, *, gop: int = 12, num_workers: int = 1, *
     with atomic_path(Path(output_dir)) as tree:
         for folder in ("images", "labels", "lists"):
             (tree / folder).mkdir(parents=True)
-        write_sequence = partial(_write_sequence, tree, told.frames_per_sequence, (told.width, told.height))
+        write_sequence = partial(_write_sequence, tree, told)
         sequences = [
             (name, (told.seed, split_index, number))
             for split_index, split in enumerate(names)
@@ -87,8 +87,8 @@ def synthesize(output_dir: str | Path, *, gop: int = 12, num_workers: int = 1, *
         write_classes(tree / "classes.csv", CLASSES)
 
 
-def _write_sequence(tree: Path, num_frames: int, size: tuple[int, int], name: str, seed: tuple[int, int, int]) -> None:
-    street = Street(np.random.default_rng(seed), num_frames, *size)
-    for frame in range(num_frames):
-        for folder, pixels in zip(("images", "labels"), street.render(frame), strict=True):
+def _write_sequence(tree: Path, told: Synthetic, name: str, seed: tuple[int, int, int]) -> None:
+    street = Street(np.random.default_rng(seed), told.frames_per_sequence * told.speed, told.width, told.height)
+    for frame in range(told.frames_per_sequence):
+        for folder, pixels in zip(("images", "labels"), street.render(frame * told.speed), strict=True):
             Image.fromarray(pixels).save(tree / folder / f"{name}_{frame:03d}.png", compress_level=COMPRESSION)

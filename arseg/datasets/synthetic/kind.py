@@ -26,6 +26,8 @@ class Synthetic(DatasetKind):
     """Length of a video; at least 2 gop - 1."""
     annotate_every: Count = 2
     """Step from one annotated frame to the next."""
+    speed: Count = 1
+    """How many times as fast all moves: a frame shows the street this many thirtieths of a second after the last."""
     width: Annotated[int, bounds(minimum=32, multipleOf=2)] = 192
     """Width of the frames in pixels."""
     height: Annotated[int, bounds(minimum=32, multipleOf=2)] = 128

@@ -1,12 +1,12 @@
 """Anyone's videos without labels in a configuration and in the workflow."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from arseg.config import Count, bounds, expanded
 from arseg.datasets.kind import DATASETS, DatasetKind, Place, Splits, words
+from arseg.datasets.videos.footage import find_videos
 from arseg.datasets.videos.manifest import split_name
-from arseg.datasets.videos.sampling import find_videos
 
 
 @DATASETS.register("videos")
@@ -27,6 +27,9 @@ class Videos(DatasetKind):
     confidence: Annotated[float, bounds(minimum=0, exclusiveMaximum=1)] = 0.5
     """Least probability of the HR branch's class; where it is less sure, pixels are ignored (255)."""
 
+    size: Annotated[str, bounds(pattern="^([1-9][0-9]*x[1-9][0-9]*)?$")] = ""
+    """Width and height in pixels that all frames get, like `640x360`; by default the size that most videos have."""
+
     def own_splits(self) -> Splits:
         """Return the splits by time."""
         return Splits.of(split_name("train"), split_name("val"), split_name("test"))
@@ -39,13 +42,14 @@ class Videos(DatasetKind):
         """Return the videos."""
         return [str(path) for path in find_videos(self.pattern(place)).values()]
 
-    def sampling(self, place: Place) -> dict[str, str | int]:
+    def sampling(self, place: Place) -> dict[str, Any]:
         """Return the options of ``arseg videos sample``."""
         return {
             "videos": self.pattern(place),
             "samples": self.samples,
             "gop": place.longest_gop,
             "tail": place.clip_tail,
+            "size": ["--size", self.size] if self.size else [],
         }
 
     def least_confidence(self, place: Place) -> float:

@@ -1,5 +1,6 @@
 """Where a foreign module is cut: its last convolution, found and checked by running it on noise."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def _last(
     raise ConfigError(
         f"backbone {name!r}: its output is not that of its last convolution ({tried}), resized to the image's size. "
         "Let it return scores, without softmax or the like; or name another convolution: "
-        f"{name.partition('#')[0]}#NAME"
+        f"{re.sub('#[A-Za-z0-9_.]+$', '', name)}#NAME"
     )
 
 
