@@ -61,7 +61,7 @@ class Row:
     """own, or why it is not."""
     seconds: float = 0.0
     verdict: str = "same"
-    """same, refused, none (no video, and said so in one line), frames, traceback or hang."""
+    """same, none (no video, and said so in one line), frames, traceback or hang."""
     segment_error: str = ""
     motion_error: str = ""
 
@@ -69,7 +69,7 @@ class Row:
 FAILURES = ("frames", "traceback", "hang")
 
 
-class Hang(Exception):
+class HangError(Exception):
     """A process did not end in its time."""
 
 
@@ -78,13 +78,13 @@ def run(limit: float, log: Path, function: Callable[..., Any], *arguments: Any) 
     process = processes.Process(target=call, args=(log, function, *arguments))
     process.start()
     process.join(limit)
-    if process.exitcode is None:
+    if process.exitcode is None and process.pid is not None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.join()
-        raise Hang
+        raise HangError
     lines = log.read_text(errors="replace").strip().splitlines()
-    return process.exitcode, lines[-1] if lines else ""
+    return process.exitcode or 0, lines[-1] if lines else ""
 
 
 def call(log: Path, function: Callable[..., Any], *arguments: Any) -> None:
@@ -139,7 +139,7 @@ def examine(video: Path, name: str, checkpoints: Sequence[Path], limit: float, m
                 if code and not line.startswith(PREFIX):
                     setattr(row, field, f"exit code {code}: {line}")
                     row.verdict = "traceback"
-        except Hang:
+        except HangError:
             row.verdict = "hang"
         if summary.exists():
             told = json.loads(summary.read_text())
@@ -156,7 +156,7 @@ def examine(video: Path, name: str, checkpoints: Sequence[Path], limit: float, m
         segments, records = (not code for code in codes)
         if not row.shown and not segments and not records:
             row.verdict = "none"
-        elif not {row.segmented, row.written, row.recorded if records else row.shown} == {row.shown}:
+        elif {row.segmented, row.written, row.recorded if records else row.shown} != {row.shown}:
             row.verdict = "frames"
     row.seconds = round(time.monotonic() - started, 1)
     return row
@@ -164,7 +164,7 @@ def examine(video: Path, name: str, checkpoints: Sequence[Path], limit: float, m
 
 def find_videos(folders: Sequence[Path]) -> dict[str, Path]:
     """Return all files by name, below the folder that was named."""
-    found = {}
+    found: dict[str, Path] = {}
     for folder in folders:
         paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
         found |= {str(path.relative_to(folder.parent)): path for path in paths if path.is_file()}
@@ -175,7 +175,7 @@ def read_rows(output: Path) -> list[Row]:
     if not output.exists():
         return []
     with output.open(newline="", encoding="utf-8") as file:
-        kinds = {field.name: field.type for field in fields(Row)}
+        kinds: dict[str, Any] = {field.name: field.type for field in fields(Row)}
         return [Row(**{name: kinds[name](value) for name, value in line.items()}) for line in csv.DictReader(file)]
 
 
@@ -191,14 +191,14 @@ def summarize(rows: Sequence[Row]) -> str:
     )
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders of videos, or videos")
     parser.add_argument("--output", type=Path, default=Path("corpus.csv"), help="table; rows that it has are kept")
     parser.add_argument("--jobs", type=int, default=1, help="files at a time")
     parser.add_argument("--limit", type=float, default=300, help="seconds that a command may take")
     parser.add_argument("--max-frames", type=int, help="frames to read of each file")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     processes.set_forkserver_preload(["__main__", "arseg.cli.segment", "arseg.cli.motion"])
     videos, rows = find_videos(arguments.folders), read_rows(arguments.output)
     for row in rows:
