@@ -81,6 +81,7 @@ def run(limit: float, log: Path, function: Callable[..., Any], *arguments: Any) 
     if process.exitcode is None and process.pid is not None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # if it has no group yet
         process.join()
         raise HangError
     lines = log.read_text(errors="replace").strip().splitlines()

@@ -33,18 +33,16 @@ def test_a_folder_of_videos_and_other_files_becomes_a_table(tmp_path):
 
 
 def test_damaged_streams_end_in_frames_or_in_one_error():
-    ended = run("fuzz", "--streams", "h264", "h264-mp4", "--seeds", 8)
+    ended = run("fuzz", "--streams", "h264-mp4", "--seeds", 8)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    _, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in ended.stdout.splitlines())
-    assert [(name, damaged, errors) for name, damaged, *_, errors, _, _ in rows] == [
-        ("h264", "8", "0"),
-        ("h264-mp4", "8", "0"),
-    ]
-    assert all(int(row[3]) and int(row[4]) for row in rows)  # some frames are marked, others sound
+    name, damaged, _, marked, sound, _, errors, _, _ = (cell.strip() for cell in ended.stdout.split("|")[-10:-1])
+    assert (name, damaged, errors) == ("h264-mp4", "8", "0")
+    assert int(marked)
+    assert int(sound)
 
 
 def test_memory_is_sampled_while_a_video_is_segmented():
-    ended = run("soak", "--minutes", 0.1, "--size", "64x48", "--limit", 10000)
+    ended = run("soak", "--minutes", 0.05, "--size", "64x48", "--limit", 10000)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     *samples, last = ended.stdout.splitlines()
     assert sum("frames" in line and "MiB" in line for line in samples) >= 4
