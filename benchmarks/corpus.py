@@ -100,7 +100,10 @@ def show(video: Path, found: Path, max_frames: int | None) -> None:
     """Write how many frames FFmpeg shows, and of which codec; encrypted ones, which are garbage, are none."""
     codec, shown = "", 0
     found.write_text(json.dumps({"codec": codec, "shown": shown}))  # stays if PyAV itself fails
-    with suppress(av.error.FFmpegError, AttributeError, IndexError), av.open(str(video)) as container:
+    with (
+        suppress(av.error.FFmpegError, AttributeError, IndexError),
+        av.open(str(video), metadata_errors="replace") as container,
+    ):
         stream = container.streams.video[0]
         codec = stream.codec_context.name
         stream.thread_count = 1
