@@ -95,7 +95,8 @@ def to_rgb(
     converter for 8-bit 4:2:0 frames of even height repeats the pixels of the colour planes; elsewhere they are enlarged
     bicubically.
     """
-    rgb = pixels.reformat(width, height, format="rgb24", src_colorspace=matrix, interpolation="BICUBIC")
+    # By default, PyAV starts threads for each conversion.
+    rgb = pixels.reformat(width, height, format="rgb24", src_colorspace=matrix, interpolation="BICUBIC", threads=1)
     return rgb.to_ndarray().astype(np.uint8, copy=False)
 
 

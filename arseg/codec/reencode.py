@@ -70,7 +70,7 @@ def _encode(
 
 def _planes(frame: VideoFrame, width: int, height: int, number: int) -> VideoFrame:
     """Copy a frame for the encoder; what the source says of its kind would force the encoder's decisions."""
-    planes = frame.reformat(width, height, "yuv420p")
+    planes = frame.reformat(width, height, "yuv420p", threads=1)
     if planes is frame:
         planes = VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
     planes.pict_type = PictureType.NONE

@@ -390,7 +390,7 @@ def open_video(source: str | Path, part: Part | None = None) -> Iterator[PacketS
         If it cannot be opened or read, or has no video.
     """
     try:
-        with av.open(STANDARD_INPUT if str(source) == "-" else str(source)) as container:
+        with av.open(STANDARD_INPUT if str(source) == "-" else str(source), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise CodecError(f"{source}: has no video stream. Name a video")
             stream = container.streams.video[0]

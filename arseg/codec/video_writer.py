@@ -106,7 +106,7 @@ def create_video(path: Path, origin: Origin, options: VideoOptions = DEFAULT_VID
             with ExitStack() as stack:
                 source = None
                 if origin.name is not None and Path(origin.name).is_file():
-                    source = stack.enter_context(av.open(origin.name))
+                    source = stack.enter_context(av.open(origin.name, metadata_errors="replace"))
                 # With its index in front, a browser can play what it has not loaded to the end.
                 choices = {} if path.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
                 output = stack.enter_context(av.open(str(temporary), "w", options=choices))
@@ -159,6 +159,7 @@ class VideoWriter:
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC,
+            threads=1,
         )
         pixels.pts, pixels.time_base = pts, self._time_base
         self._output.mux(self._stream.encode(pixels))
