@@ -65,7 +65,7 @@ def _promised_frames(video: Path) -> int:
     def damaged(error: Exception | str) -> CodecError:
         return CodecError(f"{video}: cannot be read as a video ({error}). Download it again")
 
-    with reading(video, damaged, av.error.FFmpegError), av.open(str(video)) as container:
+    with reading(video, damaged, av.error.FFmpegError), av.open(str(video), metadata_errors="replace") as container:
         if not container.streams.video:
             raise damaged("it has none")
         stream = container.streams.video[0]

@@ -106,7 +106,15 @@ def test_labels_are_those_of_the_evaluation(tmp_path, fusion):
     predictor = ClipPredictor(*branches(checkpoints))
     np.testing.assert_array_equal(segmented, evaluated(read_clip(bitstream, "h264"), predictor))
     assert not np.array_equal(segmented[5], segmented[0])
-    command(path, checkpoints, "-o", tmp_path / "o.h5", "--summary", tmp_path / "o.json")  # also counts what it costs
+
+
+def test_tags_may_be_of_any_encoding(tmp_path):
+    path = write_video(tmp_path / "own.avi", frames_of(3), "-metadata", "title=Copyright 1999")
+    data = path.read_bytes()
+    assert data.count(b"Copyright 1999") == 1
+    path.write_bytes(data.replace(b"Copyright 1999", b"\xa9 Latin-1,1999"))
+    command(path, write_checkpoints(tmp_path), "-o", tmp_path / "overlay.mp4")
+    assert len(times(tmp_path / "overlay.mp4")) == 3
 
 
 # What the LR branch was trained on

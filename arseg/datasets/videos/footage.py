@@ -121,7 +121,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
             f"{path}: cannot be read as a video ({error}). Give a file that FFmpeg reads, or leave it out"
         )
 
-    with reading(path, damaged, av.error.FFmpegError), av.open(str(path)) as container:
+    with reading(path, damaged, av.error.FFmpegError), av.open(str(path), metadata_errors="replace") as container:
         if not container.streams.video:
             raise CodecError(f"{path}: has no video stream. Name a video")
         if container.streams.video[0].codec_context is None:
