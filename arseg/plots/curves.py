@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +20,8 @@ from arseg.plots.style import STYLE, describe_setting, save_figure
 
 MAX_COLUMNS = 3
 PANEL_SIZE_INCHES = (4.6, 3.5)
+TITLE_WIDTH = 44
+"""Characters of a line above a panel."""
 
 MODE_LINES: dict[Any, Any] = {
     "HR": {"linestyle": "-", "marker": "s", "color": "black"},
@@ -147,7 +150,8 @@ def _panels(table: pd.DataFrame) -> tuple[Figure, Iterator[tuple[Axes, pd.DataFr
     figure = Figure(figsize=(max(columns * width, 5.6), rows * height + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=table["dataset"].nunique() == 1).ravel()
     for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(title, loc="left", color="0.2")
+        lines = (fill(line, TITLE_WIDTH, break_long_words=False, break_on_hyphens=False) for line in title.splitlines())
+        axes.set_title("\n".join(lines), loc="left", color="0.2")
         axes.tick_params(labelleft=True)  # of shared axes, all but the first column would lose their numbers
     for unused in grid[len(parts) :]:
         unused.remove()
