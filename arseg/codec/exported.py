@@ -56,7 +56,7 @@ def read_exported(stream: PacketStream) -> Iterator[DecodedFrame]:
     """
     anchors = Anchors(stream.codec, stream.decoder.name)
     for frame in stream.frames(_observe_flv if stream.codec == "flv1" else None, flags2="+export_mvs"):
-        yield from anchors.push(frame, stream.h264_headers.refers_to_previous_only)
+        yield from anchors.push(frame, stream.reader.h264_headers.refers_to_previous_only)
     yield from anchors.finish()
 
 

@@ -24,23 +24,14 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from arseg.access import access_error, find_refusal
-from arseg.codec import h264
-from arseg.codec.bitstream import UnitCutter, hevc_layer
 from arseg.codec.damage import Account, Damage, Origin
 from arseg.codec.display import AS_CODED, Display, find_orientation, make_display
+from arseg.codec.packets import ENCRYPTED, PacketReader
 from arseg.codec.pyav import fraction_of
-from arseg.codec.sections import HEVC_SETS, Part, Sections, part_of
+from arseg.codec.sections import Part
 from arseg.errors import ArsegError, CodecError
 
 LOG = logging.getLogger(__name__)
-
-CUT_INTO_UNITS = ("h264", "hevc")
-"""Standards whose packets are cut into units, for what their headers say."""
-
-HEVC_SLICES = range(32)
-HEVC_SUFFIX_SEI = 40
-HEVC_FRAME_HASH = 132
-"""Kinds of units, and of message that carries a frame's hash (H.265, 7.4.2.2 and D.2.1)."""
 
 WRONG_HASH = "mismatching"
 """What FFmpeg says of a frame that has another hash than the stream says."""
@@ -48,13 +39,8 @@ WRONG_HASH = "mismatching"
 MAX_HELD = 16
 """Frames that wait for those they may refer to: as many as H.264 and HEVC can reorder."""
 
-CHECKED_BYTES = 64 * 2**20
-"""How far a file is read to find out whether the system refuses that, or its content ends there."""
-
 MATROSKA_KEY = "enc_key_id"
 """What FFmpeg calls, in a track's metadata, the key that it is encrypted with."""
-
-ENCRYPTED = "it is encrypted"
 
 STANDARD_INPUT = "pipe:0"
 """FFmpeg's name of the standard input."""
@@ -111,19 +97,20 @@ class PacketStream:
         self.frames_per_second, self.time_base, self.num_frames = frames_per_second, time_base, num_frames
         self.decoder = decoder or cast(VideoCodecContext, CodecContext.create(codec, "r"))
         self.account = Account()
-        self.h264_headers = h264.Headers()
-        """What the headers of H.264 have said so far."""
-        self.num_skipped = 0
-        """Frames before the part; exact where nothing is lost, and known from the part's first frame on."""
-        self.duration, self._part = duration, part
-        self._skipped_sets: dict[bytes, None] = {}
-        self._path, self._position = path, 0
-        self._is_encrypted, self._pixel_aspect = is_encrypted, pixel_aspect
-        self._cutter = UnitCutter(codec, self.decoder.extradata) if codec in CUT_INTO_UNITS else None
+        self.reader = PacketReader(
+            codec,
+            self.account,
+            self.decoder.extradata,
+            time_base=time_base,
+            duration=duration,
+            part=part,
+            path=path,
+            is_encrypted=is_encrypted,
+        )
+        self.duration, self._part, self._pixel_aspect = duration, part, pixel_aspect
         self._decoding: Iterator[VideoFrame] | None = None
         self._unshown: deque[VideoFrame] = deque()
         self._observe: Observer | None = None
-        self._has_hashes = self._has_layers = False
         self._orientation: tuple[int, bool] | None = None
 
     @property
@@ -178,11 +165,8 @@ class PacketStream:
         # Of frames that carry hashes, FFmpeg says whether they are right.
         decoder.options = options | ({"err_detect": "crccheck"} if self.codec == "hevc" else {})
         held: deque[VideoFrame] = deque()
-        for packet, units, section in chain(self._read_part(), [(None, [], 0)]):
-            origin: Origin | None = None
-            if packet is not None:
-                packet.opaque = origin = self._enter(packet, units)
-                origin.section = section
+        reading = self.reader.read(self.packets, with_bytes=self._observe is not None)
+        for packet, origin, units in chain(reading, [(None, None, [])]):
             if self._observe:
                 self._observe(origin, units)
             frames = self._decode_packet(packet, origin)
@@ -221,109 +205,11 @@ class PacketStream:
     def _waits(self, frame: VideoFrame) -> bool:
         return bool(self.decoder.has_b_frames) and self.account.is_pending_before(cast(Origin, frame.opaque))
 
-    def _read_part(self) -> Iterator[tuple[Packet, list[bytes], int]]:
-        """Yield the packets of the part, with their units and the number of their section.
-
-        Those before it are read, too: so all parts, and one run, know of the same sections, whatever the container.
-        """
-        sections = Sections(self.codec, None if self.time_base is None else 1 / float(self.time_base))
-        cut = ((packet, self._cut(packet)) for packet in self._read())
-        for packet, units, section, began in sections.split(cut):
-            if self._part is not None:
-                number = part_of(began, self.duration, self._part.total)
-                if number > self._part.number:
-                    return
-                if number < self._part.number:
-                    self._skip(packet, units)
-                    continue
-            before, self._skipped_sets = [*self._skipped_sets], {}
-            yield packet, before + units, section
-
-    def _skip(self, packet: Packet, units: list[bytes]) -> None:
-        """Take from a packet before the part what those of the part may need."""
-        if self.codec == "h264":
-            self.h264_headers.read(units)
-        elif self.codec == "hevc":
-            self._has_hashes |= any(_is_hash(unit) for unit in units)
-            for unit in units:
-                if unit[0] >> 1 in HEVC_SETS:
-                    self._skipped_sets.pop(unit, None)  # so that the last one with a number is the one that counts
-                    self._skipped_sets[unit] = None
-        self.num_skipped += self._holds_frame(units) and not packet.is_discard
-
-    def _holds_frame(self, units: list[bytes]) -> bool:
-        if self.codec == "h264":
-            return any(unit[0] & 0x1F in h264.SLICES for unit in units)
-        return self.codec != "hevc" or any(unit[0] >> 1 in HEVC_SLICES for unit in units)
-
-    def _read(self) -> Iterator[Packet]:
-        """Yield packets until no more can be read, or decoded."""
-        try:
-            for packet in self.packets:
-                if self._is_encrypted or packet.has_sidedata("encryption_info"):  # FFmpeg would decode garbage
-                    self.damage.ended_early = ENCRYPTED
-                    if self.account.num_packets:
-                        LOG.warning("the video cannot be read any further: %s", ENCRYPTED)
-                    return
-                self._position = packet.pos or self._position
-                yield packet
-        except IndexError:  # by PyAV 18, at the end, where a stream has appeared that was not there at the beginning
-            LOG.warning("the container has more streams at its end than at its beginning; the first video is read")
-        except (av.error.FFmpegError, OSError) as error:
-            self._check_access()
-            self.damage.ended_early = str(error)
-            LOG.warning("the video cannot be read any further: %s", error)
-
-    def _check_access(self) -> None:
-        """Raise FileAccessError if the system does not let the file be read where FFmpeg stopped.
-
-        FFmpeg says of some files that end early what the system says of disks that fail.
-        """
-        if self._path is None or not self._path.is_file():
-            return
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._position)
-                for _ in range(CHECKED_BYTES // 2**20):
-                    if not file.read(2**20):
-                        break
-        except OSError as error:
-            raise access_error(self._path, error) from error
-
-    def _cut(self, packet: Packet) -> list[bytes]:
-        if self._cutter is None:
-            return [bytes(packet)] if self._observe else []
-        if packet.has_sidedata("new_extradata"):
-            self._cutter.configure(bytes(packet.get_sidedata("new_extradata")))
-        headers, self._cutter.headers = self._cutter.headers, []
-        return headers + self._cutter.cut(bytes(packet))
-
-    def _enter(self, packet: Packet, units: list[bytes]) -> Origin:
-        """Enter a packet in the account, with what the container and its headers say of it."""
-        problem = "its packet is marked as damaged" if packet.is_corrupt else ""
-        holds_frame = self.codec in CUT_INTO_UNITS and self._holds_frame(units)
-        if self.codec == "h264":
-            problem = self.h264_headers.read(units) or problem
-        elif self.codec == "hevc":
-            has_hash = any(_is_hash(unit) for unit in units)
-            if self._has_hashes and holds_frame and not has_hash:
-                problem = "it lacks the hash that the frames before it have"
-            self._has_hashes |= has_hash
-            if not self._has_layers and any(map(hevc_layer, units)):
-                self._has_layers = True
-                LOG.info("the video has several views or layers; the first one, which all players show, is read")
-        origin = self.account.send(
-            packet.size, holds_frame=holds_frame, is_cut=packet.is_discard, corner=self.h264_headers.corner
-        )
-        if problem:
-            self.account.note(origin, f"{self.codec}: {problem}")
-        return origin
-
     def _decode_packet(self, packet: Packet | None, origin: Origin | None) -> list[VideoFrame]:
         """Return the frames that come out with a packet, or at the end; what is wrong with it is noted."""
         words: list[tuple[int, str, str]] = []
         try:
-            if not self._has_hashes:
+            if not self.reader.has_hashes:
                 return self.decoder.decode(packet)
             with _decoder_says() as words:
                 return self.decoder.decode(packet)
@@ -433,10 +319,6 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else container.duration / av.time_base
-
-
-def _is_hash(unit: bytes) -> bool:
-    return unit[0] >> 1 == HEVC_SUFFIX_SEI and unit[2:3] == bytes([HEVC_FRAME_HASH])
 
 
 @contextmanager

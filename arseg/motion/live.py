@@ -163,7 +163,7 @@ class LiveVideo:
     @property
     def num_skipped(self) -> int:
         """Frames before the part that the stream is, as far as packets tell."""
-        return self._stream.num_skipped
+        return self._stream.reader.num_skipped
 
     @property
     def damage(self) -> Damage:

@@ -110,12 +110,12 @@ def rgb_frames(path):
         return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
 
 
-def slow_video(path, frames, parameters, rate=1):
+def slow_video(path, frames, parameters, *options, rate=1):
     """A video of so few frames a second that it is long for them; HEVC if that stands in its name."""
     _, height, width, _ = frames.shape
     encoder, option = ("libx265", "-x265-params") if ".hevc" in path.name else ("libx264", "-x264-params")
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-"]
-    target = ["-pix_fmt", "yuv420p", "-c:v", encoder, option, parameters, str(path)]
+    target = ["-pix_fmt", "yuv420p", "-c:v", encoder, *options, option, parameters, str(path)]
     command = [find_ffmpeg(), "-loglevel", "error", "-y", *source, *target]
     subprocess.run(command, input=frames.tobytes(), check=True)
     return path

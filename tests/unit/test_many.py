@@ -162,6 +162,7 @@ def test_joined_overlays_play_in_other_codecs(video, request_, tmp_path, codec):
     [
         ({"corrects_times": True}, 1),
         ({"span": [0.0, 1.0]}, 1),
+        ({"span": [100.0, 101.0]}, 1),
         ({"reencodes_all": True}, 1),
         ({"begins_damaged": True}, 1),
         ({"skipped": 5}, 3),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from infer_examples import CLASSES, described, frames_of, p_only_video, random_network, rgb_frames
 from PIL import Image
+from test_display import coded_for, tag_display
 
 from arseg.cli.main import main
 from arseg.data.manifest import read_manifest
@@ -82,6 +83,17 @@ def test_sampled_frames_are_those_of_the_videos(drives, tmp_path):
     assert files.keys() == needed.keys()
     for name, frame in needed.items():
         np.testing.assert_array_equal(np.asarray(Image.open(files[name])), frame)
+
+
+def test_sampled_frames_are_upright(tmp_path):
+    frames = frames_of(40)
+    coded = p_only_video(tmp_path / "coded.mp4", coded_for(frames, 90, is_mirrored=False))
+    tag_display(coded, tmp_path / "own.mp4", 90, is_mirrored=False)
+    write_samples(str(tmp_path / "own.mp4"), tmp_path / "frames", num_samples=4, gop=GOP)
+    for path in tmp_path.glob("frames/*/*.png"):
+        sampled = np.asarray(Image.open(path), float)
+        assert sampled.shape == frames.shape[1:]
+        assert np.abs((sampled - frames[int(path.stem)]).mean(axis=-1)).mean() < 10  # colours are halved
 
 
 def test_one_sheet_names_files_and_patterns(drives, tmp_path):
