@@ -46,6 +46,11 @@ PLANS = {
         **{"train_phase1": 3 * 4, "train_phase2": 2 * 3 * 3, "evaluate": 2 * 3 * (2 + 2 * 3)},
         **{"tabulate": 1, "plot_curves": 1, "plot_panel": 2 * 3},
     },
+    "config/synthetic-motion.yaml": {  # two speeds, two GOPs, three seeds
+        **{"synthesize": 2, "write_manifest": 2, "make_test_clips": 2 * 2 * 2, "make_training_clips": 2 * 2},
+        **{"train_phase1": 2 * 3 * 2, "train_phase2": 2 * 2 * 3, "evaluate": 2 * 2 * 3 * 4},
+        **{"tabulate": 1, "plot_curves": 1, "plot_panel": 2 * 2 * 3},
+    },
     "tests/workflow/configs/videos.yaml": {"segment_video": 2, "tabulate_videos": 1, "check_videos": 1},
 }
 
